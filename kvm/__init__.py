@@ -1,0 +1,1 @@
+"""Give me a kernel image, get a guest: QEMU machines, their console, and SSH into them."""

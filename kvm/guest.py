@@ -1,0 +1,356 @@
+"""A booted kernel that takes commands; it lives inside its `with` and nothing of it outlives that."""
+
+import contextlib
+import re
+import secrets
+import shlex
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, NoReturn
+
+import paramiko
+import pexpect
+
+from kvm import proc, qemu, rootfs, ssh
+from kvm.console import Console, Event
+from kvm.errors import BootError, GuestLost, InfraError
+from kvm.qemu import Machine
+from kvm.qmp import Monitor
+
+PANIC_GRACE_SECONDS = 1.0
+_CHUNK = 32768
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Deadlines in seconds, already scaled for the accelerator; `scale` is what suites multiply theirs by."""
+
+    boot_seconds: float = 30.0
+    silence_seconds: float = 30.0
+    command_seconds: float = 30.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What one command gave. `truncated` says that it printed more than was kept."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool
+    truncated: bool
+    seconds: float
+
+
+class Guest:
+    """A kernel that reached its ready line and answers over SSH."""
+
+    def __init__(self, console: Console, transport: paramiko.Transport, boot_seconds: float, limits: Limits) -> None:
+        self.console = console.path
+        self.boot_seconds = boot_seconds
+        self._console = console
+        self._transport = transport
+        self._limits = limits
+        self._commands = 0
+
+    def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:
+        """Run a shell command as root, to its end or to `timeout` seconds, when all its processes are killed.
+
+        Raises GuestLost the moment the kernel panics, QEMU ends or the connection breaks, with what was said so far.
+        """
+        self._commands += 1
+        mark = f"/run/command.{self._commands}"
+        started = time.monotonic()
+        # The outer shell turns a death by signal into a status: of SSH's own message for that paramiko says nothing.
+        inner = shlex.quote(f"echo $$ >{mark}; {command}")
+        with contextlib.closing(self._open(f"setsid sh -c {inner}; exit $?")) as channel:
+            exchange = _Exchange(channel, stdin, output_limit)
+            timed_out = not self._follow(exchange, timeout)
+            if timed_out:
+                self._kill(mark, exchange)
+            elif exchange.status < 0:
+                self._lost("the connection closed without an exit status", exchange.said)
+        return CommandResult(
+            exit_status=-1 if timed_out else exchange.status,
+            stdout=bytes(exchange.stdout),
+            stderr=bytes(exchange.stderr),
+            timed_out=timed_out,
+            truncated=exchange.truncated,
+            seconds=time.monotonic() - started,
+        )
+
+    def push(self, path: Path, to: str) -> None:
+        """Copy a file into the guest, executable."""
+        quoted = shlex.quote(to)
+        done = self.run(
+            f"cat >{quoted} && chmod 755 {quoted}", timeout=self._limits.command_seconds, stdin=path.read_bytes()
+        )
+        if done.exit_status or done.timed_out:
+            words = "no end in time" if done.timed_out else done.stderr.decode("utf-8", "replace").strip()
+            raise InfraError(f"{path.name} could not be pushed to {to}: {words}", log=self.console)
+
+    def log_line(self, text: str) -> None:
+        """Write a line into the guest's kernel log, and so onto its console."""
+        self.run(f"echo {shlex.quote(f'<5>kdelta: {text}')} >/dev/kmsg", timeout=self._limits.command_seconds)
+
+    def _open(self, command: str) -> paramiko.Channel:
+        transport, deadline = self._transport, time.monotonic() + self._limits.command_seconds
+        with ssh.on_thread(lambda: ssh.start(transport, command), transport.close) as (fd, started):
+            while not started.done():
+                if (remaining := deadline - time.monotonic()) <= 0:
+                    self._hangs()
+                proc.wait_readable([*self._console.fds, fd], remaining)
+                self._watch(bytes)
+            try:
+                return started.result()
+            except ssh.FAULTS as error:
+                self._lost(f"ssh: {error}", bytes)
+
+    def _follow(self, exchange: "_Exchange", timeout: float) -> bool:
+        """Move a command's streams until it ends, true, or `timeout` seconds are over."""
+        deadline = time.monotonic() + timeout
+        while not exchange.step() and (remaining := deadline - time.monotonic()) > 0:
+            # paramiko tells no fd when the window opens or the exit status comes: then look again soon
+            patience = min(remaining, 0.02) if exchange.busy else remaining
+            proc.wait_readable([*self._console.fds, exchange.fd], patience)
+            self._watch(exchange.said)
+        return exchange.ended
+
+    def _kill(self, mark: str, exchange: "_Exchange") -> None:
+        """End a command that ran out of time; each is a session of its own, so its pid names them all."""
+        # The mark may not be written yet, and `kill -- -` without a pid would take dropbear along. The command's own
+        # channel stays open until it has ended: dropbear 2022.83 breaks the connection if it is closed before.
+        command = f"until read -r pid <{mark}; do sleep 0.1; done 2>/dev/null; kill -KILL -- -$pid"
+        with contextlib.closing(self._open(command)) as channel:
+            killed = self._follow(_Exchange(channel, b"", _CHUNK), self._limits.command_seconds)
+            if not killed or not self._follow(exchange, self._limits.command_seconds):
+                self._hangs()
+
+    def _watch(self, said: Callable[[], bytes]) -> None:
+        """Look at what the console says now; `said` tells what the command has said."""
+        match self._console.wait(0):
+            case Event.PANIC | Event.END:
+                self._lost("QEMU ended", said)
+
+    def _lost(self, words: str, said: Callable[[], bytes]) -> NoReturn:
+        """Let the last words reach the disk, and say how the guest ended: a panic explains everything else."""
+        self._console.drain(PANIC_GRACE_SECONDS)
+        if self._console.panic:
+            raise GuestLost(f"panic: {self._console.panic}", kind="panic", log=self.console, stdout=said())
+        raise GuestLost(f"{words}; {self._last()}", kind="lost", log=self.console, stdout=said())
+
+    def _hangs(self) -> NoReturn:
+        words = f"no answer over ssh for {self._limits.command_seconds:.0f} s; {self._last()}"
+        raise GuestLost(words, kind="hang", log=self.console)
+
+    def _last(self) -> str:
+        return f'last console line: "{self._console.last_line}"'
+
+
+class _Exchange:
+    """One command's streams, moved a step at a time."""
+
+    def __init__(self, channel: paramiko.Channel, stdin: bytes, output_limit: int) -> None:
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self.truncated = False
+        self.ended = False
+        self._channel = channel
+        self._stdin = memoryview(stdin)
+        self._limit = output_limit
+        self._closed = False
+        self.fd = channel.fileno()  # readable when there is data
+
+    @property
+    def status(self) -> int:
+        """The exit status; -1 if none came."""
+        return self._channel.exit_status if self.ended else -1
+
+    @property
+    def busy(self) -> bool:
+        """Is there something to wait for that no descriptor tells?"""
+        return bool(self._stdin) or bool(self._channel.eof_received)
+
+    def step(self) -> bool:
+        """Move what can be moved without waiting; true when the command has ended and all it said is here."""
+        channel = self._channel
+        try:
+            self._feed()
+        except OSError:  # the command ended and left its stdin unread
+            self._stdin = memoryview(b"")
+        over = bool(channel.closed or (channel.eof_received and channel.exit_status_ready()))
+        while channel.recv_ready():
+            self._keep(self.stdout, channel.recv(_CHUNK))
+        while channel.recv_stderr_ready():
+            self._keep(self.stderr, channel.recv_stderr(_CHUNK))
+        self.ended = over
+        return over
+
+    def said(self) -> bytes:
+        """Return all of stdout that has arrived."""
+        self.step()
+        return bytes(self.stdout)
+
+    def _feed(self) -> None:
+        """Send as much of stdin as the window takes, and then its end."""
+        while self._stdin and self._channel.send_ready():
+            self._stdin = self._stdin[self._channel.send(bytes(self._stdin[:_CHUNK])) :]
+        if not self._stdin and not self._closed:
+            self._closed = True
+            self._channel.shutdown_write()
+
+    def _keep(self, kept: bytearray, chunk: bytes) -> None:
+        room = self._limit - len(kept)
+        kept += chunk[: max(0, room)]
+        self.truncated |= len(chunk) > room
+
+
+@contextlib.contextmanager
+def boot(machine: Machine, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
+    """Boot `machine` and yield it once it answers; qemu.sh and console.log appear in `workdir`.
+
+    Raises BootError when the kernel does not get there, InfraError when QEMU itself does not start.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    by_hand = workdir / "qemu.sh"
+    by_hand.write_text(qemu.script(machine, workdir), encoding="utf-8")
+    by_hand.chmod(0o755)
+    keys = ssh.make_keys()
+    nonce = secrets.token_hex(8)
+    with contextlib.ExitStack() as stack:
+        started = time.monotonic()
+        monitor, console = _start(machine, nonce, keys, workdir, stack)
+        _await_ready(console, limits, by_hand)
+        transport = _log_in(console, monitor, keys, limits, by_hand)
+        stack.callback(transport.close)
+        yield Guest(console, transport, round(time.monotonic() - started, 3), limits)
+
+
+def interact(machine: Machine) -> int:
+    """Hand the terminal to a shell on the guest's console; returns QEMU's exit status."""
+    words = qemu.argv(machine, words="kdelta.console=shell", channels=qemu.BY_HAND)
+    child = pexpect.spawn("setpriv", ["--pdeathsig", "KILL", *words], timeout=None)
+    try:
+        child.interact(escape_character=None)
+    finally:
+        child.close(force=True)
+    return int(child.exitstatus or 0)
+
+
+def _start(
+    machine: Machine, nonce: str, keys: ssh.Keys, workdir: Path, stack: contextlib.ExitStack
+) -> tuple[Monitor, Console]:
+    overlay = rootfs.key_overlay(keys.dropbear, keys.authorized)
+    initrd = stack.enter_context(_unnamed(machine.initrd.read_bytes() + overlay))
+    disk = stack.enter_context(_unnamed(b""))
+    disk.truncate(machine.disk_mib << 20)
+    ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+    channels = [
+        "-chardev stdio,id=console,signal=off",
+        "-serial chardev:console",
+        f"-chardev socket,id=qmp,fd={theirs.fileno()}",
+        "-mon chardev=qmp,mode=control",
+    ]
+    own = replace(machine, initrd=_inherited(initrd))
+    drive = _inherited(disk) if machine.disk_mib else None
+    words = qemu.argv(own, words=f"kdelta.ready={nonce}", channels=channels, disk=drive)
+    log, complaints = workdir / "console.log", workdir / "qemu.log"
+    with log.open("wb") as out, complaints.open("wb") as err, theirs:
+        # setpriv: QEMU ends with us, even when we are killed
+        process = stack.enter_context(
+            proc.spawn(
+                ["setpriv", "--pdeathsig", "KILL", *words],
+                stdin=subprocess.PIPE,
+                stdout=out.fileno(),
+                stderr=err.fileno(),
+                pass_fds=[theirs.fileno(), initrd.fileno(), disk.fileno()],
+            )
+        )
+    console = Console(log, process, nonce)
+    stack.callback(console.close)
+    try:
+        monitor = Monitor(ours)
+    except InfraError as error:
+        process.wait(2)
+        said = complaints.read_text(encoding="utf-8", errors="replace").strip()
+        raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
+    return monitor, console
+
+
+@contextlib.contextmanager
+def _unnamed(content: bytes) -> Iterator[IO[bytes]]:
+    """Make a file without a name: not even SIGKILL leaves it, or the guest's host key in it, behind."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file
+
+
+def _inherited(file: IO[bytes]) -> Path:
+    """Return the path by which QEMU, which inherits the descriptor, opens an unnamed file."""
+    return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _await_ready(console: Console, limits: Limits, by_hand: Path) -> None:
+    deadline = time.monotonic() + limits.boot_seconds
+    while (remaining := deadline - time.monotonic()) > 0:
+        before = console.received
+        event = console.wait(min(remaining, limits.silence_seconds))
+        if event is Event.READY:
+            return
+        if event is Event.PANIC:
+            console.drain(PANIC_GRACE_SECONDS)
+            raise _no_boot(f"panic: {console.panic}", "panic", console, by_hand)
+        if event is Event.END:
+            raise _no_boot("QEMU ended before the kernel was ready", "no-boot", console, by_hand)
+        if console.received == before and remaining > limits.silence_seconds:
+            kind = "hang" if before else "no-boot"
+            raise _no_boot(f"silent for {limits.silence_seconds:.0f} s", kind, console, by_hand)
+    kind = "hang" if console.received else "no-boot"
+    raise _no_boot(f"not ready after {limits.boot_seconds:.0f} s", kind, console, by_hand)
+
+
+def _no_boot(words: str, kind: str, console: Console, by_hand: Path) -> BootError:
+    said = f'{words}; last console line: "{console.last_line}"' if console.last_line else f"{words}; no console output"
+    return BootError(said, kind=kind, log=console.path, hint=f"boot it by hand with {by_hand}")
+
+
+def _log_in(console: Console, monitor: Monitor, keys: ssh.Keys, limits: Limits, by_hand: Path) -> paramiko.Transport:
+    listing = monitor.human("info usernet")
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", listing)
+    if not found:
+        raise InfraError(f"QEMU forwards no port: {listing.strip()[:200]}")
+    transport = ssh.dial(int(found[1]), limits.command_seconds)
+    try:
+        _await_login(transport, console, keys, limits, by_hand)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def _await_login(
+    transport: paramiko.Transport, console: Console, keys: ssh.Keys, limits: Limits, by_hand: Path
+) -> None:
+    deadline = time.monotonic() + limits.command_seconds
+    with ssh.on_thread(lambda: ssh.log_in(transport, keys), transport.close) as (fd, logged_in):
+        event = Event.QUIET
+        while event is Event.QUIET and not logged_in.done():
+            if (remaining := deadline - time.monotonic()) <= 0:
+                raise _no_boot(f"no ssh after {limits.command_seconds:.0f} s", "hang", console, by_hand)
+            proc.wait_readable([*console.fds, fd], remaining)
+            event = console.wait(0)
+        try:
+            fault = "" if logged_in.done() and logged_in.result() is None else "QEMU ended"
+        except ssh.FAULTS as error:
+            fault = str(error)
+        if fault:
+            console.drain(PANIC_GRACE_SECONDS)
+            words = f"panic: {console.panic}" if console.panic else f"ready, but no ssh: {fault}"
+            raise _no_boot(words, "panic" if console.panic else "lost", console, by_hand)

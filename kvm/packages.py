@@ -1,0 +1,163 @@
+"""Debian packages of any suite and architecture, without root and without touching the host's own apt state."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import filelock
+
+from kvm import proc
+from kvm.errors import InfraError, UserError
+
+log = logging.getLogger(__name__)
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+MIRROR_VARIABLE = "KDELTA_DEBIAN_MIRROR"
+UPDATE_SECONDS = 300.0
+DOWNLOAD_SECONDS = 900.0
+LOCK_POLL_SECONDS = 0.2
+
+# Given with --config-file, which apt reads after the host's own files (APT_CONFIG is read before them), so that
+# the host's proxies and retries stay, and its hooks, which may clean the host's cache, can be cleared.
+APT_CONF = """\
+Dir::Etc::sourcelist "{root}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State "{root}/state";
+Dir::State::Lists "{root}/state/lists";
+Dir::State::status "/dev/null";
+Dir::Cache "{root}/cache";
+Dir::Log "{root}";
+APT::Architecture "amd64";
+#clear APT::Architectures;
+APT::Architectures {{ "amd64"; "arm64"; }};
+APT::Sandbox::User "";
+#clear APT::Update;
+Acquire::Retries "3";
+Acquire::Languages "none";
+"""
+
+
+def fetch(packages: Sequence[str], *, suite: str, deb_arch: str, cache_dir: Path) -> list[Path]:
+    """Return a .deb for each of `packages`, in order; what was downloaded once needs no network again."""
+    root = cache_dir / "apt" / suite
+    (root / "debs").mkdir(parents=True, exist_ok=True)
+    with _alone(root / "lock"):
+        index = _read_index(root)
+        missing = [name for name in packages if f"{name}:{deb_arch}" not in index]
+        if missing:
+            index |= _download(missing, suite, deb_arch, root)
+            _write_index(root, index)
+    return [root / "debs" / index[f"{name}:{deb_arch}"] for name in packages]
+
+
+def depends(package: str, *, suite: str, deb_arch: str, cache_dir: Path) -> list[str]:
+    """Return what `package` depends on: the way from a name that stays to one that carries a version."""
+    root = cache_dir / "apt" / suite
+    root.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(root / "lock"):
+        conf = _configure(root, suite)
+        proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
+        said = proc.check(["apt-cache", f"--config-file={conf}", "depends", f"{package}:{deb_arch}"], timeout=60)
+    return re.findall(r"^ *Depends: ([^\s:<]+)", said, re.MULTILINE)
+
+
+def unpack(deb: Path, into: Path) -> None:
+    """Extract the files of one package below the directory `into`."""
+    into.mkdir(parents=True, exist_ok=True)
+    proc.check(["dpkg-deb", "--extract", deb, into], what=f"unpack {deb.name}")
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; waiting for another run's download ends with the stop token."""
+    lock = filelock.FileLock(path)
+    while True:
+        try:
+            lock.acquire(blocking=False)
+            break
+        except filelock.Timeout:
+            proc.wait_readable([], LOCK_POLL_SECONDS)  # flock(2) gives no descriptor to wait for
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read_index(root: Path) -> dict[str, str]:
+    """Read which file a package was resolved to; an entry whose file is gone is forgotten."""
+    try:
+        index = json.loads((root / "index.json").read_text())
+        return {key: name for key, name in index.items() if (root / "debs" / name).is_file()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write_index(root: Path, index: dict[str, str]) -> None:
+    temporary = root / "index.json.tmp"
+    temporary.write_text(json.dumps(index, indent=1, sort_keys=True))
+    temporary.replace(root / "index.json")
+
+
+def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> dict[str, str]:
+    """Download `names` and return the index entries for them."""
+    log.info("fetching %s (%s, %s)", ", ".join(names), suite, deb_arch)
+    conf = _configure(root, suite)
+    hint = "is the network up? apt's own words are above; the mirror is the host's own"
+    with tempfile.TemporaryDirectory(dir=root, prefix="download-") as fresh:
+        try:
+            proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
+            wanted = [f"{name}:{deb_arch}/{suite}" for name in names]
+            command = ["apt-get", f"--config-file={conf}", "--quiet", "download", *wanted]
+            proc.check(command, cwd=Path(fresh), timeout=DOWNLOAD_SECONDS)
+        except InfraError as error:
+            raise InfraError(f"packages {', '.join(names)} of {suite}: {error.message}", hint=hint) from error
+        found = {_package_name(deb): deb for deb in sorted(Path(fresh).glob("*.deb"))}
+        for name in names:
+            if name not in found:
+                raise InfraError(f"apt-get download {name}:{deb_arch}/{suite} ended well but left no such file")
+            shutil.move(found[name], root / "debs" / found[name].name)
+    return {f"{name}:{deb_arch}": found[name].name for name in names}
+
+
+def _package_name(deb: Path) -> str:
+    """Return the package of `<package>_<version>_<architecture>.deb`; none of the three holds an underscore."""
+    return deb.name.partition("_")[0]
+
+
+def _configure(root: Path, suite: str) -> Path:
+    """Write apt's configuration below `root` and return the file to give to `apt-get --config-file`."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise UserError(
+            "this host has no apt: kdelta takes the guest's programs and Debian's kernel sources from Debian packages",
+            hint="run kdelta on Debian or Ubuntu, or in a Debian container",
+        )
+    if not KEYRING.exists():
+        raise UserError(f"{KEYRING} is missing", hint="install debian-archive-keyring")
+    for below in ("state/lists/partial", "cache/archives/partial"):
+        (root / below).mkdir(parents=True, exist_ok=True)
+    (root / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
+    conf = root / "apt.conf"
+    conf.write_text(APT_CONF.format(root=root.resolve()))
+    return conf
+
+
+def _mirror() -> str:
+    """Return the Debian mirror that the host itself uses."""
+    if given := os.environ.get(MIRROR_VARIABLE):
+        return given
+    words = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
+    found = re.search(r"^Debian\|Debian\|(\S+)$", proc.check(words, timeout=60), re.MULTILINE)
+    if not found:
+        raise UserError(
+            "the host's apt knows no Debian mirror",
+            hint=f"run `apt-get update` once as root, or set {MIRROR_VARIABLE} to a Debian mirror's address",
+        )
+    return found[1]

@@ -1,0 +1,201 @@
+"""The one module that starts processes: no shell, no inherited stdin, an owner, a deadline."""
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvm.errors import InfraError, Interrupted, UserError
+
+log = logging.getLogger(__name__)
+
+TERM_GRACE_SECONDS = 2.0
+
+
+class _Stop:
+    """The process-wide stop token: a signal concerns the whole process, so every wait watches this one fd."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def set(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def is_set(self) -> bool:
+        return bool(select.select([self.fd], [], [], 0)[0])
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+
+stop = _Stop()
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a process ended; `seconds` is wall time, `cpu_seconds` user plus system of it and all it waited for."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    output: str
+    seconds: float
+    cpu_seconds: float
+    timed_out: bool
+
+
+def wait_readable(fds: Sequence[int], timeout: float | None) -> set[int]:
+    """Wait until one of `fds` is readable and return those that are (empty at the timeout, in seconds).
+
+    Raises Interrupted as soon as the process-wide stop token is set.
+    """
+    poll = select.poll()
+    for fd in (*fds, stop.fd):
+        poll.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
+    milliseconds = None if timeout is None else max(0, int(timeout * 1000) + 1)
+    ready = {fd for fd, _ in poll.poll(milliseconds)}
+    if stop.fd in ready:
+        raise Interrupted
+    return ready
+
+
+class Process:
+    """A started process: `pidfd` becomes readable when it ends; only the thread that started it may wait for it.
+
+    That thread must live as long as the child does: the parent-death signal is tied to it (prctl(2), PR_SET_PDEATHSIG).
+    """
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self._started = time.monotonic()
+        self.pid = popen.pid
+        self.pidfd = os.pidfd_open(popen.pid)
+        self.stdin = popen.stdin
+        self.returncode: int | None = None
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait up to `timeout` seconds; true once the process has ended."""
+        if self.returncode is None and self.pidfd in wait_readable([self.pidfd], timeout):
+            self._reap()
+        return self.returncode is not None
+
+    def poll(self) -> int | None:
+        """Return the exit status if the process has ended, without waiting."""
+        if self.returncode is None and select.select([self.pidfd], [], [], 0)[0]:
+            self._reap()
+        return self.returncode
+
+    def end(self, grace: float = TERM_GRACE_SECONDS) -> None:
+        """End the whole process group: SIGTERM, `grace` seconds, SIGKILL; returns when it is reaped."""
+        for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+            if self.poll() is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signum)
+            if select.select([self.pidfd], [], [], patience)[0]:
+                self._reap()
+
+    def close(self) -> None:
+        """End what still runs and give the descriptors back."""
+        self.end()
+        with contextlib.suppress(ProcessLookupError):  # what outlived its leader goes with it
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+        os.close(self.pidfd)
+
+    def _reap(self) -> None:
+        _, status, usage = os.wait4(self.pid, 0)
+        self.returncode = self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self.seconds = time.monotonic() - self._started
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.STDOUT,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Process]:
+    """Start `argv` in its own process group and own it: it is ended and reaped when the block is left, however."""
+    words = [str(word) for word in argv]
+    log.debug("start: %s", " ".join(words))
+    try:
+        popen = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C", **(env or {})},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"{words[0]} is not installed", hint="run `kdelta doctor`: it names the package") from error
+    process = Process(popen)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes = b"",
+    output: Path | None = None,
+    timeout: float = 600.0,
+) -> Completed:
+    """Run `argv` to its end, or to `timeout` seconds; stdout and stderr together, into the file `output` if given.
+
+    A non-zero exit is the caller's to judge; `check` is the short way.
+    """
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(tempfile.TemporaryFile())
+        source.write(input)
+        source.seek(0)
+        captured = stack.enter_context(tempfile.TemporaryFile("a+b"))
+        sink = stack.enter_context(output.open("ab")) if output else captured
+        process = stack.enter_context(spawn(argv, cwd=cwd, env=env, stdin=source.fileno(), stdout=sink.fileno()))
+        timed_out = not process.wait(timeout)
+        process.end()
+        captured.seek(0)
+        text = captured.read().decode("utf-8", "replace")
+        assert process.returncode is not None
+        return Completed(
+            argv=tuple(str(word) for word in argv),
+            returncode=process.returncode,
+            output=text,
+            seconds=process.seconds,
+            cpu_seconds=process.cpu_seconds,
+            timed_out=timed_out,
+        )
+
+
+def check(argv: Sequence[str | Path], *, timeout: float = 600.0, what: str | None = None, **kwargs: object) -> str:
+    """Run `argv` and return its output; a non-zero exit or a timeout is an InfraError that quotes the last lines."""
+    done = run(argv, timeout=timeout, **kwargs)  # type: ignore[arg-type]
+    if done.timed_out:
+        raise InfraError(f"{what or argv[0]}: no end after {timeout:.0f} s")
+    if done.returncode:
+        tail = "\n".join(done.output.strip().splitlines()[-8:])
+        raise InfraError(f"{what or argv[0]} failed (exit {done.returncode}): {tail or 'no output'}")
+    return done.output

@@ -1,0 +1,78 @@
+"""A machine described, QEMU's command line out."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvm.arch import Arch
+
+GUEST_ADDRESS = "10.0.2.15"
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny"
+
+# Console and monitor share a terminal: what a person at the keyboard needs.
+BY_HAND = ("-chardev stdio,id=console,signal=off,mux=on", "-serial chardev:console", "-mon chardev=console")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One guest: `accel` is kvm or tcg, `disk_mib` the size of the scratch disk /dev/vda (0: none)."""
+
+    arch: Arch
+    image: Path
+    initrd: Path
+    accel: str
+    memory_mib: int = 512
+    cpus: int = 2
+    disk_mib: int = 0
+
+
+def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | None = None) -> list[str]:
+    """Return the whole command line; `words` goes to the kernel's, `channels` says where console and monitor go."""
+    accel = {"tcg": "tcg,thread=multi"}.get(machine.accel, machine.accel)
+    options = [
+        "-nodefaults",
+        "-no-user-config",
+        "-display none",
+        "-no-reboot",  # with panic=-1 a panic ends the process
+        f"-sandbox {SANDBOX}",
+        *machine.arch.machine,
+        f"-accel {accel}",
+        f"-cpu {machine.arch.cpu[machine.accel]}",
+        f"-smp {machine.cpus}",
+        f"-m {machine.memory_mib}",
+        # restrict: the guest reaches nothing but our forwarded port; port 0: QEMU picks a free one, without a race
+        f"-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-{GUEST_ADDRESS}:22",
+        "-device virtio-net-pci,netdev=net,romfile=",  # no option ROM: nothing boots from the network
+        "-device virtio-rng-pci",  # dropbear waits for entropy
+        *channels,
+    ]
+    if disk:
+        name = str(disk).replace(",", ",,")  # QEMU's own quoting
+        options += [f"-drive if=none,id=disk,format=raw,cache=unsafe,file={name}"]
+        options += ["-device virtio-blk-pci,drive=disk"]
+    split = [word for option in options for word in option.split(" ", 1)]
+    kernel = ["-kernel", str(machine.image), "-initrd", str(machine.initrd), "-append", cmdline(machine, words)]
+    return [machine.arch.qemu, *split, *kernel]
+
+
+def cmdline(machine: Machine, words: str) -> str:
+    """Return the kernel's command line."""
+    # devkmsg=on: what the guest writes to /dev/kmsg is not rate limited
+    fixed = (f"console={machine.arch.console}", *machine.arch.cmdline, "panic=-1", "printk.devkmsg=on")
+    return " ".join((*fixed, words)).strip()
+
+
+def script(machine: Machine, directory: Path) -> str:
+    """Return a shell script that boots the same machine by hand, with a shell on its console.
+
+    Files of `directory`, where the script is to stand, are named relative to it.
+    """
+    own = f"{directory}/"
+    shown = [word.removeprefix(own) for word in argv(machine, words="kdelta.console=shell", channels=BY_HAND)]
+    return (
+        "#!/bin/sh\n"
+        "# Boots this kernel by hand. Leave the guest with `exit`, or QEMU with Ctrl-A X.\n"
+        'cd "$(dirname "$0")" || exit 1\n'
+        f"exec {shlex.join(shown)}\n"
+    )

@@ -1,0 +1,61 @@
+"""QEMU's machine protocol over an inherited socket: no path that could clash, no moment when it does not listen yet."""
+
+import json
+import socket
+import time
+from types import TracebackType
+from typing import Any
+
+from kvm import proc
+from kvm.errors import InfraError
+
+ANSWER_SECONDS = 10.0
+
+
+class Monitor:
+    """A synchronous QMP client; owns its socket."""
+
+    def __init__(self, sock: socket.socket, timeout: float = ANSWER_SECONDS) -> None:
+        self._socket = sock
+        self._timeout = timeout
+        self._buffer = b""
+        self._receive("QMP")
+        self.execute("qmp_capabilities")
+
+    def execute(self, name: str, **arguments: object) -> Any:
+        """Run one command and return its answer; events that come before it are dropped."""
+        self._socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+        return self._receive("return")
+
+    def human(self, command: str) -> str:
+        """Run a command of the human monitor, for what QMP has no words for."""
+        return str(self.execute("human-monitor-command", **{"command-line": command}))
+
+    def _receive(self, wanted: str) -> Any:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            message = json.loads(self._line(deadline))
+            if "error" in message:
+                raise InfraError(f"QEMU's monitor: {message['error'].get('desc', message['error'])}")
+            if wanted in message:
+                return message[wanted]
+
+    def _line(self, deadline: float) -> bytes:
+        while b"\n" not in self._buffer:
+            if not proc.wait_readable([self._socket.fileno()], deadline - time.monotonic()):
+                raise InfraError(f"QEMU's monitor did not answer for {self._timeout:.0f} s")
+            try:
+                chunk = self._socket.recv(65536)
+            except ConnectionResetError:
+                chunk = b""
+            if not chunk:
+                raise InfraError("QEMU's monitor is closed: QEMU ended")
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._socket.close()

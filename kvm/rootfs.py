@@ -1,0 +1,144 @@
+"""The guest's user land: an initramfs of Debian's busybox and dropbear with our own /init, bit for bit reproducible.
+
+It is not compressed: a TCG guest would have to unpack it.
+"""
+
+import hashlib
+import importlib.resources
+import logging
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from kvm import cpio, packages, proc
+from kvm.arch import Arch
+from kvm.cpio import Entry
+from kvm.errors import InfraError
+
+log = logging.getLogger(__name__)
+
+SUITE = "bookworm"
+PACKAGES = (
+    "busybox-static",
+    "dropbear-bin",
+    # what dropbear is linked against, down to the loader
+    "libc6",
+    "libcrypt1",
+    "libgmp10",
+    "libtomcrypt1",
+    "libtommath1",
+    "zlib1g",
+)
+RECIPE = "1"  # to be raised when this file makes another archive of the same input
+DIRECTORIES = (
+    *("bin", "dev", "etc", "etc/dropbear", "lib", "lib64", "proc", "root", "root/.ssh"),
+    *("run", "sys", "tmp", "usr", "usr/sbin", "var", "var/log"),
+)
+
+
+def build(arch: Arch, cache_dir: Path) -> Path:
+    """Return the initramfs for `arch`, made at most once for the same packages, /init and recipe."""
+    debs = packages.fetch(PACKAGES, suite=SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+    init = importlib.resources.files("kvm").joinpath("init.sh").read_bytes()
+    target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init)}.cpio"
+    if not target.exists():
+        log.info("making the initramfs for %s", arch.name)
+        _write(target, cpio.archive(_entries(arch, debs, init)))
+    return target
+
+
+def key_overlay(host_key: bytes, authorized_key: str) -> bytes:
+    """Return a small archive to append to the initramfs: dropbear's host key and who may log in as root."""
+    return cpio.archive(
+        [
+            cpio.file("etc/dropbear/host_key", host_key, 0o600),
+            cpio.file("root/.ssh/authorized_keys", authorized_key.encode() + b"\n", 0o600),
+        ]
+    )
+
+
+def _key(arch: Arch, debs: Iterable[Path], init: bytes) -> str:
+    """Return the content address of the archive."""
+    digest = hashlib.sha256(f"{RECIPE} {arch.name}".encode())
+    for content in (*(deb.read_bytes() for deb in debs), init):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:20]
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also when two runs write it at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".rootfs-", delete=False) as sink:
+        temporary = Path(sink.name)
+        try:
+            sink.write(content)
+            sink.flush()
+            temporary.chmod(0o644)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink()
+            raise
+
+
+def _entries(arch: Arch, debs: Iterable[Path], init: bytes) -> list[Entry]:
+    with tempfile.TemporaryDirectory(prefix="kdelta-rootfs-") as scratch:
+        root = Path(scratch)
+        for deb in debs:
+            packages.unpack(deb, root)
+        return [*_skeleton(init), *_programs(arch, root)]
+
+
+def _skeleton(init: bytes) -> list[Entry]:
+    """Return what is the same on every architecture."""
+    return [
+        *(cpio.directory(name, 0o700 if name.startswith("root") else 0o755) for name in DIRECTORIES),
+        cpio.character_device("dev/console", 5, 1),  # opened by the kernel for PID 1 before anything is mounted
+        cpio.character_device("dev/null", 1, 3),
+        cpio.file("init", init, 0o755),
+        cpio.file("etc/passwd", b"root:*:0:0:root:/root:/bin/sh\nnobody:*:65534:65534:nobody:/:/bin/false\n"),
+        cpio.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n"),
+        cpio.file("etc/shells", b"/bin/sh\n"),
+        cpio.file("etc/hosts", b"127.0.0.1 localhost\n"),
+        cpio.link("var/run", "/run"),
+    ]
+
+
+def _programs(arch: Arch, root: Path) -> list[Entry]:
+    """Return busybox, dropbear, and the libraries that dropbear names, directly or not."""
+    dropbear = root / "usr/sbin/dropbear"
+    loader = Path(arch.loader)
+    libraries = _needed(dropbear, root, arch.triplet)
+    return [
+        cpio.file("bin/busybox", (root / "bin/busybox").read_bytes(), 0o755),
+        cpio.file("usr/sbin/dropbear", dropbear.read_bytes(), 0o755),
+        cpio.file(arch.loader, _library(loader.name, root, arch.triplet).read_bytes(), 0o755),
+        *(
+            cpio.file(f"lib/{name}", path.read_bytes(), 0o755)
+            for name, path in sorted(libraries.items())
+            if name != loader.name
+        ),
+    ]
+
+
+def _needed(program: Path, root: Path, triplet: str) -> dict[str, Path]:
+    """Return the shared libraries `program` needs, by soname."""
+    found: dict[str, Path] = {}
+    pending = [program]
+    while pending:
+        dynamic = proc.check(["readelf", "--dynamic", "--wide", pending.pop()], timeout=60)
+        for name in re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic):
+            if name not in found:
+                found[name] = _library(name, root, triplet)
+                pending.append(found[name])
+    return found
+
+
+def _library(name: str, root: Path, triplet: str) -> Path:
+    for below in (f"lib/{triplet}", f"usr/lib/{triplet}"):
+        if (path := root / below / name).exists():
+            return path
+    raise InfraError(
+        f"the guest's programs need {name}, which no package of the rootfs holds",
+        hint="add the Debian package that ships it to PACKAGES in kvm/rootfs.py",
+    )
