@@ -1,0 +1,1 @@
+"""A tree in; a kernel image with its .config out."""

@@ -1,0 +1,44 @@
+"""Kconfig fragments: what was asked for, and what olddefconfig left of it. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
+_UNSET = re.compile(r"^# CONFIG_(\w+) is not set$")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One option that was asked for and is not in .config as asked."""
+
+    option: str
+    wanted: str
+    got: str
+
+
+def parse(text: str) -> dict[str, str]:
+    """Read a .config or a fragment: option without CONFIG_ -> value, "n" where it is not set; the last line wins."""
+    options = {}
+    for line in text.splitlines():
+        if found := _SET.match(line):
+            options[found[1]] = found[2]
+        elif found := _UNSET.match(line):
+            options[found[1]] = "n"
+    return options
+
+
+def dropped(wish: str, config: str) -> list[Dropped]:
+    """Compare what the fragments ask for with the final .config."""
+    have = parse(config)
+    asked = parse(wish).items()
+    return [Dropped(name, value, have.get(name, "n")) for name, value in asked if have.get(name, "n") != value]
+
+
+def describe(losses: Iterable[Dropped], reasons: dict[str, str]) -> str:
+    """Say each dropped option in a line, with the dependency that is not met where it is known."""
+    lines = []
+    for loss in losses:
+        reason = reasons.get(loss.option, "")
+        lines.append(f"CONFIG_{loss.option}={loss.wanted} came out as {loss.got}{f' ({reason})' if reason else ''}")
+    return "; ".join(lines)

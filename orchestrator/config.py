@@ -1,0 +1,113 @@
+"""pipeline.yaml in, a checked Pipeline out; and where the shipped files are."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from kvm.arch import ARCHES
+from kvm.errors import UserError
+from orchestrator import yamlfile
+from orchestrator.yamlfile import Fault, Section, nearest
+
+
+class GuestSize(Section):
+    """What each guest gets."""
+
+    memory_mib: int = Field(512, ge=128)
+    cpus: int = Field(2, ge=1)
+
+
+class Limits(Section):
+    """Deadlines in seconds, for hardware virtualisation; those of a guest are scaled up under TCG."""
+
+    build: float = Field(5400, gt=0)
+    boot: float = Field(30, gt=0)
+    silence: float = Field(30, gt=0)
+
+
+class Pipeline(Section):
+    """What to validate. `series` and `suites` are names of what kdelta ships, or paths relative to the file."""
+
+    kernel: str = "debian:linux-source-5.10/bullseye"
+    base: str | None = None
+    series: str | None = None
+    arches: list[str] = Field(default_factory=lambda: list(ARCHES), min_length=1)
+    flavour: str = "fast"
+    suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
+    repeats: int = Field(1, ge=1, le=100)
+    guest: GuestSize = GuestSize()
+    limits: Limits = Limits()
+
+
+def share() -> Path:
+    """Where the shipped files are: the top of a checkout, or the package's own copy when installed."""
+    top = Path(__file__).resolve().parent.parent
+    return top if (top / "pyproject.toml").is_file() else Path(__file__).resolve().parent / "share"
+
+
+def load(path: Path) -> Pipeline:
+    """Read and check `path`; raises one UserError that lists every fault with its place."""
+    return yamlfile.read(path, Pipeline, lambda pipeline: _missing(pipeline, path.parent))
+
+
+def find(kind: str, name: str, near: Path) -> Path | None:
+    """Locate a series ("patches"), suite ("guest_tests") or flavour by name among the shipped ones, or by path."""
+    given = (near / Path(name).expanduser()).resolve()
+    if given.exists():
+        return given
+    for top in (near, share()):
+        if "/" not in name and (top / kind / name).exists():
+            return (top / kind / name).resolve()
+    return None
+
+
+def find_suite(name: str, near: Path) -> Path:
+    """Return the directory of a suite, or raise a UserError that names the nearest one."""
+    return _found("guest_tests", name, near, "suite")
+
+
+def find_series(name: str, near: Path) -> Path:
+    """Return the file or directory of a series, or raise a UserError that names the nearest one."""
+    return _found("patches", name, near, "series")
+
+
+def fragments(arch: str, flavour: str) -> tuple[Path, ...]:
+    """Return the Kconfig fragments of one cell, in the order in which they are merged."""
+    configs = share() / "configs"
+    return tuple(configs / f"{name}.config" for name in ("base", arch, flavour))
+
+
+def flavours() -> list[str]:
+    """Return the flavours that have a fragment."""
+    names = {path.stem for path in (share() / "configs").glob("*.config")}
+    return sorted(names - {"base", *ARCHES})
+
+
+def _found(kind: str, name: str, near: Path, word: str) -> Path:
+    path = find(kind, name, near)
+    if path is None:
+        raise UserError(_no_such(kind, name, word), hint="give a name from this list, or a path")
+    return path
+
+
+def _no_such(kind: str, name: str, word: str) -> str:
+    known = sorted(p.name for p in (share() / kind).iterdir() if p.is_dir() and p.name != "include")
+    return f"no {word} {name!r}{nearest(name, known)}; shipped: {', '.join(known)}"
+
+
+def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
+    """What pipeline.yaml names and is not there."""
+    faults: list[Fault] = []
+    for index, arch in enumerate(pipeline.arches):
+        if arch not in ARCHES:
+            faults.append((("arches", index), f"no arch {arch!r}{nearest(arch, list(ARCHES))}"))
+    if pipeline.flavour not in flavours():
+        known = flavours()
+        faults.append((("flavour",), f"no flavour {pipeline.flavour!r}; known: {', '.join(known)}"))
+    for index, suite in enumerate(pipeline.suites):
+        path = find("guest_tests", suite, near)
+        if path is None or not (path / "suite.yaml").is_file():
+            faults.append((("suites", index), _no_such("guest_tests", suite, "suite")))
+    if pipeline.series is not None and find("patches", pipeline.series, near) is None:
+        faults.append((("series",), _no_such("patches", pipeline.series, "series")))
+    return faults

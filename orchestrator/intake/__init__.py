@@ -1,0 +1,1 @@
+"""Text and trees in; the base tree and the patched tree out."""

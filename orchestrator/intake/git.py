@@ -1,0 +1,70 @@
+"""git, run so that nothing of the user's or the repository's configuration, hooks or index takes part."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kvm import proc
+from kvm.errors import InfraError
+
+# Commits must come out the same on every machine: identity and dates are ours unless a patch brings its own.
+_ENV = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "kdelta",
+    "GIT_AUTHOR_EMAIL": "kdelta@localhost",
+    "GIT_AUTHOR_DATE": "@946684800 +0000",
+    "GIT_COMMITTER_NAME": "kdelta",
+    "GIT_COMMITTER_EMAIL": "kdelta@localhost",
+    "GIT_COMMITTER_DATE": "@946684800 +0000",
+}
+_OPTIONS = (
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.looseCompression=1"),
+    *("-c", "gc.auto=0"),
+    *("-c", "safe.directory=*"),  # reading another user's tree runs nothing of theirs
+)
+
+
+class Repository:
+    """A git directory and the index file used with it."""
+
+    def __init__(self, git_dir: Path, *, index: Path | None = None) -> None:
+        self.git_dir = git_dir
+        self._env = {**_ENV, "GIT_DIR": str(git_dir), **({"GIT_INDEX_FILE": str(index)} if index else {})}
+
+    def attempt(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> proc.Completed:
+        """Run git and return how it ended, whatever that was."""
+        return proc.run(["git", *_OPTIONS, *args], env={**self._env, **(env or {})}, input=input)
+
+    def run(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+        """Run git and return its output; raises InfraError when it fails."""
+        done = self.attempt(*args, input=input, env=env)
+        if done.returncode:
+            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {done.output.strip()[-500:]}")
+        return done.output
+
+    def id(self, revision: str) -> str | None:
+        """Return the object id of `revision`, or None where there is no such object."""
+        done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+        return done.output.strip() if done.returncode == 0 else None
+
+    def changed_files(self, before: str, after: str) -> tuple[str, ...]:
+        """Return the paths that differ between two trees or commits."""
+        listing = self.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
+        return tuple(path for path in listing.split("\0") if path)
+
+
+def create(git_dir: Path, *, borrow: Path | None = None) -> Repository:
+    """Create the bare repository `git_dir` unless it is there; it reads objects of `borrow` without copying them."""
+    if not (git_dir / "HEAD").is_file():
+        git_dir.parent.mkdir(parents=True, exist_ok=True)
+        proc.check(["git", "init", "--quiet", "--bare", git_dir], env={**_ENV, "GIT_TEMPLATE_DIR": ""})
+    if borrow:
+        alternates = git_dir / "objects" / "info" / "alternates"
+        alternates.parent.mkdir(parents=True, exist_ok=True)
+        alternates.write_text(f"{borrow}\n", encoding="utf-8")
+    return Repository(git_dir)

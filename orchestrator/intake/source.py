@@ -1,0 +1,151 @@
+"""Kernel sources: a Debian source package, a tarball or a git repository in, a commit to start from out."""
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvm import packages, proc
+from kvm.errors import InfraError, UserError
+from orchestrator import cache
+from orchestrator.intake import git
+
+FORMS = "debian:PACKAGE/SUITE, git:PATH or tar:PATH"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel tree in a git store: `git_dir` holds `commit`, whose tree is `tree`; `release` is e.g. 5.10.223."""
+
+    spec: str
+    git_dir: Path
+    commit: str
+    tree: str
+    release: str
+
+
+def resolve(spec: str, base: str | None, cache_dir: Path) -> Source:
+    """Find the tree that `spec` names, bring it into the cache's git store if it is not there, and return it."""
+    kind, _, rest = spec.partition(":")
+    openers: dict[str, Callable[[str], tuple[Path, str]]] = {
+        "debian": lambda name: _debian(name, cache_dir),
+        "tar": lambda name: _tar(Path(name).expanduser(), cache_dir),
+        "git": lambda name: _git(Path(name).expanduser(), base, cache_dir),
+    }
+    if kind not in openers or not rest:
+        raise UserError(f"kernel source {spec!r} is not understood", hint=f"give {FORMS}")
+    if base and kind != "git":
+        raise UserError(f"a base commit needs a git source, not {spec!r}", hint="give git:PATH")
+    git_dir, commit = openers[kind](rest)
+    repository = git.Repository(git_dir)
+    tree = repository.id(f"{commit}^{{tree}}")
+    assert tree, "a resolved commit has a tree"
+    return Source(spec, git_dir, commit, tree, _release(repository, commit, spec))
+
+
+def is_cached(spec: str, cache_dir: Path) -> bool:
+    """Say whether resolving `spec` needs neither network nor unpacking."""
+    kind, _, rest = spec.partition(":")
+    return kind != "debian" or _note(f"debian-{rest.replace('/', '_')}", cache_dir).is_file()
+
+
+def _release(repository: git.Repository, commit: str, spec: str) -> str:
+    done = repository.attempt("cat-file", "blob", f"{commit}:Makefile")
+    words: dict[str, str] = dict(
+        re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)$", done.output, re.MULTILINE)
+    )
+    if done.returncode or "VERSION" not in words:
+        raise UserError(f"{spec} is not a Linux tree: its top Makefile names no VERSION")
+    numbers = [words.get(key, "0") or "0" for key in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
+    return ".".join(numbers) + words.get("EXTRAVERSION", "")
+
+
+def _git(path: Path, base: str | None, cache_dir: Path) -> tuple[Path, str]:
+    """Borrow the objects of the user's repository; nothing is ever written to it."""
+    asked = proc.run(["git", "-C", path, "-c", "safe.directory=*", "rev-parse", "--absolute-git-dir"])
+    if asked.returncode:
+        raise UserError(f"{path} is not a git repository", hint=asked.output.strip()[-200:])
+    theirs = git.Repository(Path(asked.output.strip()))
+    wanted = base or "HEAD"
+    commit = theirs.id(f"{wanted}^{{commit}}")
+    if commit is None:
+        raise UserError(f"{path} has no commit {wanted!r}", hint="name a commit, tag or branch that it has, by --base")
+    common = Path(theirs.run("rev-parse", "--git-common-dir").strip())
+    objects = (theirs.git_dir / common).resolve() / "objects"
+    name = hashlib.sha256(str(objects).encode()).hexdigest()[:16]
+    store = git.create(cache_dir / "git" / f"{name}.git", borrow=objects)
+    shallow = objects.parent / "shallow"
+    if shallow.is_file():  # its commits' parents are not there: say so to git, or it calls the objects broken
+        shutil.copyfile(shallow, store.git_dir / "shallow")
+    return store.git_dir, commit
+
+
+def _debian(name: str, cache_dir: Path) -> tuple[Path, str]:
+    package, _, suite = name.partition("/")
+    if not suite:
+        raise UserError(f"debian:{name} names no suite", hint=f"for example debian:{package}/bookworm")
+
+    def unpack(into: Path) -> Path:
+        machine = {"aarch64": "arm64"}.get(platform.machine(), "amd64")  # the package is the same on all
+        [deb] = packages.fetch([package], suite=suite, deb_arch=machine, cache_dir=cache_dir)
+        packages.unpack(deb, into)
+        tarballs = sorted(into.glob("usr/src/linux-source-*.tar.*"))
+        if not tarballs:
+            raise UserError(
+                f"package {package} holds no usr/src/linux-source-*.tar", hint="name a linux-source package"
+            )
+        return tarballs[0]
+
+    return _import(f"debian-{package}_{suite}", unpack, cache_dir)
+
+
+def _tar(path: Path, cache_dir: Path) -> tuple[Path, str]:
+    if not path.is_file():
+        raise UserError(f"no such tarball: {path}")
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _import(f"tar-{digest[:32]}", lambda _: path.resolve(), cache_dir)
+
+
+def _note(name: str, cache_dir: Path) -> Path:
+    return cache_dir / "sources" / f"{name}.json"
+
+
+def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tuple[Path, str]:
+    """Bring a tarball into the store once; `tarball` is asked for it only then."""
+    note = _note(name, cache_dir)
+    git_dir = cache_dir / "git" / "tarballs.git"
+    with cache.lock(cache_dir / "locks" / f"source-{name}"):
+        if not note.is_file():
+            commit = _import_tarball(name, tarball, git.create(git_dir), cache_dir)
+            cache.write_text(note, json.dumps({"commit": commit}))
+        return git_dir, str(json.loads(note.read_text(encoding="utf-8"))["commit"])
+
+
+def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:
+    trees = cache_dir / "trees"
+    trees.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import.", dir=trees) as scratch:
+        draft = Path(scratch)
+        unpacked = draft / "tree"
+        unpacked.mkdir()
+        done = proc.run(["tar", "-xf", tarball(draft), "-C", unpacked, "--no-same-owner", "--no-same-permissions"])
+        if done.returncode:
+            raise InfraError(f"{name}: tar failed: {done.output.strip()[-300:]}", hint="is the disk full?")
+        entries = list(unpacked.iterdir())
+        top = entries[0] if len(entries) == 1 and entries[0].is_dir() else unpacked
+        repository = git.Repository(store.git_dir, index=draft / "index")
+        # --force: a tarball's own .gitignore must not hide files of the tarball
+        repository.run("add", "--all", "--force", top, env={"GIT_WORK_TREE": str(top)})
+        tree = repository.run("write-tree").strip()
+        commit = repository.run("commit-tree", tree, "-m", name).strip()
+        repository.run("update-ref", f"refs/sources/{name}", commit)  # gc keeps what a ref holds
+        with cache.publish(trees / tree) as final:
+            final.rmdir()
+            top.rename(final)
+        return commit

@@ -1,0 +1,64 @@
+"""Commits in, directories of sources out: read-only by agreement, shared by all runs, named by their git tree."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from kvm.errors import InfraError
+from orchestrator import cache
+from orchestrator.intake import git
+from orchestrator.intake.source import Source
+
+
+def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
+    """Return the directory with the files of `tree`, made on first use."""
+    final = cache_dir / "trees" / tree
+    with cache.lock(cache_dir / "locks" / f"tree-{tree}"):
+        if not final.is_dir():
+            base = final if tree == source.tree else checkout(source, source.tree, cache_dir)
+            with cache.publish(final) as draft:
+                if tree == source.tree:
+                    _write(source, tree, draft)
+                else:
+                    _derive(source, tree, base, draft)
+        os.utime(final)  # last use, for gc
+    return final
+
+
+def touch(directory: Path, files: Iterable[str]) -> None:
+    """Make `files` newer than every object built so far: make compares times, not contents."""
+    now = time.time_ns()
+    for file in files:
+        path = directory / file
+        if path.is_file() and not path.is_symlink():
+            os.utime(path, ns=(now, now))
+
+
+def _write(source: Source, tree: str, into: Path, files: Iterable[str] | None = None) -> None:
+    repository = git.Repository(source.git_dir, index=into.with_name(f"{into.name}.index"))
+    try:
+        repository.run("read-tree", tree)
+        listed = "".join(f"{file}\0" for file in files or ()).encode()
+        which = ("-a",) if files is None else ("-z", "--stdin")
+        # git wants a work tree to be told, and then writes below the prefix all the same
+        env = {"GIT_WORK_TREE": str(into)}
+        repository.run("checkout-index", f"--prefix={into}/", *which, input=listed, env=env)
+    finally:
+        into.with_name(f"{into.name}.index").unlink(missing_ok=True)
+
+
+def _derive(source: Source, tree: str, base: Path, into: Path) -> None:
+    """Link the base's files and replace what differs: a second tree costs directories, not a gigabyte."""
+    try:
+        shutil.copytree(base, into, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise InfraError(f"the tree {tree[:12]} could not be laid out: {error}", hint="is the disk full?") from error
+    repository = git.Repository(source.git_dir)
+    changed = repository.changed_files(source.tree, tree)
+    for file in changed:
+        (into / file).unlink(missing_ok=True)
+    listing = repository.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", tree)
+    there = set(listing.split("\0"))
+    _write(source, tree, into, [file for file in changed if file in there])
