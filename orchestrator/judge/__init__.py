@@ -1,0 +1,1 @@
+"""Pure: what the results mean. No disk, no clock, no processes."""

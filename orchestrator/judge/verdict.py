@@ -1,0 +1,146 @@
+"""All that was seen in, one answer out, with its reasons."""
+
+from collections.abc import Iterable, Sequence
+
+from orchestrator.model import (
+    BuildRecord,
+    Change,
+    ChangeKind,
+    GuestOutcome,
+    GuestRecord,
+    Outcome,
+    Side,
+    Splat,
+    Verdict,
+    VerdictValue,
+)
+
+Reason = tuple[VerdictValue, str]
+_ORDER = list(VerdictValue)
+_NAMES_SHOWN = 8
+
+
+def decide(
+    builds: Sequence[BuildRecord],
+    guests: Sequence[GuestRecord],
+    changes: Sequence[Change],
+    *,
+    declared: bool,
+    empty: bool = False,
+) -> Verdict:
+    """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
+
+    `declared` says that the series names what it must change: then nothing bad means `validated`, else `clean`.
+    `empty` says that the series changes no file.
+    """
+    if empty:
+        words = "noop: the series changes no file; nothing was built or booted"
+        return Verdict(VerdictValue.UNMET if declared else VerdictValue.CLEAN, (words,))
+    reasons = [
+        *_of_builds(builds),
+        *_of_guests(guests),
+        *_of_tests(changes),
+        *_of_expectations(builds, changes, declared),
+    ]
+    good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
+    value = min((value for value, _ in reasons), key=_ORDER.index, default=good)
+    value = good if value in (VerdictValue.VALIDATED, VerdictValue.CLEAN) else value
+    ordered = sorted(reasons, key=lambda reason: _ORDER.index(reason[0]))
+    return Verdict(value, tuple(words for _, words in ordered) or ("nothing regressed",))
+
+
+def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:
+    broken_on_base = {(build.arch, build.flavour) for build in builds if build.side is Side.BASE and build.error}
+    for build in builds:
+        words = f"{build.side}/{build.arch}-{build.flavour} does not build: {build.error}"
+        if build.side is Side.BASE and build.error:
+            yield VerdictValue.INCONCLUSIVE, words
+        elif build.error and (build.arch, build.flavour) not in broken_on_base:
+            yield VerdictValue.REGRESSED, words
+    same = sorted({build.arch for build in builds if build.noop})
+    if same:
+        words = f"noop: the series leaves the image identical on {', '.join(same)}; nothing was booted there"
+        yield VerdictValue.CLEAN, words
+
+
+def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
+    base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
+    for guest in guests:
+        name = f"{guest.side}/{guest.arch}-{guest.flavour}"
+        before = base.get((guest.arch, guest.flavour))
+        if guest.side is Side.BASE:
+            if guest.outcome is not GuestOutcome.OK:
+                yield VerdictValue.INCONCLUSIVE, f"{name}: {guest.outcome}: {guest.detail}"
+            continue
+        base_ok = before is not None and before.outcome is GuestOutcome.OK
+        if guest.outcome is GuestOutcome.LOST:
+            yield VerdictValue.INCONCLUSIVE, f"{name}: lost: {guest.detail}"
+        elif guest.outcome is not GuestOutcome.OK:
+            value = VerdictValue.REGRESSED if base_ok else VerdictValue.INCONCLUSIVE
+            yield value, f"{name}: {guest.outcome}: {guest.detail}"
+        if base_ok and before:
+            for splat in _new(guest.splats, before.splats):
+                yield VerdictValue.REGRESSED, f"{name}: new {splat.kind} on the console: {splat.title}"
+
+
+def _new(patched: Iterable[Splat], base: Iterable[Splat]) -> list[Splat]:
+    known = {(splat.kind, splat.title) for splat in base}
+    # a panic is already how the guest ended
+    return [splat for splat in patched if (splat.kind, splat.title) not in known and splat.kind != "panic"]
+
+
+def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:
+    meanings = {
+        ChangeKind.REGRESSED: (VerdictValue.REGRESSED, "regressed"),
+        ChangeKind.INFRA: (VerdictValue.INCONCLUSIVE, "could not be compared"),
+        ChangeKind.REMOVED: (VerdictValue.INCONCLUSIVE, "ran on base and no longer run"),
+    }
+    for arch in sorted({change.arch for change in changes}):
+        here = [change for change in changes if change.arch == arch]
+        for kind, (value, words) in meanings.items():
+            found = [change for change in here if change.change is kind]
+            if found:
+                yield value, f"{arch}: {len(found)} {words}: {_names(found)}"
+        bad = [change for change in here if change.change is ChangeKind.ADDED and change.patched.outcome.bad]
+        if bad:
+            yield VerdictValue.INCONCLUSIVE, f"{arch}: {len(bad)} fail that base could not run: {_names(bad)}"
+        flaky = [change for change in here if change.change is ChangeKind.FLAKY]
+        if flaky:
+            value = VerdictValue.INCONCLUSIVE if any(_steady_base(change) for change in flaky) else VerdictValue.CLEAN
+            yield value, f"{arch}: {len(flaky)} flaky: {_names(flaky)}"
+
+
+def _steady_base(change: Change) -> bool:
+    return all(outcome is Outcome.PASS for outcome in change.base.repeats)
+
+
+def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], declared: bool) -> Iterable[Reason]:
+    if not declared:
+        return
+    expected = [change for change in changes if change.expected is not None]
+    met = [change for change in expected if change.change is change.expected]
+    wrong = [change for change in expected if change not in met]
+    # what was not seen is no broken promise, and what regressed is already said
+    silent = (ChangeKind.INFRA, ChangeKind.REGRESSED, ChangeKind.FLAKY)
+    for change in wrong:
+        if change.change not in silent:
+            words = f"{change.arch}: {change.suite}/{change.name} should be {change.expected} and is {change.change}"
+            yield VerdictValue.UNMET, f"{words} ({change.base.outcome} -> {change.patched.outcome})"
+    if any(change.change is ChangeKind.FLAKY for change in wrong):
+        yield VerdictValue.INCONCLUSIVE, "a declared change is flaky"
+    if any(build.noop for build in builds):
+        yield VerdictValue.UNMET, "the series declares changes, and an image that is identical cannot show them"
+    elif not expected:
+        yield VerdictValue.INCONCLUSIVE, "the series declares changes, and no test of them was run"
+    elif not wrong:
+        fixed = sum(change.expected is ChangeKind.FIXED for change in met)
+        yield VerdictValue.VALIDATED, f"all {len(met)} declared results are as declared, {fixed} of them fixed"
+    surprises = [change for change in changes if change.expected is None and change.change is ChangeKind.FIXED]
+    if surprises:
+        yield VerdictValue.VALIDATED, f"{len(surprises)} fixed that were not declared: {_names(surprises)}"
+
+
+def _names(changes: Sequence[Change]) -> str:
+    names = [f"{change.suite}/{change.name}" for change in changes]
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

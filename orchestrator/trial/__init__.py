@@ -1,0 +1,1 @@
+"""One guest in, one GuestRun out."""
