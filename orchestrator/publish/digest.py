@@ -1,0 +1,184 @@
+"""What every report counts and picks out of a run, and how it writes numbers."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.model import (
+    BuildRecord,
+    Change,
+    ChangeKind,
+    GuestRecord,
+    MetricPair,
+    Run,
+    Samples,
+    Side,
+    VerdictValue,
+)
+
+_Located = BuildRecord | GuestRecord | Change | MetricPair
+
+DASH = "—"
+WORST_FIRST = (
+    ChangeKind.REGRESSED,
+    ChangeKind.FLAKY,
+    ChangeKind.INFRA,
+    ChangeKind.REMOVED,
+    ChangeKind.ADDED,
+    ChangeKind.FIXED,
+    ChangeKind.SAME,
+)
+
+
+class Lane(NamedTuple):
+    """One architecture in one flavour: a base cell and a patched cell, compared."""
+
+    arch: str
+    flavour: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Samples in four numbers."""
+
+    n: int
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many tests of one lane show each kind of change, and how many are not as declared."""
+
+    lane: str
+    total: int
+    kinds: Counter[ChangeKind]
+    unmet: int
+
+
+def answer(run: Run) -> str:
+    """The verdict's word, or the state of a run that has none."""
+    return str(run.verdict.value if run.verdict else run.status)
+
+
+def reasons(run: Run) -> tuple[str, ...]:
+    """Why, the strongest reason first."""
+    return run.verdict.reasons if run.verdict else ("the run has no verdict yet",)
+
+
+def exit_code(run: Run) -> int:
+    """The exit code that carries the answer; a run without a verdict is no answer."""
+    return (run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE).exit_code
+
+
+def lanes(run: Run) -> dict[Lane, str]:
+    """Every lane that the run touched, with its name: the arch, and the flavour where there are several."""
+    records: Iterable[_Located] = (*run.builds, *run.guests, *run.tests, *run.metrics)
+    found = sorted(map(lane_of, records), key=_lane_order)
+    several = len({lane.flavour for lane in found}) > 1
+    return {lane: f"{lane.arch}-{lane.flavour}" if several else lane.arch for lane in found}
+
+
+def _lane_order(lane: Lane) -> tuple[bool, str, str]:
+    """x86_64 first, as everywhere."""
+    return (lane.arch != "x86_64", lane.arch, lane.flavour)
+
+
+def lane_of(record: _Located) -> Lane:
+    """Where it was observed."""
+    return Lane(record.arch, record.flavour)
+
+
+def unmet(change: Change) -> bool:
+    """Did the series declare something else for this test?"""
+    return change.expected is not None and change.expected != change.change
+
+
+def differs(change: Change) -> bool:
+    """Must this test be shown among the changes: did it change, or should it have?"""
+    return change.change is not ChangeKind.SAME or unmet(change)
+
+
+def noteworthy(run: Run) -> list[Change]:
+    """Every test that changed or should have: worst first, then by name and lane."""
+    return sorted(filter(differs, run.tests), key=_worst_first)
+
+
+def _worst_first(change: Change) -> tuple[object, ...]:
+    regressed = change.change is ChangeKind.REGRESSED
+    rank = (not regressed, not unmet(change), WORST_FIRST.index(change.change))
+    return (*rank, change.suite, change.name, _lane_order(lane_of(change)))
+
+
+def merged(changes: Iterable[Change], key: Callable[[Change], Hashable]) -> list[list[Change]]:
+    """Changes alike in `key`, together, in the order of their first."""
+    groups: dict[Hashable, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(key(change), []).append(change)
+    return list(groups.values())
+
+
+def tallies(run: Run) -> list[Tally]:
+    """The counts of each lane; a lane without a test has a zero."""
+    return [_tally(name, [test for test in run.tests if lane_of(test) == lane]) for lane, name in lanes(run).items()]
+
+
+def _tally(name: str, tests: list[Change]) -> Tally:
+    return Tally(name, len(tests), Counter(test.change for test in tests), sum(map(unmet, tests)))
+
+
+def metrics(run: Run) -> list[MetricPair]:
+    """Every metric, by name and lane."""
+    return sorted(run.metrics, key=lambda pair: (pair.suite, pair.name, _lane_order(lane_of(pair))))
+
+
+def spread(side: Samples) -> Spread | None:
+    """The samples in four numbers; None if there are none."""
+    if not side.samples:
+        return None
+    values = side.samples
+    return Spread(len(values), statistics.median(values), min(values), max(values))
+
+
+def ratio(pair: MetricPair) -> float | None:
+    """Patched median by base median; None where a side is missing or base is zero."""
+    base, patched = spread(pair.base), spread(pair.patched)
+    return patched.median / base.median if base and patched and base.median else None
+
+
+def splats(run: Run, side: Side) -> int:
+    """How many splats the consoles of one side hold."""
+    return sum(len(guest.splats) for guest in run.guests if guest.side == side)
+
+
+def number(value: float | None) -> str:
+    """A measured value in about four digits, thousands set apart."""
+    if value is None:
+        return DASH
+    if abs(value) >= 1000 or float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def times(value: float | None) -> str:
+    """A ratio: x1.25."""
+    return DASH if value is None else f"x{value:,.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time: 0.7 s, 12 s, 4 min 31 s."""
+    if seconds is None:
+        return DASH
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{int(seconds) // 60:,} min {int(seconds) % 60} s"
+
+
+def size(amount: int) -> str:
+    """Bytes or characters: 900 B, 64.0 KiB, 1.2 MiB."""
+    if amount < 1024:
+        return f"{amount} B"
+    return f"{amount / 1024:.1f} KiB" if amount < 1024 * 1024 else f"{amount / 1024 / 1024:.1f} MiB"

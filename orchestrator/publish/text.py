@@ -1,0 +1,80 @@
+"""The plain answer for a terminal or a mail: 25 lines of 80 columns at most, the same for the same run."""
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.model import Change, ChangeKind, MetricPair, Run, Samples
+from orchestrator.publish import digest
+from orchestrator.publish.clean import line
+from orchestrator.publish.digest import Lane
+
+WIDTH, HEIGHT = 80, 25
+REASON_LINES, LANES, CHANGES = 5, 4, 9
+
+
+def summary(run: Run, report: Path | None) -> str:
+    """The verdict and why, the counts of each arch, the changes worst first, the metrics, where the report is."""
+    names = digest.lanes(run)
+    lines = [
+        _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
+        *_some(_reasons(run), REASON_LINES),
+        *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
+        *_some(_changes(run, names), CHANGES),
+    ]
+    metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in digest.metrics(run)]
+    where = [f"report: {line(str(report))}"] if report else []  # never cut: it is there to be copied
+    return "\n".join([*lines, *_some(metrics, HEIGHT - 1 - len(lines)), *where]) + "\n"
+
+
+def _some(lines: Iterable[str], most: int) -> list[str]:
+    """The first of them, and a word about the rest."""
+    every = list(lines)
+    return every if len(every) <= most else [*every[: most - 1], f"  ... and {len(every) - most + 1} more"]
+
+
+def _fit(text: str) -> str:
+    """The text cut to the width, and seen to be cut."""
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+
+
+def _reasons(run: Run) -> list[str]:
+    wrapped = (textwrap.wrap(line(reason), WIDTH - 4, max_lines=2, placeholder=" …") for reason in digest.reasons(run))
+    return [f"  {'  ' if number else '- '}{text}" for reason in wrapped for number, text in enumerate(reason)]
+
+
+def _tally(tally: digest.Tally) -> str:
+    kinds = [f"{tally.kinds[kind]} {kind}" for kind in digest.WORST_FIRST if tally.kinds[kind]]
+    unmet = [f"{tally.unmet} unmet"] if tally.unmet else []
+    tests = f"{tally.total} test{'s' if tally.total != 1 else ''}"
+    return _fit(f"{line(tally.lane)}: {tests}{': ' if kinds else ''}{', '.join(kinds + unmet)}")
+
+
+def _changes(run: Run, names: dict[Lane, str]) -> list[str]:
+    groups = digest.merged(
+        digest.noteworthy(run), lambda test: (test.suite, test.name, test.change, digest.unmet(test), test.expected)
+    )
+    return [_change(tests, [names[digest.lane_of(test)] for test in tests]) for tests in groups]
+
+
+def _change(tests: list[Change], where: list[str]) -> str:
+    """`fixed      madvise_locked/foo x86_64 arm64`; a long name gives way to its lanes."""
+    test = tests[0]
+    word = "unmet" if digest.unmet(test) and test.change is ChangeKind.SAME else test.change
+    before = f"{word:<10} {line(test.suite)}/"
+    after = f" {line(' '.join(where))}{f' ({test.expected} declared)' if digest.unmet(test) else ''}"
+    room = max(12, WIDTH - len(before) - len(after))
+    name = line(test.name)
+    return _fit(before + (name if len(name) <= room else f"{name[: room - 1]}…") + after)
+
+
+def _metric(pair: MetricPair, lane: str) -> str:
+    base, patched = map(_median, (pair.base, pair.patched))
+    ratio = digest.ratio(pair)
+    times = f" ({digest.times(ratio)})" if ratio else ""
+    return _fit(f"metric     {line(pair.name)} {line(lane)}: {base} → {patched} {line(pair.unit)}{times}")
+
+
+def _median(side: Samples) -> str:
+    spread = digest.spread(side)
+    return digest.number(spread.median if spread else None)
