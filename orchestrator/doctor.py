@@ -1,0 +1,105 @@
+"""Is this machine fit? Each finding that is not in order carries its remedy."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvm import accel, packages, proc, rootfs
+from kvm.arch import ARCHES, Arch
+from kvm.errors import Error
+from orchestrator import cache
+from orchestrator.build import kbuild, toolchain
+
+_TOOLS = {  # program -> Debian package
+    **{"git": "git", "make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc", "ccache": "ccache"},
+    **{"bwrap": "bubblewrap", "setpriv": "util-linux", "time": "time", "tar": "tar", "xz": "xz-utils"},
+    **{"readelf": "binutils", "apt-get": "apt", "dpkg-deb": "dpkg", "perl": "perl", "python3": "python3"},
+}
+_DISK_BYTES = 8 << 30  # a kernel tree, its git store, objects of both architectures, ccache
+_MEMORY_BYTES = 3 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `remedy` is empty when it is in order, `fatal` when a run cannot do without."""
+
+    subject: str
+    state: str
+    remedy: str = ""
+    fatal: bool = True
+
+
+def examine(cache_dir: Path) -> list[Finding]:
+    """Look at everything a run needs."""
+    return [*_tools(), *_arches(cache_dir), _sandbox(), _disk(cache_dir), _memory()]
+
+
+def _tools() -> Iterator[Finding]:
+    for tool, package in _TOOLS.items():
+        where = shutil.which(tool)
+        yield Finding(tool, where or "missing", "" if where else f"apt install {package}")
+
+
+def _arches(cache_dir: Path) -> Iterator[Finding]:
+    for name, arch in ARCHES.items():
+        try:
+            yield Finding(f"compiler {name}", toolchain.find(name).version)
+        except Error:
+            yield Finding(f"compiler {name}", "missing", f"apt install {' '.join(arch.compiler)}")
+        try:
+            yield Finding(f"qemu {name}", proc.check([arch.qemu, "--version"], timeout=30).splitlines()[0])
+        except Error:
+            package = "qemu-system-x86" if name == "x86_64" else "qemu-system-arm"
+            yield Finding(f"qemu {name}", "missing", f"apt install {package}")
+            continue
+        yield _accelerator(name, cache_dir)
+
+
+def _accelerator(name: str, cache_dir: Path) -> Finding:
+    arch = ARCHES[name]
+    subject = f"accelerator {name}"
+    try:
+        choice = accel.choose(
+            arch, lambda: kbuild.newest_image(name, cache_dir) or _debian_kernel(arch, cache_dir), cache_dir
+        )
+    except Error as fault:
+        return Finding(subject, f"not proven, for want of a kernel: {fault.message}", "kdelta build", fatal=False)
+    return Finding(subject, f"{choice.used}: {choice.reason}")
+
+
+def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:
+    """Fetch Debian's own kernel: what is proven before anything is built must be proven with a real one."""
+    final = cache_dir / "debian-kernel" / arch.name
+    if not final.is_dir():
+        name = f"linux-image-cloud-{arch.deb}"
+        versioned = packages.depends(name, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)[:1]
+        [deb] = packages.fetch(versioned, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+        with cache.publish(final) as draft:
+            packages.unpack(deb, draft)
+    return next(final.glob("boot/vmlinuz-*"))
+
+
+def _sandbox() -> Finding:
+    try:
+        proc.check(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], timeout=30)
+    except Error as fault:
+        remedy = "allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
+        return Finding("sandbox", f"bubblewrap does not work: {fault.message}", remedy)
+    return Finding("sandbox", "bubblewrap works")
+
+
+def _disk(cache_dir: Path) -> Finding:
+    there = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    state = f"{free / (1 << 30):.1f} GiB free for {cache_dir}"
+    return Finding(
+        "disk", state, "" if free >= _DISK_BYTES else "kdelta gc --free, or another --cache-dir", fatal=False
+    )
+
+
+def _memory() -> Finding:
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    state = f"{whole / (1 << 30):.1f} GiB"
+    return Finding("memory", state, "" if whole >= _MEMORY_BYTES else "set guest.memory_mib lower", fatal=False)

@@ -1,0 +1,109 @@
+"""What a person sees while it runs, on stderr, and the plain tables of the small commands."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.doctor import Finding
+from orchestrator.model import Cell, Run
+from orchestrator.publish.clean import line
+
+
+class Board:
+    """Progress: a live table with a line per cell on a terminal, a plain line per event in a pipe."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._stages: dict[Cell, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
+
+    def tell(self, cell: Cell, stage: str) -> None:
+        """Say what a cell does now."""
+        with self._lock:
+            self._stages[cell] = (stage, time.monotonic())
+        if not self._console.is_terminal:
+            print(f"[{time.monotonic() - self._started:7.1f}s] {cell}: {stage}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def __enter__(self) -> "Board":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        now = time.monotonic()
+        with self._lock:
+            for cell, (stage, since) in sorted(self._stages.items()):
+                table.add_row(Text(str(cell)), Text(stage), Text(f"{now - since:.0f} s", justify="right"))
+        return table
+
+
+def plan(facts: Mapping[str, Any]) -> str:
+    """Lay out what `kdelta plan` found."""
+    lines = [f"series  {line(facts['series'])}", *(f"        {line(subject)}" for subject in facts["patches"])]
+    lines += [f"kernel  {facts['kernel']}", f"suites  {', '.join(facts['suites'])}"]
+    if facts["noop"]:
+        lines.append("noop    the series changes no file: nothing will be built or booted")
+    else:
+        lines += [f"{row['cell']:28} {row['build']}" for row in facts["cells"]]
+    return "\n".join(lines)
+
+
+def builds(run: Run, directory: Path) -> str:
+    """Lay out the builds of a run."""
+    rows = [
+        f"{f'{build.side}/{build.arch}-{build.flavour}':28} "
+        + (
+            line(build.error or "")
+            or f"{'cached' if build.cached else f'{build.seconds:.0f} s'}{', noop' if build.noop else ''}"
+        )
+        for build in run.builds
+    ]
+    return "\n".join([*rows, str(directory)])
+
+
+def guests(run: Run) -> str:
+    """Lay out the guests of a run."""
+    return "\n".join(
+        f"{f'{guest.side}/{guest.arch}-{guest.flavour}':28} {guest.outcome} under {guest.accel}"
+        + (f", booted in {guest.boot_seconds:.1f} s" if guest.boot_seconds else "")
+        + (f": {line(guest.detail)}" if guest.detail else "")
+        for guest in run.guests
+    )
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """Lay out what the doctor found; a line that fails says what to do."""
+    lines = []
+    for finding in found:
+        mark = "ok  " if not finding.remedy else ("FAIL" if finding.fatal else "note")
+        lines.append(f"{mark}  {finding.subject:22} {finding.state}")
+        if finding.remedy:
+            lines.append(f"      {'':22} -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def sizes(root: Path, swept: Mapping[str, tuple[int, int]], *, removed: bool) -> str:
+    """Lay out the cache: bytes in each part, and bytes that can go or went."""
+    word = "freed" if removed else "can go"
+    rows = [f"{name:12} {_mib(whole):>10}   {word} {_mib(old)}" for name, (whole, old) in swept.items()]
+    return "\n".join([str(root), *rows])
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

@@ -1,0 +1,160 @@
+"""Results in and out: the run directory, and run.json, which is replaced whole and valid at any time."""
+
+import dataclasses
+import datetime
+import json
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from kvm.errors import InfraError, UserError
+from orchestrator import cache
+from orchestrator.model import BuildRecord, Cell, GuestRecord, GuestRun, Run
+
+RECORD = "run.json"
+R = TypeVar("R", BuildRecord, GuestRecord)
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Run, GuestRun)}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of run.json (docs/run.schema.json)."""
+    described = _ADAPTERS[Run].json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kdelta.run/1", **described}
+
+
+def new_directory(results: Path, title: str, now: datetime.datetime) -> Path:
+    """Make the directory of a new run: date, time and the series' name; two at the same second get two."""
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "series"
+    name = f"{now:%Y%m%d-%H%M%S}-{slug}"
+    for attempt in range(1, 1000):
+        directory = results / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{results}: {error.strerror}", hint="--out names another directory") from error
+        return directory
+    raise InfraError(f"{results} is full of runs named {name}")
+
+
+def given_directory(directory: Path) -> Path:
+    """Make the directory that --out names; one that holds something is refused, so that no run is overwritten."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise UserError(f"{directory} is not empty", hint="--out takes a new or an empty directory")
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror}", hint="--out names another directory") from error
+    return directory.resolve()
+
+
+def cell_directory(run: Path, cell: Cell) -> Path:
+    """Return (and make) the directory of one cell."""
+    directory = run / cell.side / f"{cell.arch}-{cell.flavour}"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def save(run: Run, directory: Path) -> None:
+    """Replace run.json."""
+    cache.write_text(directory / RECORD, _ADAPTERS[Run].dump_json(run, indent=1).decode() + "\n")
+
+
+def load(directory: Path) -> Run:
+    """Read run.json back."""
+    run: Run = _load(directory / RECORD, Run)
+    return run
+
+
+def save_guest(guest: GuestRun, directory: Path) -> None:
+    """Keep what one guest gave beside its console."""
+    cache.write_text(directory / "guest.json", _ADAPTERS[GuestRun].dump_json(guest, indent=1).decode() + "\n")
+
+
+def load_guest(directory: Path) -> GuestRun | None:
+    """Read what one guest gave, or None if it has not run."""
+    path = directory / "guest.json"
+    if not path.is_file():
+        return None
+    guest: GuestRun = _load(path, GuestRun)
+    return guest
+
+
+def save_json(path: Path, content: object) -> None:
+    """Replace a JSON file."""
+    cache.write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def place(file: Path, at: Path) -> Path:
+    """Put a file of the cache into a run, by a link where the file system allows it."""
+    at.unlink(missing_ok=True)
+    try:
+        os.link(file, at)
+    except OSError:  # another file system, or a link into a cache of another user
+        shutil.copyfile(file, at)
+    return at
+
+
+class Recorder:
+    """The one writer of a run's run.json: every change is on disk before the next task starts."""
+
+    def __init__(self, run: Run, directory: Path) -> None:
+        self.directory = directory
+        self.run = run
+        self._lock = threading.Lock()
+        self.update()
+
+    def update(self, **changes: Any) -> Run:
+        """Replace fields of the record and write it."""
+        with self._lock:
+            self.run = dataclasses.replace(self.run, **changes)
+            save(self.run, self.directory)
+            return self.run
+
+    def add_build(self, build: BuildRecord) -> None:
+        """Add a build, or replace the record of the same cell."""
+        with self._lock:
+            self.run = dataclasses.replace(self.run, builds=_with(self.run.builds, build))
+            save(self.run, self.directory)
+
+    def add_guest(self, guest: GuestRecord) -> None:
+        """Add a guest, or replace the record of the same cell."""
+        with self._lock:
+            self.run = dataclasses.replace(self.run, guests=_with(self.run.guests, guest))
+            save(self.run, self.directory)
+
+
+def _with(records: tuple[R, ...], new: R) -> tuple[R, ...]:
+    others: list[Any] = [old for old in records if _cell(old) != _cell(new)]
+    return tuple(sorted([*others, new], key=_cell))
+
+
+def _cell(record: BuildRecord | GuestRecord) -> Cell:
+    return Cell(record.side, record.arch, record.flavour)
+
+
+def newest(results: Path) -> Path:
+    """Return the newest run below `results`."""
+    runs = [entry for entry in results.iterdir() if (entry / RECORD).is_file()] if results.is_dir() else []
+    if not runs:
+        raise UserError(f"no run below {results}", hint="`kdelta run` makes one; or name a run's directory")
+    return max(runs, key=lambda entry: (entry / RECORD).stat().st_mtime)
+
+
+def _load(path: Path, kind: type[Any]) -> Any:
+    try:
+        return _ADAPTERS[kind].validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", hint="name the directory of a run") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} is not a kdelta run record: {place}: {first['msg']}") from error
