@@ -1,0 +1,44 @@
+# The two commands of the README are `make demo` and `make test`; both install what is missing first.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check unit slow bench schema packages clean
+
+demo: $(STAMP)
+	$(BIN)/kdelta run
+
+test: check slow
+
+# Lint, types, import rules, and the tests that build and boot nothing.
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 tests/unit tests/flow
+
+# Real QEMU, real kernels: one after the other, because every one of them uses all processors.
+slow: $(STAMP)
+	$(BIN)/pytest tests/vm tests/kernel
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py
+
+# docs/run.schema.json, from the model.
+schema: $(STAMP)
+	$(BIN)/python -c 'import json; from orchestrator import store; print(json.dumps(store.schema(), indent=1))' \
+		>docs/run.schema.json
+
+packages:
+	@sh .ci/packages
+
+$(STAMP): pyproject.toml constraints.txt | packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,70 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kvm import proc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Kdelta = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def kdelta_argv(*args: object) -> list[str]:
+    """The command as a user has it, from this checkout."""
+    return [sys.executable, "-c", "from orchestrator.cli import entry; entry()", *(str(arg) for arg in args)]
+
+
+@pytest.fixture(scope="session")
+def shared_cache() -> Path:
+    """The cache that holds kernels between sessions; the user's own, unless KDELTA_CACHE names another."""
+    from orchestrator import cache
+
+    return cache.default_root()
+
+
+def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run kdelta as a process of its own."""
+    return subprocess.run(
+        kdelta_argv(*args),
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3000,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def images(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The base kernels of the bundled series, built on first use."""
+    from kvm.arch import ARCHES
+    from orchestrator.build import kbuild
+
+    done = run_kdelta("build", "madv-dontneed-locked", "--out", tmp_path_factory.mktemp("images") / "run")
+    assert done.returncode == 0, done.stderr
+    return {name: image for name in ARCHES if (image := kbuild.newest_image(name, shared_cache))}
+
+
+@pytest.fixture
+def kdelta(tmp_path: Path) -> Kdelta:
+    """Run kdelta as a process of its own in an empty directory."""
+
+    def call(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return run_kdelta(*args, cwd=tmp_path, **env)
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _no_stop() -> Iterator[None]:
+    """A test that stops the process must not stop the next one."""
+    yield
+    proc.stop.clear()

@@ -1,0 +1,128 @@
+"""The command line: exit codes, and where words go."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Kdelta
+
+BUNDLED = Path(__file__).resolve().parents[2] / "patches" / "madv-dontneed-locked"
+
+
+def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kdelta, tmp_path: Path) -> None:
+    assert kdelta("init").returncode == 0
+    again = kdelta("init")
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["run", "nowhere"], "no series 'nowhere'"),
+        (["run", "--arch", "arm"], "unknown architecture 'arm'"),
+        (["run", "--suite", "x"], "no suite 'x'"),
+        (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
+        (["run", "--no-such-option"], "No such option"),
+        (["frobnicate"], "No such command"),
+        (["diff", "nowhere"], "run.json: No such file"),
+    ],
+)
+def test_what_the_user_got_wrong_exits_2_with_words_on_stderr_alone(
+    kdelta: Kdelta, args: list[str], words: str
+) -> None:
+    done = kdelta(*args)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_wrong_pipeline_yaml_exits_2_with_its_place(kdelta: Kdelta, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("arch: x\n")
+    done = kdelta("run")
+    assert done.returncode == 2
+    assert "pipeline.yaml:1:1: unknown key 'arch'; did you mean 'arches'?" in done.stderr
+
+
+def test_plan_says_what_would_be_built_and_builds_nothing(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path
+) -> None:
+    path = make_series("other\n")
+    done = kdelta("plan", path, "--kernel", f"git:{fakelinux}", "--json", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert [row["build"] for row in facts["cells"]] == ["to be built"] * 4
+    assert not (tmp_path / "cache" / "builds").exists()
+
+
+def test_a_series_that_does_not_apply_exits_2_and_leaves_no_run(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    done = kdelta("run", BUNDLED, "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "does not apply" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_empty_series_is_a_noop_with_no_build_and_no_boot(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = kdelta(
+        "run", tmp_path / "empty", "--kernel", f"git:{fakelinux}", "--json", KDELTA_CACHE=str(tmp_path / "cache")
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["verdict"]["value"] == "clean"
+    assert "noop" in record["verdict"]["reasons"][0]
+    assert (record["builds"], record["guests"]) == ([], [])
+
+
+def test_a_patched_tree_that_does_not_build_is_a_result_of_the_run(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path
+) -> None:
+    path = make_series("SYNTAX\n")
+    args = ["build", path, "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
+    done = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    # the shipped fragments ask for options that the fake tree keeps, because its olddefconfig drops only BROKEN
+    assert done.returncode == 1, done.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [bool(build["error"]) for build in record["builds"]] == [False, True]
+    assert record["status"] == "done"
+
+
+def test_help_has_an_example_on_every_command(kdelta: Kdelta) -> None:
+    from orchestrator.cli import main
+
+    for name in main.commands:
+        done = kdelta(name, "--help")
+        assert done.returncode == 0
+        assert "Example" in done.stdout, name
+
+
+def test_completion_is_printed(kdelta: Kdelta) -> None:
+    assert "_KDELTA_COMPLETE" in kdelta("completion", "bash").stdout
+
+
+def test_words_of_a_patch_reach_the_terminal_without_its_escapes(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path
+) -> None:
+    path = make_series("other\n", cover=False)
+    [patch] = path.glob("0001*")
+    patch.write_bytes(patch.read_bytes().replace(b"mm: step 0", b"mm: \x1b[2J\x1b]0;owned\x07step"))
+    done = kdelta("plan", path, "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "step" in done.stdout
+    assert "\x1b" not in done.stdout
+    patch.write_bytes(patch.read_bytes().replace(b"-line 0\n", b"-line X\n"))
+    done = kdelta("run", path, "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+
+
+def test_a_path_out_of_the_tree_is_refused(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path) -> None:
+    path = make_series("other\n", cover=False)
+    [patch] = path.glob("0001*")
+    patch.write_text(patch.read_text().replace("mm/madvise.c", "../../../../tmp/evil"))
+    done = kdelta("run", path, "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "does not apply" in done.stderr

@@ -1,0 +1,167 @@
+"""Trees and series in, images out: real git, real make, the real sandbox, a fake tree."""
+
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kvm.errors import BuildError, UserError
+from orchestrator.build import kbuild
+from orchestrator.intake import series, source, tree
+from orchestrator.model import Cell, Side
+from tests.flow.conftest import git
+
+LINES = [f"line {number}\n" for number in range(40)]
+EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
+
+
+def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> kbuild.Order:
+    return kbuild.Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, wish, 2, 60)
+
+
+def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    path = make_series(EDITED, EDITED.upper())
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    applied = series.apply(series.read(path), origin)
+    assert applied.tree == git(fakelinux, "rev-parse", "topic^{tree}")
+    assert [patch.subject for patch in applied.series.patches] == ["mm: step 0", "mm: step 1"]
+    assert applied.series.patches[0].author == "A Developer <a@example.org>"
+    assert applied.series.patches[0].files == ("mm/madvise.c",)
+    assert origin.release == "6.1.0-fake"
+
+
+def test_the_same_series_gives_the_same_commits(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    mails = series.read(make_series(EDITED))
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    assert series.apply(mails, origin) == series.apply(mails, origin)
+
+
+def test_the_users_repository_is_not_touched(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    path = make_series(EDITED)
+    before = {file: file.read_bytes() for file in fakelinux.rglob("*") if file.is_file()}
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    applied = series.apply(series.read(path), origin)
+    tree.checkout(origin, applied.tree, tmp_path / "cache")
+    assert {file: file.read_bytes() for file in fakelinux.rglob("*") if file.is_file()} == before
+
+
+def test_a_patch_that_does_not_apply_is_named_with_file_and_hunk(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    second = [*LINES[:5], "five and a half\n", *LINES[5:30], "thirty\n", *LINES[31:]]
+    path = make_series("".join(second))
+    [patch] = path.glob("0001*")
+    patch.write_text(patch.read_text().replace("-line 30", "-line XX"))
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    with pytest.raises(UserError) as caught:
+        series.apply(series.read(path), origin)
+    assert "0001-mm-step-0.patch" in caught.value.message
+    assert "hunk 2 of 2 of mm/madvise.c" in caught.value.message
+
+
+def test_an_mbox_and_an_empty_directory_are_series(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    path = make_series(EDITED, EDITED.upper())
+    mbox = tmp_path / "all.mbox"
+    mbox.write_bytes(b"".join(file.read_bytes() for file in sorted(path.iterdir(), reverse=True)))
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    assert series.apply(series.read(mbox), origin).tree == git(fakelinux, "rev-parse", "topic^{tree}")
+    (tmp_path / "none").mkdir()
+    assert series.apply(series.read(tmp_path / "none"), origin).tree == origin.tree
+
+
+def test_a_directory_without_a_patch_and_a_path_without_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds no patch"):
+        series.read(tmp_path)
+    with pytest.raises(UserError, match="no such series"):
+        series.read(tmp_path / "nowhere")
+
+
+def test_a_tarball_becomes_a_tree_once(fakelinux: Path, tmp_path: Path) -> None:
+    ball = tmp_path / "linux.tar"
+    subprocess.run(["git", "archive", "--prefix=linux/", "-o", ball, "main"], cwd=fakelinux, check=True)
+    origin = source.resolve(f"tar:{ball}", None, tmp_path / "cache")
+    assert origin.tree == git(fakelinux, "rev-parse", "main^{tree}")
+    assert source.resolve(f"tar:{ball}", None, tmp_path / "cache") == origin
+
+
+@pytest.mark.parametrize("spec", ["linux", "git:/nowhere", "tar:/nowhere.tar", "debian:linux-source-5.10", "svn:x"])
+def test_a_source_that_is_not_understood_is_the_users_fault(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        source.resolve(spec, None, tmp_path / "cache")
+
+
+def test_a_build_is_kept_found_and_verified(fakelinux: Path, tmp_path: Path) -> None:
+    cache, log = tmp_path / "cache", tmp_path / "log"
+    origin = source.resolve(f"git:{fakelinux}", None, cache)
+    wanted = order(origin.tree, origin)
+    first = kbuild.build(wanted, cache, log)
+    assert not first.cached
+    assert first.image.read_text() == "".join(LINES)
+    again = kbuild.build(wanted, cache, log)
+    assert again == replace(first, cached=True)
+    first.image.chmod(0o644)
+    first.image.write_text("rot")
+    assert kbuild.find(wanted, cache) is None
+    assert kbuild.build(wanted, cache, log).image.read_text() == "".join(LINES)
+
+
+def test_moving_between_trees_rebuilds_what_differs_in_both_directions(fakelinux: Path, make_series, tmp_path) -> None:
+    cache, log = tmp_path / "cache", tmp_path / "log"
+    path = make_series(EDITED)
+    origin = source.resolve(f"git:{fakelinux}", None, cache)
+    applied = series.apply(series.read(path), origin)
+    tree.checkout(origin, applied.tree, cache)  # its files are older than base's objects
+    kbuild.build(order(origin.tree, origin), cache, log)
+    assert kbuild.build(order(applied.tree, origin), cache, log).image.read_text() == EDITED
+    kbuild.shutil.rmtree(cache / "builds")
+    assert kbuild.build(order(origin.tree, origin), cache, log).image.read_text() == "".join(LINES)
+
+
+def test_a_tree_that_does_not_compile_names_the_error_and_can_be_built_once_mended(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    cache, log = tmp_path / "cache", tmp_path / "log"
+    path = make_series("SYNTAX\n", EDITED)
+    origin = source.resolve(f"git:{fakelinux}", None, cache)
+    broken = series.apply(series.read(path)[:2], origin)
+    with pytest.raises(BuildError, match=r"mm/madvise\.c:1:1: error: SYNTAX"):
+        kbuild.build(order(broken.tree, origin), cache, log)
+    whole = series.apply(series.read(path), origin)
+    assert kbuild.build(order(whole.tree, origin), cache, log).image.read_text() == EDITED
+
+
+def test_a_dropped_option_is_a_hard_error_that_names_it(fakelinux: Path, tmp_path: Path) -> None:
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    with pytest.raises(UserError, match="olddefconfig dropped CONFIG_BROKEN"):
+        kbuild.build(order(origin.tree, origin, "CONFIG_BROKEN=y\n"), tmp_path / "cache", tmp_path / "log")
+
+
+def test_two_builds_of_one_tree_at_once_compile_it_once(fakelinux: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    origin = source.resolve(f"git:{fakelinux}", None, cache)
+    made: list[kbuild.KernelBuild] = []
+    threads = [
+        threading.Thread(
+            target=lambda n=number: made.append(kbuild.build(order(origin.tree, origin), cache, tmp_path / n))
+        )
+        for number in ("a", "b", "c")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(build.cached for build in made) == [False, True, True]
+
+
+def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(fakelinux: Path, tmp_path: Path) -> None:
+    makefile = fakelinux / "Makefile"
+    spy = "\t@ls -A /home /root 2>&1 | head -3; touch /src/x; cat /proc/net/dev\n"
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{spy}"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "spy")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    text = (tmp_path / "log").read_text()
+    assert "touch: cannot touch '/src/x': Read-only file system" in text
+    assert "cannot access '/home'" in text
+    assert "eth0" not in text

@@ -1,0 +1,66 @@
+"""Series made from the bundled one, each with one thing wrong."""
+
+import difflib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, run_kdelta
+
+BUNDLED = ROOT / "patches" / "madv-dontneed-locked"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended: its exit code, its words, its record."""
+
+    process: subprocess.CompletedProcess[str]
+    directory: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return json.loads((self.directory / "run.json").read_text())
+
+
+Validate = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session")
+def validate(tmp_path_factory: pytest.TempPathFactory) -> Validate:
+    """Run kdelta on a series of the shipped kernel."""
+
+    def run(series: Path, *args: object) -> Finished:
+        directory = tmp_path_factory.mktemp("run") / series.name
+        process = run_kdelta("run", series, "--suite", "madvise_locked", "--out", directory, *args)
+        return Finished(process, directory)
+
+    return run
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The bundled series, to be spoiled."""
+    return shutil.copytree(BUNDLED, tmp_path / "series")
+
+
+def replace_once(path: Path, old: str, new: str) -> None:
+    """Change a line of a patch; the line counts of its hunks must stay as they are."""
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path.name}"
+    path.write_text(text.replace(old, new))
+
+
+def append_patch(series: Path, subject: str, file: str, before: str, after: str) -> None:
+    """Add one more patch that turns `file` from `before` into `after`."""
+    diff = "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{file}", f"b/{file}"))
+    head = f"From: A Developer <a@example.org>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: [PATCH 9/9] {subject}\n"
+    (series / "0009-last.patch").write_text(
+        f"From {'0' * 40} Mon Sep 17 00:00:00 2001\n{head}\nWhy.\n\n"
+        f"---\n\ndiff --git a/{file} b/{file}\n{diff}-- \n2.39\n"
+    )

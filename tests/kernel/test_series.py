@@ -1,0 +1,172 @@
+"""The main job, on real kernels of both architectures."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator import cache
+from tests.conftest import ROOT, kdelta_argv
+from tests.kernel.conftest import BUNDLED, Validate, append_patch, replace_once
+
+pytestmark = pytest.mark.kernel
+ARCHES = ("x86_64", "arm64")
+GUARD = "+	if (behavior == MADV_DONTNEED_LOCKED)\n"
+
+
+def changes(record: dict, kind: str, arch: str) -> set[str]:  # type: ignore[type-arg]
+    return {test["name"] for test in record["tests"] if (test["change"], test["arch"]) == (kind, arch)}
+
+
+def processes(word: str) -> list[str]:
+    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if word in line and "ps -ewwo" not in line]
+
+
+def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothing_else(validate: Validate) -> None:
+    done = validate(BUNDLED)
+    assert done.process.returncode == 0, done.process.stderr
+    record = done.record
+    assert (record["verdict"]["value"], record["status"]) == ("validated", "done")
+    declared = yaml.safe_load((BUNDLED / "expect.yaml").read_text())["suites"]["madvise_locked"]
+    for arch in ARCHES:
+        assert changes(record, "fixed", arch) == set(declared["fixed"])
+        assert changes(record, "same", arch) == {*declared["same"], "(exit)"}
+    assert {test["change"] for test in record["tests"]} == {"fixed", "same"}
+    assert {guest["outcome"] for guest in record["guests"]} == {"ok"}
+    assert "VALIDATED" in done.process.stdout
+    assert (done.directory / "report.html").is_file()
+    for side in ("base", "patched"):
+        for arch in ARCHES:
+            cell = done.directory / side / f"{arch}-fast"
+            for name in ("build.log", ".config", "qemu.sh", "console.log", "tests/madvise_locked.ktap"):
+                assert (cell / name).stat().st_size, f"{cell / name} is empty"
+
+
+def test_a_second_run_builds_nothing(validate: Validate) -> None:
+    record = validate(BUNDLED).record
+    assert [build["cached"] for build in record["builds"]] == [True] * 4
+
+
+def test_an_inverted_guard_is_regressed_and_the_cases_are_named(validate: Validate, copied: Path) -> None:
+    [patch] = copied.glob("0001*")
+    replace_once(patch, GUARD, GUARD.replace("==", "!="))
+    done = validate(copied)
+    assert done.process.returncode == 1, done.process.stderr
+    assert done.record["verdict"]["value"] == "regressed"
+    for arch in ARCHES:
+        broken = changes(done.record, "regressed", arch)
+        assert broken
+        assert any(name in " ".join(done.record["verdict"]["reasons"]) for name in broken)
+    assert "REGRESSED" in done.process.stdout
+
+
+def test_a_panic_at_boot_on_arm64_alone_leaves_the_other_cells_whole(validate: Validate, copied: Path) -> None:
+    base = (cache.default_root() / "trees").glob("*/arch/arm64/kernel/io.c")
+    before = next(base).read_text()
+    after = before + (
+        "\n#include <linux/init.h>\n#include <linux/kernel.h>\n"
+        'static int __init boom(void)\n{\n\tpanic("seeded");\n\treturn 0;\n}\nlate_initcall(boom);\n'
+    )
+    append_patch(copied, "arm64: panic", "arch/arm64/kernel/io.c", before, after)
+    done = validate(copied)
+    assert done.process.returncode == 1, done.process.stderr
+    outcomes = {(guest["side"], guest["arch"]): guest["outcome"] for guest in done.record["guests"]}
+    assert outcomes == {
+        ("base", "x86_64"): "ok",
+        ("patched", "x86_64"): "ok",
+        ("base", "arm64"): "ok",
+        ("patched", "arm64"): "panic",
+    }
+    assert done.record["verdict"]["value"] == "regressed"
+    assert "seeded" in " ".join(done.record["verdict"]["reasons"])
+    declared = yaml.safe_load((BUNDLED / "expect.yaml").read_text())["suites"]["madvise_locked"]
+    assert changes(done.record, "fixed", "x86_64") == set(declared["fixed"])
+    [panicked] = [guest for guest in done.record["guests"] if guest["outcome"] == "panic"]
+    assert "panic" in {splat["kind"] for splat in panicked["splats"]}
+
+
+def test_a_series_that_does_not_compile_is_a_result_and_base_is_kept(validate: Validate, copied: Path) -> None:
+    [patch] = copied.glob("0001*")
+    replace_once(patch, GUARD, GUARD.replace("MADV_DONTNEED_LOCKED", "MADV_DONTNEED_LOKCED"))
+    done = validate(copied, "--arch", "x86_64")
+    assert done.process.returncode == 1, done.process.stderr
+    base, patched = done.record["builds"]
+    assert base["error"] is None
+    assert "MADV_DONTNEED_LOKCED" in patched["error"]
+    assert [guest["side"] for guest in done.record["guests"]] == ["base"]
+    assert {test["base"]["outcome"] for test in done.record["tests"]} >= {"pass", "fail"}
+
+
+def test_a_series_that_does_not_apply_exits_2_with_patch_file_and_hunk(validate: Validate, copied: Path) -> None:
+    [patch] = copied.glob("0001*")
+    replace_once(
+        patch,
+        "-	if (!can_madv_lru_vma(vma))\n+	if (!can_dontneed_free_vma",
+        "-	if (!can_madv_lru_vmb(vma))\n+	if (!can_dontneed_free_vma",
+    )
+    done = validate(copied)
+    assert done.process.returncode == 2
+    assert patch.name in done.process.stderr
+    assert "of mm/madvise.c, at line" in done.process.stderr
+    assert not done.directory.exists()
+
+
+@pytest.mark.parametrize("stage", ["build", "boot", "madvise_locked"])
+def test_ctrl_c_ends_a_run_in_five_seconds_and_leaves_nothing(stage: str, tmp_path: Path, copied: Path) -> None:
+    [patch] = copied.glob("0001*")  # another comment, so that there is something to build
+    replace_once(patch, "mlock() shields a range", f"mlock(2) shields, in {stage}, a range")
+    argv = kdelta_argv("run", copied, "--suite", "madvise_locked", "--arch", "arm64", "--out", tmp_path / "out")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if f"patched/arm64-fast: {stage}" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.stderr.read()
+        assert process.wait(30) == 130
+    assert time.monotonic() - started < 5
+    assert '"status": "interrupted"' in (tmp_path / "out" / "run.json").read_text()
+    assert processes(str(tmp_path)) == []
+
+
+def test_kill_9_leaves_no_qemu_and_no_make(tmp_path: Path) -> None:
+    argv = kdelta_argv("run", BUNDLED, "--suite", "madvise_locked", "--arch", "arm64", "--out", tmp_path / "out")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if ": madvise_locked" in line:
+                break
+        assert processes(str(tmp_path / "out"))
+        process.kill()
+    deadline = time.monotonic() + 5
+    while processes(str(tmp_path / "out")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes(str(tmp_path / "out")) == []
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path, copied: Path) -> None:
+    [patch] = copied.glob("0001*")
+    replace_once(patch, "mlock() shields a range", "mlock() shields any range")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    runs = [
+        subprocess.Popen(
+            kdelta_argv("run", copied, "--suite", "madvise_locked", "--arch", "arm64", "--out", tmp_path / name),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=env,
+        )
+        for name in ("a", "b")
+    ]
+    answers = [run.communicate(timeout=600)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert all("VALIDATED" in answer for answer in answers)

@@ -1,0 +1,369 @@
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from orchestrator.model import (
+    ChangeKind,
+    GuestOutcome,
+    Observed,
+    Outcome,
+    Patch,
+    Run,
+    RunStatus,
+    Series,
+    Splat,
+    Verdict,
+    VerdictValue,
+)
+from orchestrator.publish import excerpt, html
+from tests.unit.runs import change, sample_run, write_files
+
+EVIL = "<script>alert(1)</script>\x1b[2J\u202e\x00\udcff\"' onload=x"
+CSS = (Path(html.__file__).parent / "report.css").read_text()
+
+
+class Page(HTMLParser):
+    """The text of each section, as a reader sees it, with every tag and attribute that was met."""
+
+    VOID = frozenset({"meta", "link", "input", "col", "br"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.sections: dict[str, list[str]] = {}
+        self._open: list[tuple[str, str]] = [("", "")]
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag not in self.VOID:
+            place = (found.get("id") if tag == "section" else None) or self._open[-1][1]
+            self._open.append((tag, place))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop()[0] == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1][0] not in ("script", "style"):
+            self.sections.setdefault(self._open[-1][1], []).append(data)
+
+    def text(self, section: str = "") -> str:
+        """The words of one section, white space folded; of all without an id for ""."""
+        return " ".join(" ".join(self.sections.get(section, ())).split())
+
+    def links(self) -> list[str]:
+        return [href for tag, found in self.tags if (href := found.get("href")) and tag == "a" and href[0] != "#"]
+
+
+def page(run: Run, directory: Path) -> Page:
+    """The written report, read back."""
+    return Page(html.write(run, directory).read_text(encoding="utf-8"))
+
+
+def test_the_first_screen_says_verdict_reasons_series_kernel_arches_and_counts(tmp_path: Path) -> None:
+    first = page(sample_run(), tmp_path).text()
+    assert "validated mm: add MADV_DONTNEED_LOCKED 3 of 3 declared tests fixed on x86_64 and arm64" in first
+    assert "Kernel 5.10.223 from debian:linux-source-5.10" in first
+    assert "Architectures x86_64 tcg , arm64 tcg" in first
+    assert "Where Tests Regressed Flaky Infra Removed Added Fixed Same Unmet x86_64 12 0 0 0 0 0 3 9 0" in first
+    assert "2 patches mm: madvise: MADV_DONTNEED_LOCKED Ada Example <ada@example.org> mm/madvise.c" in first
+
+
+def test_changes_are_merged_over_arches_and_show_both_outputs(tmp_path: Path) -> None:
+    changes = page(sample_run(), tmp_path).text("changes")
+    assert (
+        "fixed madvise_locked/ drops_locked_pages x86_64, arm64 fail pass fixed output of drops_locked_pages" in changes
+    )
+    assert "base arm64: fail # mmap 16 pages" in changes
+    assert "madvise: Invalid argument not ok 1 drops_locked_pages patched arm64: pass" in changes
+
+
+def test_lines_that_only_one_side_has_are_marked(tmp_path: Path) -> None:
+    source = page(sample_run(), tmp_path).source
+    assert "<mark>madvise: Invalid argument\nnot ok 1 drops_locked_pages\n</mark>" in source
+    assert "<mark># mmap" not in source
+
+
+@pytest.mark.parametrize(
+    ("value", "exit_code"),
+    [("regressed", 1), ("unmet", 1), ("inconclusive", 125), ("validated", 0), ("clean", 0)],
+)
+def test_every_verdict_has_word_icon_and_exit(value: str, exit_code: int, tmp_path: Path) -> None:
+    run = sample_run(verdict=Verdict(VerdictValue(value), ("first reason", "second reason")))
+    report = page(run, tmp_path)
+    assert f"{value} mm: add MADV_DONTNEED_LOCKED first reason second reason" in report.text()
+    assert f"exit {exit_code}" in report.text()
+    assert next(found["aria-hidden"] for tag, found in report.tags if tag == "svg") == "true"
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.INTERRUPTED])
+def test_a_run_that_only_just_started_is_a_report_too(status: RunStatus, tmp_path: Path) -> None:
+    run = sample_run(
+        status=status, verdict=None, finished=None, wall_seconds=None,
+        builds=(), guests=(), tests=(), metrics=(), timeline=(),
+    )  # fmt: skip
+    report = page(run, tmp_path)
+    assert f"{status} mm: add MADV_DONTNEED_LOCKED the run has no verdict yet" in report.text()
+    assert ("exit 125" in report.text()) == (status is RunStatus.INTERRUPTED)
+    said = {"changes": "No test was compared.", "metrics": "No metric was measured.", "builds": "Nothing was built."}
+    assert all(sentence in report.text(section) for section, sentence in said.items())
+    assert "Finished —" in report.text("environment")
+
+
+def test_an_unmet_declaration_is_shown_though_nothing_changed(tmp_path: Path) -> None:
+    still = change("still_fails", "arm64", Outcome.FAIL, Outcome.FAIL, expected=ChangeKind.FIXED)
+    report = page(sample_run(tests=(still,)), tmp_path)
+    assert "same madvise_locked/ still_fails arm64 fail fail fixed: unmet" in report.text("changes")
+    assert "arm64 1 0 0 0 0 0 0 1 1" in report.text()
+
+
+def test_a_run_without_a_change_says_of_how_many(tmp_path: Path) -> None:
+    report = page(sample_run(tests=tuple(change(f"t{n}") for n in range(7))), tmp_path)
+    assert "None of 7 results differs between base and patched." in report.text("changes")
+
+
+def test_a_test_that_one_arch_or_one_side_lacks_stays_in_the_table(tmp_path: Path) -> None:
+    tests = (
+        change("only_here", "x86_64"),
+        change("gone", "arm64", Outcome.PASS, Outcome.MISSING, ChangeKind.REMOVED),
+    )
+    shown = page(sample_run(tests=tests, metrics=()), tmp_path).text("tests")
+    assert "only_here pass pass — —" in shown
+    assert "gone — — pass missing removed" in shown
+
+
+def test_a_name_that_occurs_twice_in_a_suite_is_shown_twice(tmp_path: Path) -> None:
+    tests = (change("twin"), change("twin", base=Outcome.FAIL, patched=Outcome.FAIL))
+    assert "twin pass pass — — twin fail fail — —" in page(sample_run(tests=tests), tmp_path).text("tests")
+
+
+def test_repeats_that_disagree_are_counted_and_listed(tmp_path: Path) -> None:
+    flaky = dataclasses.replace(
+        change("stress", kind=ChangeKind.FLAKY),
+        base=Observed(Outcome.FAIL, "boom", (Outcome.PASS, Outcome.FAIL, Outcome.PASS)),
+    )
+    changes = page(sample_run(tests=(flaky,)), tmp_path).text("changes")
+    assert "flaky madvise_locked/ stress x86_64 fail 1 of 3 pass" in changes
+    assert "base x86_64: pass fail pass boom" in changes
+
+
+def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path: Path) -> None:
+    shown = page(sample_run(), tmp_path).text("metrics")
+    assert "mm/ mlock_1024_pages x86_64 us 1,849 [1,840 .. 1,866] 5 1,845 [1,840 .. 1,871] 5 x1.00" in shown
+    assert "madvise_locked/ drop_1024_pages arm64 us — 0 81.25 [79.4 .. 84] 3 —" in shown
+
+
+def test_builds_show_time_hash_noop_error_and_link_only_to_logs_that_exist(tmp_path: Path) -> None:
+    run = sample_run()
+    built, failed = dataclasses.replace(run.builds[1], noop=True, cached=True), run.builds[3]
+    failed = dataclasses.replace(failed, image_sha256=None, error="mm/madvise.c:812: error: <nope>", log="gone.log")
+    run = dataclasses.replace(run, builds=(run.builds[0], built, failed))
+    write_files(run, tmp_path)
+    (tmp_path / "gone.log").unlink()
+    report = page(run, tmp_path)
+    assert "base/x86_64-fast built 4 min 31 s 8 min 6 s no no 9f2c41d07be8 build.log" in report.text("builds")
+    assert "patched/x86_64-fast built 12 s 19 s yes no-op 41aa07c3d95e" in report.text("builds")
+    assert "error mm/madvise.c:812: error: <nope> 12 s 19 s no no — build.log not kept" in report.text("builds")
+    assert "the series leaves the image identical: patched/x86_64-fast" in report.text()
+    assert "./base/x86_64-fast/build.log" in report.links()
+    assert "./gone.log" not in report.links()
+
+
+def test_guests_show_accelerator_and_why_boot_outcome_splats_and_console(tmp_path: Path) -> None:
+    run = sample_run()
+    splat = Splat(
+        "KASAN", "slab-use-after-free in foo", "BUG: KASAN: slab-use-after-free in foo+0x1/0x2\nCall Trace:\n"
+    )
+    broken = dataclasses.replace(
+        run.guests[1], outcome=GuestOutcome.PANIC, boot_seconds=None, detail="panicked at boot", splats=(splat,)
+    )
+    run = dataclasses.replace(run, guests=(run.guests[0], broken))
+    write_files(run, tmp_path)
+    report = page(run, tmp_path)
+    guests = report.text("guests")
+    assert "patched/x86_64-fast panic panicked at boot — tcg /dev/kvm opens, but no kernel printed a line" in guests
+    assert "KASAN slab-use-after-free in foo BUG: KASAN: slab-use-after-free in foo+0x1/0x2 Call Trace:" in guests
+    assert "Splats 0 on base, 1 on patched" in report.text()
+    assert "base x86_64: ok [ 0.010000] Linux version" in guests
+    assert "patched x86_64: panic [ 0.010000] BUG: KASAN" in guests
+    assert "./patched/x86_64-fast/console.log" in report.links()
+
+
+def test_a_console_line_is_not_new_because_its_time_or_numbers_differ(tmp_path: Path) -> None:
+    run = sample_run()
+    write_files(run, tmp_path)
+    source = page(run, tmp_path).source
+    assert "<mark>[    0.080000] madvise: 16 locked pages dropped\n</mark>" in source
+    assert "Memory: 488120K" in source
+    assert not re.search(r"<mark>[^<]*Memory: ", source)
+
+
+def test_a_long_console_shows_its_last_64_kib_and_says_so(tmp_path: Path) -> None:
+    run = sample_run()
+    run = dataclasses.replace(run, guests=run.guests[:1])
+    lines = "".join(f"line {number:06} of the flood\n" for number in range(10_000))
+    write_files(run, tmp_path, console=f"the very first\n{lines}the very last\n")
+    length = (tmp_path / run.guests[0].console).stat().st_size
+    report = page(run, tmp_path)
+    assert f"the last 64.0 KiB of {length / 1024:.1f} KiB; the file has all of it" in report.text("guests")
+    assert "the very last" in report.text("guests")
+    assert "the very first" not in report.source
+    assert len(report.source) < excerpt.CONSOLE_LIMIT * 2
+
+
+def test_a_console_outside_the_run_directory_or_gone_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("do not show me")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    run = sample_run()
+    guests = (dataclasses.replace(run.guests[0], console="../secret"), run.guests[1])
+    report = page(dataclasses.replace(run, guests=guests), directory)
+    assert "do not show me" not in report.source
+    assert report.text("guests").count("no console was kept") == 2
+    assert report.links() == []
+
+
+def test_long_outputs_are_cut_at_their_start_and_past_the_report_s_room_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "".join(f"step {number}\n" for number in range(5_000))
+    report = page(sample_run(tests=(change("long", said=(words, "short\n")),)), tmp_path)
+    assert "the last 16.0 KiB of 47.7 KiB; run.json has all of it" in report.text("tests")
+    assert "step 4999" in report.source
+    assert "step 7\n" not in report.source
+    tests = tuple(change(f"t{number:04}", said=("x" * 16_000, "y" * 16_000)) for number in range(200))
+    report = page(sample_run(tests=tests), tmp_path)
+    assert "not shown: this report holds its fill of long texts" in report.text("tests")
+    assert len(report.source) < excerpt.ROOM * 1.2
+
+
+def test_timeline_environment_and_the_commands_to_repeat_it(tmp_path: Path) -> None:
+    report = page(sample_run(), tmp_path)
+    assert "build base/x86_64-fast 9.4 s 4 min 31 s build patched/x86_64-fast 4 min 40 s 12 s" in report.text(
+        "timeline"
+    )
+    assert "CPUs 2 qemu-system-aarch64 7.2.22" in report.text("environment").replace("qemu-system-x86_64 7.2.22 ", "")
+    assert "Accelerator arm64 tcg the host is x86_64" in report.text("environment")
+    repeat = report.text("repeat")
+    assert "kdelta run --series patches/madv-dontneed-locked --title 'two words'" in repeat
+    assert f"{tmp_path}/base/x86_64-fast/qemu.sh {tmp_path}/patched/x86_64-fast/qemu.sh" in repeat
+
+
+def _hostile(run: Run) -> Run:
+    """The run with a hostile word wherever a word comes from outside."""
+    tests = (
+        change(
+            EVIL, EVIL, Outcome.PASS, Outcome.FAIL, ChangeKind.REGRESSED, suite=EVIL, flavour=EVIL, said=(EVIL, EVIL)
+        ),
+        change(EVIL, suite=EVIL, said=(EVIL, "")),
+    )
+    return dataclasses.replace(
+        run,
+        id=EVIL,
+        started=EVIL,
+        finished=EVIL,
+        command=("kdelta", EVIL),
+        series=Series(EVIL, (Patch(EVIL, EVIL, (EVIL,)),)),
+        kernel=dataclasses.replace(run.kernel, source=EVIL, release=EVIL, base_commit=EVIL),
+        host=dataclasses.replace(run.host, qemu={EVIL: EVIL}, compilers={EVIL: EVIL}),
+        builds=(dataclasses.replace(run.builds[0], arch=EVIL, image_sha256=EVIL, error=EVIL, log=EVIL),),
+        guests=(
+            dataclasses.replace(
+                run.guests[0], arch=EVIL, accel=EVIL, detail=EVIL, console=EVIL, splats=(Splat(EVIL, EVIL, EVIL),)
+            ),
+        ),
+        tests=tests,
+        metrics=(dataclasses.replace(run.metrics[0], suite=EVIL, name=EVIL, unit=EVIL),),
+        verdict=Verdict(VerdictValue.REGRESSED, (EVIL,)),
+        timeline=(dataclasses.replace(run.timeline[0], task=EVIL),),
+    )
+
+
+def test_hostile_words_are_text_wherever_they_come_from(tmp_path: Path) -> None:
+    report = page(_hostile(sample_run()), tmp_path)
+    assert sum(tag == "script" for tag, _ in report.tags) == 1
+    assert not any(name.startswith("on") for _, found in report.tags for name in found)
+    shown = "<script>alert(1)</script><U+202E>^@\\xff\"' onload=x"
+    sections = ("", "changes", "metrics", "tests", "builds", "guests", "timeline", "environment")
+    assert [section for section in sections if shown not in report.text(section)] == []
+    assert "kdelta '<script>alert(1)</script><U+202E>^@\\xff" in report.text("repeat")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", report.source)
+
+
+def test_a_hostile_console_with_invalid_bytes_is_text(tmp_path: Path) -> None:
+    run = sample_run()
+    write_files(run, tmp_path, console="\udcff\udcfe \x1b[2J<script>alert(1)</script> \u202egnp\r\n")
+    report = page(run, tmp_path)
+    assert "\\xff\\xfe <script>alert(1)</script> <U+202E>gnp" in report.text("guests")
+    assert sum(tag == "script" for tag, _ in report.tags) == 1
+
+
+def test_only_this_style_and_script_may_run_and_nothing_leaves(tmp_path: Path) -> None:
+    run = sample_run()
+    write_files(run, tmp_path)
+    report = page(run, tmp_path)
+    policy = next(
+        found["content"] for tag, found in report.tags if found.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; ")
+    for tag in ("style", "script"):
+        (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", report.source, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not any("style" in found or "src" in found for _, found in report.tags)
+    assert all(link.startswith("./") for link in report.links())
+    assert "http:" not in report.source
+    assert "https:" not in report.source
+
+
+def test_tables_have_captions_headers_a_scope_and_ids_are_unique(tmp_path: Path) -> None:
+    report = page(sample_run(), tmp_path)
+    names = [tag for tag, _ in report.tags]
+    assert names.count("table") == names.count("caption") == 8
+    assert all("scope" in found for tag, found in report.tags if tag == "th")
+    ids = [found["id"] for _, found in report.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert names.count("h1") == names.count("main") == names.count("nav") == 1
+
+
+def _luminance(colour: str) -> float:
+    digits = "".join(digit * 2 for digit in colour) if len(colour) == 3 else colour
+    parts = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_ink_has_contrast_on_every_ground_it_stands_on(scheme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): #([0-9a-f]+);", blocks[scheme]))
+    pairs = [
+        *product(("ink", "quiet", "link", "good", "bad", "warn", "calm"), ("page", "sheet", "well")),
+        *((tone, f"{tone}-bg") for tone in ("good", "bad", "warn", "calm")),
+        *product(("ink",), ("mark", "good-bg", "bad-bg", "warn-bg", "calm-bg")),
+    ]
+    for ink, ground in pairs:
+        low, high = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, f"{ink} on {ground}"
+
+
+def test_a_report_that_cannot_be_rendered_leaves_the_last_one_and_no_draft(tmp_path: Path) -> None:
+    before = html.write(sample_run(), tmp_path).read_text()
+    with pytest.raises(UndefinedError):
+        html.write(sample_run(series=None), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == before

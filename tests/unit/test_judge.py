@@ -1,0 +1,197 @@
+"""Diff and verdict: data in, data out."""
+
+import itertools
+
+import pytest
+
+from orchestrator.judge import diff, splat, verdict
+from orchestrator.model import (
+    BuildRecord,
+    Change,
+    ChangeKind,
+    Expectation,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Metric,
+    Observed,
+    Outcome,
+    Side,
+    Splat,
+    SuiteEnd,
+    TestResult,
+    VerdictValue,
+)
+
+PASS, FAIL, SKIP, MISSING = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.MISSING
+
+
+def guest(side: Side, outcome: GuestOutcome = GuestOutcome.OK, *splats: Splat) -> GuestRecord:
+    return GuestRecord(side, "x86_64", "fast", "tcg", 1.0, outcome, "console.log", "words", splats)
+
+
+def ran(
+    side: Side, tests: dict[str, Outcome], end: Outcome = PASS, outcome: GuestOutcome = GuestOutcome.OK
+) -> GuestRun:
+    results = tuple(TestResult("s", name, seen) for name, seen in tests.items())
+    return GuestRun(guest(side, outcome), results, (), (SuiteEnd("s", 0, end, ""),))
+
+
+def kinds(base: GuestRun, patched: GuestRun) -> dict[str, ChangeKind]:
+    return {change.name: change.change for change in diff.compare(base, patched, ["s"], [])}
+
+
+def test_each_pair_of_outcomes_gets_its_class() -> None:
+    base = ran(Side.BASE, {"a": PASS, "b": FAIL, "c": PASS, "d": FAIL, "e": SKIP, "f": PASS})
+    patched = ran(Side.PATCHED, {"a": PASS, "b": PASS, "c": FAIL, "d": FAIL, "e": PASS, "f": SKIP})
+    assert kinds(base, patched) == {
+        "(exit)": ChangeKind.SAME,
+        "a": ChangeKind.SAME,
+        "b": ChangeKind.FIXED,
+        "c": ChangeKind.REGRESSED,
+        "d": ChangeKind.SAME,
+        "e": ChangeKind.ADDED,
+        "f": ChangeKind.REMOVED,
+    }
+
+
+def test_a_test_that_one_side_lacks_stays_in_the_table() -> None:
+    found = kinds(ran(Side.BASE, {"gone": PASS}), ran(Side.PATCHED, {"new": PASS}))
+    assert found["gone"] is ChangeKind.REMOVED
+    assert found["new"] is ChangeKind.ADDED
+
+
+def test_a_suite_cut_short_on_patched_makes_its_tests_missing_and_not_removed() -> None:
+    base = ran(Side.BASE, {"a": PASS, "b": PASS})
+    patched = ran(Side.PATCHED, {"a": PASS}, end=Outcome.TIMEOUT)
+    changes = {change.name: change for change in diff.compare(base, patched, ["s"], [])}
+    assert changes["b"].patched.outcome is MISSING
+    assert changes["b"].change is ChangeKind.INFRA
+    assert changes["(exit)"].change is ChangeKind.REGRESSED
+
+
+def test_a_panic_on_patched_regresses_what_passed_on_base() -> None:
+    patched = GuestRun(guest(Side.PATCHED, GuestOutcome.PANIC))
+    assert kinds(ran(Side.BASE, {"a": PASS}), patched)["a"] is ChangeKind.REGRESSED
+
+
+def test_what_base_did_not_reach_is_never_called_regressed() -> None:
+    base = GuestRun(guest(Side.BASE, GuestOutcome.PANIC))
+    assert kinds(base, ran(Side.PATCHED, {"a": FAIL}))["a"] is ChangeKind.INFRA
+
+
+def test_repeats_that_disagree_are_flaky_and_not_regressed() -> None:
+    flaky = GuestRun(
+        guest(Side.PATCHED),
+        tuple(TestResult("s", "a", outcome, repeat=number) for number, outcome in enumerate((PASS, FAIL, PASS))),
+        (),
+        tuple(SuiteEnd("s", number, PASS, "") for number in range(3)),
+    )
+    assert kinds(ran(Side.BASE, {"a": PASS}), flaky)["a"] is ChangeKind.FLAKY
+
+
+def test_an_expected_test_that_no_side_ran_is_in_the_table() -> None:
+    changes = diff.compare(
+        GuestRun(guest(Side.BASE)), GuestRun(guest(Side.PATCHED)), ["s"], [Expectation("s", "a", ChangeKind.FIXED)]
+    )
+    assert ("a", ChangeKind.INFRA) in {(change.name, change.change) for change in changes}
+
+
+@pytest.mark.parametrize(("base", "patched"), list(itertools.product(Outcome, Outcome)))
+def test_every_pair_of_outcomes_is_classified_and_good_never_hides_bad(base: Outcome, patched: Outcome) -> None:
+    kind = diff.classify(Observed(base, "", (base,)), Observed(patched, "", (patched,)), patched_fault=False)
+    if base.good and patched.bad:
+        assert kind is ChangeKind.REGRESSED
+    if kind is ChangeKind.FIXED:
+        assert base.bad
+        assert patched.good
+
+
+def test_metrics_of_one_side_alone_are_kept() -> None:
+    base = GuestRun(guest(Side.BASE), (), (Metric("b", "t", "ns", (1.0,)),))
+    [pair] = diff.pair_metrics(base, GuestRun(guest(Side.PATCHED)))
+    assert (pair.base.samples, pair.patched.samples) == ((1.0,), ())
+
+
+def change(kind: ChangeKind, expected: ChangeKind | None = None, patched: Outcome = PASS) -> Change:
+    return Change("s", "t", "x86_64", "fast", Observed(PASS), Observed(patched), kind, expected)
+
+
+def decide(*changes: Change, guests: tuple[GuestRecord, ...] = (), declared: bool = False) -> VerdictValue:
+    return verdict.decide((), guests, changes, declared=declared).value
+
+
+def test_nothing_bad_is_clean_and_validated_when_declared_and_met() -> None:
+    assert decide(change(ChangeKind.SAME)) is VerdictValue.CLEAN
+    assert decide(change(ChangeKind.FIXED, ChangeKind.FIXED), declared=True) is VerdictValue.VALIDATED
+
+
+def test_a_declared_change_that_did_not_happen_is_unmet() -> None:
+    assert decide(change(ChangeKind.SAME, ChangeKind.FIXED), declared=True) is VerdictValue.UNMET
+
+
+def test_regressed_beats_unmet_beats_inconclusive() -> None:
+    unmet, infra = change(ChangeKind.SAME, ChangeKind.FIXED), change(ChangeKind.INFRA)
+    assert decide(unmet, infra, change(ChangeKind.REGRESSED), declared=True) is VerdictValue.REGRESSED
+    assert decide(unmet, infra, declared=True) is VerdictValue.UNMET
+    assert decide(infra) is VerdictValue.INCONCLUSIVE
+
+
+def test_declared_changes_of_which_no_test_ran_are_not_validated() -> None:
+    assert decide(change(ChangeKind.SAME), declared=True) is VerdictValue.INCONCLUSIVE
+
+
+def test_a_panic_on_patched_is_regressed_only_if_base_booted() -> None:
+    panic = guest(Side.PATCHED, GuestOutcome.PANIC)
+    assert decide(guests=(guest(Side.BASE), panic)) is VerdictValue.REGRESSED
+    assert decide(guests=(guest(Side.BASE, GuestOutcome.PANIC), panic)) is VerdictValue.INCONCLUSIVE
+
+
+def test_a_splat_that_base_does_not_have_is_regressed() -> None:
+    new = Splat("warning", "mm/madvise.c", "text")
+    assert decide(guests=(guest(Side.BASE), guest(Side.PATCHED, GuestOutcome.OK, new))) is VerdictValue.REGRESSED
+    both = (guest(Side.BASE, GuestOutcome.OK, new), guest(Side.PATCHED, GuestOutcome.OK, new))
+    assert decide(guests=both) is VerdictValue.CLEAN
+
+
+def build(side: Side, *, error: str | None = None, noop: bool = False) -> BuildRecord:
+    return BuildRecord(side, "x86_64", "fast", 1.0, 1.0, False, "0" * 64, noop, "build.log", error)
+
+
+def test_a_patched_tree_that_does_not_build_is_regressed_and_a_base_that_does_not_is_inconclusive() -> None:
+    broken = verdict.decide((build(Side.BASE), build(Side.PATCHED, error="x")), (), (), declared=False)
+    assert broken.value is VerdictValue.REGRESSED
+    assert verdict.decide((build(Side.BASE, error="x"),), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
+
+
+def test_an_identical_image_is_clean_and_says_that_nothing_was_booted() -> None:
+    answer = verdict.decide((build(Side.BASE), build(Side.PATCHED, noop=True)), (), (), declared=False)
+    assert answer.value is VerdictValue.CLEAN
+    assert "noop" in answer.reasons[0]
+    declared = verdict.decide((build(Side.BASE), build(Side.PATCHED, noop=True)), (), (), declared=True)
+    assert declared.value is VerdictValue.UNMET
+
+
+CONSOLE = """\
+[    1.0] kdelta: ready 12
+[    2.1] ------------[ cut here ]------------
+[    2.1] WARNING: CPU: 1 PID: 44 at mm/madvise.c:790 do_madvise+0x1/0x2
+[    2.1] Modules linked in:
+[    2.1] ---[ end trace 0000000000000000 ]---
+[    2.2] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010
+[    2.2] Internal error: Oops: 96000004 [#1] SMP
+[    2.3] Kernel panic - not syncing: Oops: Fatal exception
+"""
+
+
+def test_reports_are_cut_out_of_the_console_with_their_kind() -> None:
+    assert [found.kind for found in splat.find(CONSOLE)] == ["warning", "oops", "panic"]
+
+
+def test_what_a_program_prints_in_the_middle_of_a_line_is_no_report() -> None:
+    assert splat.find("my test says: Kernel panic - not syncing: no\n") == ()
+
+
+def test_numbers_that_change_from_boot_to_boot_are_not_part_of_a_title() -> None:
+    one, other = (splat.find(f"[1.0] WARNING: CPU: {cpu} PID: {cpu}1 at mm/a.c:{cpu}0 f+0x1/0x2\n") for cpu in (1, 2))
+    assert one[0].title == other[0].title

@@ -1,0 +1,18 @@
+"""Fragments against .config."""
+
+from orchestrator.build import kconfig
+
+
+def test_an_option_that_came_out_otherwise_is_dropped() -> None:
+    wish = "CONFIG_SWAP=y\nCONFIG_NET=y\n# CONFIG_DEBUG is not set\nCONFIG_NR=4\n"
+    config = "CONFIG_SWAP=y\n# CONFIG_NET is not set\nCONFIG_DEBUG=y\nCONFIG_NR=4\n"
+    assert kconfig.dropped(wish, config) == [kconfig.Dropped("NET", "y", "n"), kconfig.Dropped("DEBUG", "n", "y")]
+
+
+def test_the_last_line_wins_and_an_absent_option_counts_as_off() -> None:
+    assert kconfig.dropped("CONFIG_A=y\n# CONFIG_A is not set\n", "") == []
+
+
+def test_the_description_names_option_and_dependency() -> None:
+    words = kconfig.describe([kconfig.Dropped("NET", "y", "n")], {"NET": "depends on FOO"})
+    assert words == "CONFIG_NET=y came out as n (depends on FOO)"

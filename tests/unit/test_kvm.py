@@ -1,0 +1,147 @@
+"""The parts of kvm that need no QEMU."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kvm import cpio, proc, qemu, ssh
+from kvm.arch import ARCHES
+from kvm.console import Console, Event
+from kvm.errors import Interrupted, UserError
+from kvm.qemu import Machine
+
+CHANNELS = ("-serial chardev:console",)
+
+
+def test_the_whole_command_line_of_arm64() -> None:
+    machine = Machine(ARCHES["arm64"], Path("/r/image"), Path("/r/initrd"), "tcg", memory_mib=512, cpus=2)
+    assert qemu.argv(machine, words="x=1", channels=CHANNELS) == [
+        "qemu-system-aarch64",
+        "-nodefaults",
+        "-no-user-config",
+        *("-display", "none"),
+        "-no-reboot",
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"),
+        *("-machine", "virt,gic-version=max"),
+        *("-accel", "tcg,thread=multi"),
+        *("-cpu", "max"),
+        *("-smp", "2"),
+        *("-m", "512"),
+        *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"),
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", "virtio-rng-pci"),
+        *("-serial", "chardev:console"),
+        *("-kernel", "/r/image"),
+        *("-initrd", "/r/initrd"),
+        *("-append", "console=ttyAMA0 earlycon panic=-1 printk.devkmsg=on x=1"),
+    ]
+
+
+def test_x86_64_under_kvm_with_a_disk_differs_where_it_should() -> None:
+    machine = Machine(ARCHES["x86_64"], Path("/i"), Path("/r"), "kvm", disk_mib=64)
+    words = qemu.argv(machine, words="", channels=CHANNELS, disk=Path("/t/a,b"))
+    assert words[0] == "qemu-system-x86_64"
+    assert words[words.index("-accel") + 1] == "kvm"
+    assert words[words.index("-cpu") + 1] == "host"
+    assert words[words.index("-drive") + 1] == "if=none,id=disk,format=raw,cache=unsafe,file=/t/a,,b"
+
+
+def test_qemu_sh_names_its_own_directory_relatively_and_is_a_shell_script(tmp_path: Path) -> None:
+    machine = Machine(ARCHES["x86_64"], tmp_path / "image", tmp_path / "initramfs.cpio", "tcg")
+    text = qemu.script(machine, tmp_path)
+    assert "-kernel image -initrd initramfs.cpio" in text
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_the_cpio_archive_is_read_by_cpio() -> None:
+    entries = [
+        cpio.directory("d"),
+        cpio.file("d/f", b"abc", 0o755),
+        cpio.link("l", "/d"),
+        cpio.character_device("c", 5, 1),
+    ]
+    packed = cpio.archive(entries)
+    listing = subprocess.run(["cpio", "-tv", "--quiet"], input=packed, capture_output=True, check=True).stdout.decode()
+    assert [line.split()[0] for line in listing.splitlines()] == [
+        "drwxr-xr-x",
+        "-rwxr-xr-x",
+        "lrwxrwxrwx",
+        "crw-------",
+    ]
+    assert "l -> /d" in listing
+    assert packed == cpio.archive(entries)
+
+
+def test_keys_are_fresh_and_in_dropbears_format() -> None:
+    one, other = ssh.make_keys(), ssh.make_keys()
+    assert one.dropbear != other.dropbear
+    assert one.dropbear.startswith(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x40")
+    assert one.authorized.startswith("ssh-ed25519 AAAA")
+
+
+def follow(tmp_path: Path, script: str, timeout: float = 10.0) -> tuple[Event, Console]:
+    """Let a process write a console in its own time and follow it to the first event."""
+    log = tmp_path / "console.log"
+    with log.open("wb") as out, proc.spawn([sys.executable, "-c", script], stdout=out.fileno()) as process:
+        console = Console(log, process, "n0")
+        try:
+            return console.wait(timeout), console
+        finally:
+            console.close()
+
+
+SAY = "import sys, time\ndef say(b, s=0): sys.stdout.buffer.write(b); sys.stdout.flush(); time.sleep(s)\n"
+
+
+def test_the_ready_line_counts_only_with_the_nonce(tmp_path: Path) -> None:
+    event, _ = follow(tmp_path, SAY + "say(b'[ 1.0] kdelta: ready n1\\nkdelta.ready=n0\\n')\n")
+    assert event is Event.END
+    event, _ = follow(tmp_path, SAY + "say(b'[    1.0] kdelta: rea', .2); say(b'dy n0\\r\\n', 5)\n")
+    assert event is Event.READY
+
+
+def test_a_panic_is_seen_at_once_and_only_at_the_start_of_a_line(tmp_path: Path) -> None:
+    started = time.monotonic()
+    event, console = follow(tmp_path, SAY + "say(b'a\\n[    2.5] Kernel panic - not syncing: VFS: no root\\n', 30)\n")
+    assert (event, console.panic) == (Event.PANIC, "VFS: no root")
+    assert time.monotonic() - started < 10
+    event, _ = follow(tmp_path, SAY + "say(b'test says Kernel panic - not syncing: no\\n')\n")
+    assert event is Event.END
+
+
+def test_a_panic_at_the_front_of_a_long_report_is_not_overlooked(tmp_path: Path) -> None:
+    event, console = follow(
+        tmp_path, SAY + "say(b'\\nKernel panic - not syncing: early\\n' + b'Call Trace: and so on\\n' * 20000)\n"
+    )
+    assert (event, console.panic) == (Event.PANIC, "early")
+
+
+def test_a_flood_without_a_line_end_is_followed_and_not_kept(tmp_path: Path) -> None:
+    event, console = follow(tmp_path, SAY + "say(b'\\xff' * 20_000_000); say(b'\\nlast\\n')\n", timeout=60)
+    assert event is Event.END
+    assert console.last_line == "last"
+
+
+def test_a_quiet_console_ends_the_wait_at_its_deadline(tmp_path: Path) -> None:
+    event, _ = follow(tmp_path, SAY + "say(b'', 30)\n", timeout=0.3)
+    assert event is Event.QUIET
+
+
+def test_a_stop_request_ends_every_wait() -> None:
+    proc.stop.set()
+    with pytest.raises(Interrupted):
+        proc.run(["sleep", "30"])
+
+
+def test_a_timeout_ends_the_whole_group_and_says_so() -> None:
+    done = proc.run(["sh", "-c", "sleep 31.7 & sleep 31.7"], timeout=0.2)
+    assert done.timed_out
+    assert subprocess.run(["pgrep", "-f", "sleep 31.7"], check=False).returncode == 1
+
+
+def test_a_missing_program_is_the_users_to_install() -> None:
+    with pytest.raises(UserError, match="no-such-program is not installed"):
+        proc.run(["no-such-program"])

@@ -1,0 +1,46 @@
+"""run.json and its schema."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from kvm.errors import UserError
+from orchestrator import store
+from tests.unit.runs import sample_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_published_schema_is_the_models_own() -> None:
+    published = json.loads((ROOT / "docs" / "run.schema.json").read_text())
+    assert published == store.schema(), "write it anew: make schema"
+
+
+def test_a_run_is_valid_under_the_schema_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    run = sample_run()
+    store.save(run, tmp_path)
+    jsonschema.validate(json.loads((tmp_path / "run.json").read_text()), store.schema())
+    assert store.load(tmp_path) == run
+
+
+def test_a_broken_record_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"id": 3}')
+    with pytest.raises(UserError, match="is not a kdelta run record"):
+        store.load(tmp_path)
+
+
+def test_two_runs_in_one_second_get_two_directories(tmp_path: Path) -> None:
+    import datetime
+
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    first, second = (store.new_directory(tmp_path, "mm: x/../y", now) for _ in range(2))
+    assert first.name == "20260102-030405-mm-x-y"
+    assert second.name == "20260102-030405-mm-x-y-2"
+
+
+def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    with pytest.raises(UserError, match="is not empty"):
+        store.given_directory(tmp_path)

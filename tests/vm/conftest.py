@@ -1,0 +1,28 @@
+"""Guests on real kernels; `scripts` are small programs that the tests start as processes of their own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kvm import guest, rootfs
+from kvm.arch import ARCHES, get
+from kvm.guest import Guest, Limits
+from kvm.qemu import Machine
+
+LIMITS = Limits(boot_seconds=120, silence_seconds=60, command_seconds=60, scale=4)
+
+
+@pytest.fixture(params=list(ARCHES))
+def machine(request: pytest.FixtureRequest, images: dict[str, Path], shared_cache: Path) -> Machine:
+    """A small machine of each architecture, on the base kernel of the bundled series."""
+    arch = get(request.param)
+    return Machine(arch, images[arch.name], rootfs.build(arch, shared_cache), "tcg", memory_mib=256, disk_mib=16)
+
+
+@contextmanager
+def booted(machine: Machine, where: Path) -> Iterator[Guest]:
+    """A guest that answers."""
+    with guest.boot(machine, workdir=where, limits=LIMITS) as found:
+        yield found

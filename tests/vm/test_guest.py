@@ -1,0 +1,197 @@
+"""What a guest promises, on real QEMU and real kernels of both architectures."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from kvm import guest, proc
+from kvm.errors import BootError, GuestLost, InfraError, Interrupted
+from kvm.qemu import Machine
+from tests.conftest import ROOT
+from tests.vm.conftest import LIMITS, booted
+
+pytestmark = pytest.mark.vm
+
+
+def qemu_pids(where: Path) -> list[int]:
+    """The QEMU processes that have this directory's console open."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "fd" / "1").readlink() == where / "console.log":
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_command_gives_status_stdout_and_stderr_apart(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        done = alive.run("echo out; echo err >&2; exit 37", timeout=30)
+        assert (done.exit_status, done.stdout, done.stderr) == (37, b"out\n", b"err\n")
+        killed = alive.run("kill -9 $$", timeout=30)
+        assert killed.exit_status == 137
+        alive.log_line("a mark")
+    assert "kdelta: a mark" in (tmp_path / "console.log").read_text(errors="replace")
+    assert qemu_pids(tmp_path) == []
+
+
+def test_a_pushed_file_arrives_whole_and_executable(machine: Machine, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(os.urandom(4_000_000))
+    with booted(machine, tmp_path) as alive:
+        alive.push(blob, "/tmp/it's here")
+        done = alive.run('sha256sum <"/tmp/it\'s here"; test -x /tmp/it* && echo x', timeout=60)
+    digest = subprocess.run(["sha256sum"], input=blob.read_bytes(), capture_output=True, check=True).stdout
+    assert done.stdout == digest + b"x\n"
+
+
+def test_a_command_that_runs_out_of_time_is_killed_with_all_its_processes(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        done = alive.run("sleep 4321 & sleep 4321", timeout=1)
+        assert done.timed_out
+        assert alive.run("ps | grep -c '[s]leep 4321'", timeout=30).stdout == b"0\n"
+
+
+def test_the_connection_outlives_a_command_that_is_killed_right_after_its_start(
+    machine: Machine, tmp_path: Path
+) -> None:
+    with booted(machine, tmp_path) as alive:
+        for timeout in (0.01, 0.1, 0.5) * 5:
+            assert alive.run("sleep 60", timeout=timeout).timed_out
+            assert alive.run("true", timeout=30).exit_status == 0
+
+
+def test_stdin_that_nobody_reads_is_no_fault(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        assert alive.run("exit 4", timeout=30, stdin=b"x" * (4 << 20)).exit_status == 4
+
+
+def test_a_guest_that_answers_no_more_is_a_hang_after_the_limit(machine: Machine, tmp_path: Path) -> None:
+    limits = replace(LIMITS, command_seconds=2)
+    with guest.boot(machine, workdir=tmp_path, limits=limits) as alive:
+        [pid] = qemu_pids(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        started = time.monotonic()
+        with pytest.raises(GuestLost, match="no answer over ssh for 2 s") as caught:
+            alive.run("true", timeout=1)
+    assert caught.value.kind == "hang"
+    assert time.monotonic() - started < 6
+
+
+def test_a_stop_request_ends_the_wait_for_a_guest_that_does_not_answer(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        [pid] = qemu_pids(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(0.5, proc.stop.set).start()
+        started = time.monotonic()
+        with pytest.raises(Interrupted):
+            alive.run("true", timeout=60)
+        assert time.monotonic() - started < 2
+
+
+def test_output_beyond_the_limit_is_cut_and_said(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        done = alive.run("head -c 3000000 /dev/zero", timeout=60, output_limit=1000)
+    assert (len(done.stdout), done.truncated) == (1000, True)
+
+
+def test_a_panic_under_a_command_is_reported_within_two_seconds_with_what_was_said(
+    machine: Machine, tmp_path: Path
+) -> None:
+    with booted(machine, tmp_path) as alive, pytest.raises(GuestLost) as caught:
+        started = time.monotonic()
+        alive.run("echo before; sleep 1; echo c >/proc/sysrq-trigger; sleep 60", timeout=60)
+    assert time.monotonic() - started < 1 + 2 + 1
+    assert caught.value.kind == "panic"
+    assert "sysrq triggered crash" in caught.value.message
+    assert caught.value.stdout == b"before\n"
+    assert caught.value.log == tmp_path / "console.log"
+
+
+def test_a_qemu_that_is_killed_is_a_lost_guest_at_once(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive, pytest.raises(GuestLost) as caught:
+        [pid] = qemu_pids(tmp_path)
+        threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+        started = time.monotonic()
+        alive.run("sleep 60", timeout=60)
+    assert time.monotonic() - started < 4
+    assert caught.value.kind == "lost"
+
+
+def test_a_kernel_that_panics_at_boot_says_so_at_once(machine: Machine, tmp_path: Path) -> None:
+    nothing = tmp_path / "not-an-archive"
+    nothing.write_bytes(b"x" * 512)
+    with pytest.raises(BootError) as caught, booted(replace(machine, initrd=nothing), tmp_path):
+        pass
+    assert caught.value.kind == "panic"
+    assert "last console line" in caught.value.message
+    assert str(tmp_path / "qemu.sh") in (caught.value.hint or "")
+
+
+def test_a_kernel_that_is_never_ready_is_a_hang_at_its_deadline(machine: Machine, tmp_path: Path) -> None:
+    limits = replace(LIMITS, boot_seconds=0.4)
+    with pytest.raises(BootError) as caught, guest.boot(machine, workdir=tmp_path, limits=limits):
+        pass
+    assert caught.value.kind in ("hang", "no-boot")
+    assert qemu_pids(tmp_path) == []
+
+
+def test_a_qemu_that_does_not_start_is_no_fault_of_the_kernel(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="QEMU did not start"), booted(replace(machine, memory_mib=1 << 30), tmp_path):
+        pass
+
+
+def test_two_guests_at_once_do_not_disturb_each_other(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path / "a") as one, booted(machine, tmp_path / "b") as other:
+        one.run("touch /tmp/mine", timeout=30)
+        assert other.run("test -e /tmp/mine", timeout=30).exit_status == 1
+
+
+def test_a_stop_request_ends_a_command_and_leaves_no_process(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted), booted(machine, tmp_path) as alive:
+        threading.Timer(0.5, proc.stop.set).start()
+        alive.run("sleep 60", timeout=60)
+    assert qemu_pids(tmp_path) == []
+
+
+def test_a_guest_dies_with_the_process_that_booted_it(machine: Machine, tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\nfrom kvm.qemu import Machine\n"
+        f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg')\n"
+        f"with guest.boot(m, workdir=Path({str(tmp_path)!r}), limits=guest.Limits(120, 60, 60)) as g:\n"
+        "    print('up', flush=True); g.run('sleep 60', timeout=60)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=env) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"up\n"
+        assert qemu_pids(tmp_path)
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 5
+    while qemu_pids(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert qemu_pids(tmp_path) == []
+
+
+def test_qemu_sh_boots_the_same_kernel_by_hand(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path):
+        pass
+    by_hand = pexpect.spawn(str(tmp_path / "qemu.sh"), timeout=120)
+    try:
+        by_hand.expect("/ # ")
+        by_hand.send("echo by-$((40+2))-hand\r")
+        by_hand.expect("by-42-hand")
+        by_hand.send("exit\r")
+        by_hand.expect(pexpect.EOF)
+    finally:
+        by_hand.close(force=True)
