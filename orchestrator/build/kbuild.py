@@ -120,6 +120,10 @@ _ENV = {
 }
 
 
+class _Unfinished(BuildError):
+    """make was killed at its deadline: what it left cannot be trusted."""
+
+
 class _Make:
     """make in the sandbox, with the time it took added up."""
 
@@ -169,7 +173,7 @@ class _Make:
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)
         if done.timed_out:
-            raise BuildError(
+            raise _Unfinished(
                 f"{self.order.cell}: make {goals[0]} did not end in {self.order.limit_seconds:.0f} s",
                 hint="limits.build in pipeline.yaml",
                 log=self.log,
@@ -226,6 +230,8 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
     last.write_text(order.files, encoding="utf-8")
     try:
         yield objects
+    except _Unfinished:
+        raise
     except BuildError:
         dirty.unlink()  # make itself ended: what it left is consistent
         raise

@@ -131,6 +131,17 @@ def test_a_tree_that_does_not_compile_names_the_error_and_can_be_built_once_mend
     assert kbuild.build(order(whole.tree, origin), cache, log).image.read_text() == EDITED
 
 
+def test_objects_of_a_make_that_was_killed_at_its_deadline_are_not_trusted(fakelinux: Path, tmp_path: Path) -> None:
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("\t@echo COMPILED;", "\t@sleep 60; echo COMPILED;"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "slow")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    wanted = replace(order(origin.tree, origin), limit_seconds=2.0)
+    with pytest.raises(BuildError, match="did not end in 2 s"):
+        kbuild.build(wanted, tmp_path / "cache", tmp_path / "log")
+    assert len(list(tmp_path.glob("cache/objects/*.half-built"))) == 1
+
+
 def test_a_dropped_option_is_a_hard_error_that_names_it(fakelinux: Path, tmp_path: Path) -> None:
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(UserError, match="olddefconfig dropped CONFIG_BROKEN"):
