@@ -396,8 +396,9 @@ def _reopen(directory: Path | None) -> Iterator[tuple[Plan, Recorder, Engine, sh
         request = TypeAdapter(Request).validate_json((where / _REQUEST).read_bytes())
     except (OSError, ValueError) as fault:
         raise UserError(f"{where / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
-    with _working(plan.make(request), recorder) as engine_and_board:
-        yield plan.make(request), *engine_and_board
+    todo = plan.make(request)
+    with _working(todo, recorder) as engine_and_board:
+        yield todo, *engine_and_board
 
 
 @contextlib.contextmanager
