@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kvm import proc, qemu
+from kvm import disk, proc, qemu
 from kvm.arch import Arch
 from kvm.qemu import Machine
 
@@ -42,7 +42,7 @@ def choose(arch: Arch, image: Callable[[], Path], cache_dir: Path) -> Choice:
     if known := _recall(note, asked):
         return known
     choice = _prove(arch, image())
-    _remember(note, asked, choice)
+    disk.write(note, json.dumps({"asked": asked, "choice": asdict(choice)}))
     return choice
 
 
@@ -74,10 +74,3 @@ def _recall(note: Path, asked: str) -> Choice | None:
         return Choice(**known["choice"]) if known["asked"] == asked else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _remember(note: Path, asked: str, choice: Choice) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    draft = note.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps({"asked": asked, "choice": asdict(choice)}), encoding="utf-8")
-    draft.replace(note)

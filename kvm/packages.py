@@ -1,18 +1,15 @@
 """Debian packages of any suite and architecture, without root and without touching the host's own apt state."""
 
-import contextlib
 import json
 import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import filelock
-
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import InfraError, UserError
 
 log = logging.getLogger(__name__)
@@ -21,7 +18,6 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "KDELTA_DEBIAN_MIRROR"
 UPDATE_SECONDS = 300.0
 DOWNLOAD_SECONDS = 900.0
-LOCK_POLL_SECONDS = 0.2
 
 # Given with --config-file, which apt reads after the host's own files (APT_CONFIG is read before them), so that
 # the host's proxies and retries stay, and its hooks, which may clean the host's cache, can be cleared.
@@ -49,20 +45,19 @@ def fetch(packages: Sequence[str], *, suite: str, deb_arch: str, cache_dir: Path
     """Return a .deb for each of `packages`, in order; what was downloaded once needs no network again."""
     root = cache_dir / "apt" / suite
     (root / "debs").mkdir(parents=True, exist_ok=True)
-    with _alone(root / "lock"):
+    with disk.lock(root / "lock"):
         index = _read_index(root)
         missing = [name for name in packages if f"{name}:{deb_arch}" not in index]
         if missing:
             index |= _download(missing, suite, deb_arch, root)
-            _write_index(root, index)
+            disk.write(root / "index.json", json.dumps(index, indent=1, sort_keys=True))
     return [root / "debs" / index[f"{name}:{deb_arch}"] for name in packages]
 
 
 def depends(package: str, *, suite: str, deb_arch: str, cache_dir: Path) -> list[str]:
     """Return what `package` depends on: the way from a name that stays to one that carries a version."""
     root = cache_dir / "apt" / suite
-    root.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(root / "lock"):
+    with disk.lock(root / "lock"):
         conf = _configure(root, suite)
         proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
         said = proc.check(["apt-cache", f"--config-file={conf}", "depends", f"{package}:{deb_arch}"], timeout=60)
@@ -75,22 +70,6 @@ def unpack(deb: Path, into: Path) -> None:
     proc.check(["dpkg-deb", "--extract", deb, into], what=f"unpack {deb.name}")
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; waiting for another run's download ends with the stop token."""
-    lock = filelock.FileLock(path)
-    while True:
-        try:
-            lock.acquire(blocking=False)
-            break
-        except filelock.Timeout:
-            proc.wait_readable([], LOCK_POLL_SECONDS)  # flock(2) gives no descriptor to wait for
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _read_index(root: Path) -> dict[str, str]:
     """Read which file a package was resolved to; an entry whose file is gone is forgotten."""
     try:
@@ -98,12 +77,6 @@ def _read_index(root: Path) -> dict[str, str]:
         return {key: name for key, name in index.items() if (root / "debs" / name).is_file()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
-
-
-def _write_index(root: Path, index: dict[str, str]) -> None:
-    temporary = root / "index.json.tmp"
-    temporary.write_text(json.dumps(index, indent=1, sort_keys=True))
-    temporary.replace(root / "index.json")
 
 
 def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from kvm import cpio, packages, proc
+from kvm import cpio, disk, packages, proc
 from kvm.arch import Arch
 from kvm.cpio import Entry
 from kvm.errors import InfraError
@@ -44,7 +44,7 @@ def build(arch: Arch, cache_dir: Path) -> Path:
     target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init)}.cpio"
     if not target.exists():
         log.info("making the initramfs for %s", arch.name)
-        _write(target, cpio.archive(_entries(arch, debs, init)))
+        disk.write(target, cpio.archive(_entries(arch, debs, init)))
     return target
 
 
@@ -64,21 +64,6 @@ def _key(arch: Arch, debs: Iterable[Path], init: bytes) -> str:
     for content in (*(deb.read_bytes() for deb in debs), init):
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:20]
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also when two runs write it at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".rootfs-", delete=False) as sink:
-        temporary = Path(sink.name)
-        try:
-            sink.write(content)
-            sink.flush()
-            temporary.chmod(0o644)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink()
-            raise
 
 
 def _entries(arch: Arch, debs: Iterable[Path], init: bytes) -> list[Entry]:

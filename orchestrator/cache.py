@@ -1,4 +1,4 @@
-"""Where what may be used again is kept: content-addressed, published whole by one rename, locked by flock."""
+"""Where what may be used again is kept: content-addressed, published whole by one rename."""
 
 import contextlib
 import os
@@ -8,11 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from kvm import proc
-from kvm.errors import Interrupted
-
 
 def default_root() -> Path:
     """Return $KDELTA_CACHE, else $XDG_CACHE_HOME/kdelta, else ~/.cache/kdelta."""
@@ -20,24 +15,6 @@ def default_root() -> Path:
         return Path(named).expanduser().resolve()
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "kdelta"
-
-
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(path, thread_local=False)
-    while True:
-        try:
-            held.acquire(timeout=0.5, poll_interval=0.05)
-            break
-        except Timeout:
-            if proc.stop.is_set():
-                raise Interrupted from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @contextlib.contextmanager
@@ -55,22 +32,6 @@ def publish(final: Path) -> Iterator[Path]:
             _rename_new(draft, final)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _rename_new(draft: Path, final: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from kvm import disk
 from kvm.errors import InfraError, UserError
-from orchestrator import cache
-from orchestrator.model import BuildRecord, Cell, GuestRecord, GuestRun, Run
+from orchestrator.model import AccelChoice, BuildRecord, Cell, GuestRecord, GuestRun, Run
 
 RECORD = "run.json"
 R = TypeVar("R", BuildRecord, GuestRecord)
@@ -65,7 +65,7 @@ def cell_directory(run: Path, cell: Cell) -> Path:
 
 def save(run: Run, directory: Path) -> None:
     """Replace run.json."""
-    cache.write_text(directory / RECORD, _ADAPTERS[Run].dump_json(run, indent=1).decode() + "\n")
+    disk.write(directory / RECORD, _ADAPTERS[Run].dump_json(run, indent=1).decode() + "\n")
 
 
 def load(directory: Path) -> Run:
@@ -76,7 +76,7 @@ def load(directory: Path) -> Run:
 
 def save_guest(guest: GuestRun, directory: Path) -> None:
     """Keep what one guest gave beside its console."""
-    cache.write_text(directory / "guest.json", _ADAPTERS[GuestRun].dump_json(guest, indent=1).decode() + "\n")
+    disk.write(directory / "guest.json", _ADAPTERS[GuestRun].dump_json(guest, indent=1).decode() + "\n")
 
 
 def load_guest(directory: Path) -> GuestRun | None:
@@ -90,7 +90,14 @@ def load_guest(directory: Path) -> GuestRun | None:
 
 def save_json(path: Path, content: object) -> None:
     """Replace a JSON file."""
-    cache.write_text(path, json.dumps(content, indent=1) + "\n")
+    disk.write(path, json.dumps(content, indent=1) + "\n")
+
+
+def save_report(page: str, directory: Path) -> Path:
+    """Replace report.html and return its path."""
+    path = directory / "report.html"
+    disk.write(path, page)
+    return path
 
 
 def place(file: Path, at: Path) -> Path:
@@ -123,6 +130,13 @@ class Recorder:
         """Add a build, or replace the record of the same cell."""
         with self._lock:
             self.run = dataclasses.replace(self.run, builds=_with(self.run.builds, build))
+            save(self.run, self.directory)
+
+    def add_accel(self, arch: str, choice: AccelChoice) -> None:
+        """Say which accelerator runs the guests of `arch`."""
+        with self._lock:
+            host = dataclasses.replace(self.run.host, accel={**self.run.host.accel, arch: choice})
+            self.run = dataclasses.replace(self.run, host=host)
             save(self.run, self.directory)
 
     def add_guest(self, guest: GuestRecord) -> None:

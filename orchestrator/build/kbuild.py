@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
 from orchestrator import cache
@@ -18,7 +18,7 @@ from orchestrator.build import kconfig, toolchain
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.intake import git, tree
 from orchestrator.intake.source import Source
-from orchestrator.model import Cell
+from orchestrator.model import BuildRecord, Cell
 
 RECIPE = 1  # raise it when the same inputs would give another image
 _HIDDEN = "half-built"  # marks objects that a killed make may have left half written
@@ -65,6 +65,28 @@ class KernelBuild:
         """All that make said."""
         return self.directory / "build.log"
 
+    def record(self, *, noop: bool) -> BuildRecord:
+        """Say it for run.json; `noop` when the image is the one of base."""
+        cell = self.cell
+        return BuildRecord(
+            side=cell.side,
+            arch=cell.arch,
+            flavour=cell.flavour,
+            seconds=self.seconds,
+            cpu_seconds=self.cpu_seconds,
+            cached=self.cached,
+            image_sha256=self.image_sha256,
+            noop=noop,
+            log=f"{cell}/build.log",
+        )
+
+
+def failed(cell: Cell, fault: BuildError) -> BuildRecord:
+    """Say for run.json that a side does not build."""
+    return BuildRecord(
+        cell.side, cell.arch, cell.flavour, 0.0, 0.0, False, None, False, f"{cell}/build.log", error=fault.message
+    )
+
 
 def key(order: Order) -> str:
     """Name the build by all that can change its image."""
@@ -96,7 +118,7 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with cache.lock(cache_dir / "locks" / f"objects-{_objects(order)}"):
+    with disk.lock(cache_dir / "locks" / f"objects-{_objects(order)}"):
         if done := find(order, cache_dir):
             shutil.copyfile(done.log, log)
             return done

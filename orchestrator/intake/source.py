@@ -1,19 +1,22 @@
 """Kernel sources: a Debian source package, a tarball or a git repository in, a commit to start from out."""
 
+import contextlib
 import hashlib
 import json
+import logging
 import platform
 import re
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import packages, proc
+from kvm import disk, packages, proc
 from kvm.errors import InfraError, UserError
 from orchestrator import cache
 from orchestrator.intake import git
+
+log = logging.getLogger(__name__)
 
 FORMS = "debian:PACKAGE/SUITE, git:PATH or tar:PATH"
 
@@ -120,18 +123,28 @@ def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tupl
     """Bring a tarball into the store once; `tarball` is asked for it only then."""
     note = _note(name, cache_dir)
     git_dir = cache_dir / "git" / "tarballs.git"
-    with cache.lock(cache_dir / "locks" / f"source-{name}"):
+    with disk.lock(cache_dir / "locks" / f"source-{name}"):
         if not note.is_file():
             commit = _import_tarball(name, tarball, git.create(git_dir), cache_dir)
-            cache.write_text(note, json.dumps({"commit": commit}))
+            disk.write(note, json.dumps({"commit": commit}))
         return git_dir, str(json.loads(note.read_text(encoding="utf-8"))["commit"])
 
 
+@contextlib.contextmanager
+def _scratch(draft: Path) -> Iterator[Path]:
+    """Lend an empty directory; what a killed import left there goes first. The caller holds the source's lock."""
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:
+    log.info("importing %s, once", name)
     trees = cache_dir / "trees"
-    trees.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".import.", dir=trees) as scratch:
-        draft = Path(scratch)
+    with _scratch(trees / f".import.{name}") as draft:
         unpacked = draft / "tree"
         unpacked.mkdir()
         done = proc.run(["tar", "-xf", tarball(draft), "-C", unpacked, "--no-same-owner", "--no-same-permissions"])

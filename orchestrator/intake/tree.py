@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from kvm import disk
 from kvm.errors import InfraError
 from orchestrator import cache
 from orchestrator.intake import git
@@ -15,7 +16,7 @@ from orchestrator.intake.source import Source
 def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
     """Return the directory with the files of `tree`, made on first use."""
     final = cache_dir / "trees" / tree
-    with cache.lock(cache_dir / "locks" / f"tree-{tree}"):
+    with disk.lock(cache_dir / "locks" / f"tree-{tree}"):
         if not final.is_dir():
             base = final if tree == source.tree else checkout(source, source.tree, cache_dir)
             with cache.publish(final) as draft:

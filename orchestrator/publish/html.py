@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import shlex
 from functools import cache
 from pathlib import Path
@@ -15,21 +14,7 @@ from orchestrator.model import Run
 from orchestrator.publish import clean, digest, rows
 from orchestrator.publish.excerpt import Shelf
 
-NAME = "report.html"
-
 _HERE = Path(__file__).parent
-
-
-def write(run: Run, directory: Path) -> Path:
-    """Writes report.html into the run directory, whole or not at all, and says where it is."""
-    report = directory / NAME
-    draft = directory / f".{NAME}.{os.getpid()}"
-    try:
-        draft.write_text(render(run, directory), encoding="utf-8")
-        draft.replace(report)
-    finally:
-        draft.unlink(missing_ok=True)
-    return report
 
 
 def render(run: Run, directory: Path) -> str:

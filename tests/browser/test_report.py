@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import store
 from orchestrator.model import ChangeKind, Outcome
 from orchestrator.publish import html
 from tests.unit.runs import change, sample_run, write_files
@@ -45,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     run = sample_run(tests=(*run.tests, broken, hostile))
     directory: Path = tmp_path_factory.mktemp("run")
     write_files(run, directory)
-    return html.write(run, directory).as_uri()
+    return store.save_report(html.render(run, directory), directory).as_uri()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

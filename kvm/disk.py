@@ -1,0 +1,52 @@
+"""Files that several runs share: replaced whole, and guarded by flock(2)."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from kvm import proc
+
+LOCK_POLL_SECONDS = 0.1  # flock(2) gives no descriptor to wait for
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Replace `path` atomically, readable by all; its directory is made. A reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content.encode() if isinstance(content, str) else content)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.chmod(0o644)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(path, thread_local=False)
+    while True:
+        try:
+            held.acquire(blocking=False)
+            break
+        except filelock.Timeout:
+            proc.wait_readable([], LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def room(path: Path) -> int:
+    """Return the bytes that this user can still write below `path`."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
