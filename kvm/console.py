@@ -102,7 +102,8 @@ class Console:
             if match == 0:
                 return Event.READY
             if match == 1:
-                self.panic = str(self._tail.match.group(1)) if isinstance(self._tail.match, re.Match) else ""
+                assert isinstance(self._tail.match, re.Match)
+                self.panic = self._tail.match.group(1) or "no reason given"
                 return Event.PANIC
             if match == 4:
                 return Event.END

@@ -11,18 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Protocol
 
 import paramiko
 import pexpect
 
-from kvm import proc, qemu, rootfs, ssh
+from kvm import disk, proc, qemu, rootfs, ssh
 from kvm.console import Console, Event
 from kvm.errors import BootError, GuestLost, InfraError
 from kvm.qemu import Machine
 from kvm.qmp import Monitor
 
 PANIC_GRACE_SECONDS = 1.0
+FULL_BYTES = 1 << 16  # less room than this is none
 _CHUNK = 32768
 
 
@@ -46,6 +47,15 @@ class CommandResult:
     timed_out: bool
     truncated: bool
     seconds: float
+
+
+class Boot(Protocol):
+    """How guests are had: `boot` below, or a test's own that follows a script."""
+
+    def __call__(
+        self, machine: Machine, *, workdir: Path, limits: Limits
+    ) -> contextlib.AbstractContextManager["Guest"]:
+        """Boot `machine`, as `boot` does."""
 
 
 class Guest:
@@ -143,9 +153,11 @@ class Guest:
         self._console.drain(PANIC_GRACE_SECONDS)
         if self._console.panic:
             raise GuestLost(f"panic: {self._console.panic}", kind="panic", log=self.console, stdout=said())
+        _blame(self.console)
         raise GuestLost(f"{words}; {self._last()}", kind="lost", log=self.console, stdout=said())
 
     def _hangs(self) -> NoReturn:
+        _blame(self.console)
         words = f"no answer over ssh for {self._limits.command_seconds:.0f} s; {self._last()}"
         raise GuestLost(words, kind="hang", log=self.console)
 
@@ -316,7 +328,16 @@ def _await_ready(console: Console, limits: Limits, by_hand: Path) -> None:
     raise _no_boot(f"not ready after {limits.boot_seconds:.0f} s", kind, console, by_hand)
 
 
+def _blame(log: Path) -> None:
+    """Raise InfraError if it is the host that ran dry: QEMU stops a guest, and drops its words, when a disk is full."""
+    for where in (log.parent, Path(tempfile.gettempdir())):
+        if disk.room(where) < FULL_BYTES:
+            raise InfraError(f"the disk that holds {where} is full", hint="free some of it, and run again", log=log)
+
+
 def _no_boot(words: str, kind: str, console: Console, by_hand: Path) -> BootError:
+    if not console.panic:
+        _blame(console.path)
     said = f'{words}; last console line: "{console.last_line}"' if console.last_line else f"{words}; no console output"
     return BootError(said, kind=kind, log=console.path, hint=f"boot it by hand with {by_hand}")
 

@@ -69,10 +69,14 @@ def script(machine: Machine, directory: Path) -> str:
     Files of `directory`, where the script is to stand, are named relative to it.
     """
     own = f"{directory}/"
-    shown = [word.removeprefix(own) for word in argv(machine, words="kdelta.console=shell", channels=BY_HAND)]
+    disk = Path("/proc/self/fd/9") if machine.disk_mib else None
+    words = argv(machine, words="kdelta.console=shell", channels=BY_HAND, disk=disk)
+    # a scratch disk without a name, as in a run: nothing is left of it
+    make_disk = f'disk=$(mktemp) && exec 9<>"$disk" && rm "$disk" && truncate -s {machine.disk_mib}M {disk} || exit 1\n'
     return (
         "#!/bin/sh\n"
         "# Boots this kernel by hand. Leave the guest with `exit`, or QEMU with Ctrl-A X.\n"
         'cd "$(dirname "$0")" || exit 1\n'
-        f"exec {shlex.join(shown)}\n"
+        f"{make_disk if disk else ''}"
+        f"exec {shlex.join(word.removeprefix(own) for word in words)}\n"
     )

@@ -189,9 +189,43 @@ def test_qemu_sh_boots_the_same_kernel_by_hand(machine: Machine, tmp_path: Path)
     by_hand = pexpect.spawn(str(tmp_path / "qemu.sh"), timeout=120)
     try:
         by_hand.expect("/ # ")
-        by_hand.send("echo by-$((40+2))-hand\r")
-        by_hand.expect("by-42-hand")
+        by_hand.send("cat /sys/block/vda/size\r")
+        by_hand.expect(f"{machine.disk_mib << 11}\r")
         by_hand.send("exit\r")
         by_hand.expect(pexpect.EOF)
     finally:
         by_hand.close(force=True)
+
+
+@pytest.mark.parametrize("full", ["results", "scratch"])
+def test_a_host_whose_disk_is_full_is_not_taken_for_a_kernel_that_hangs(
+    machine: Machine, tmp_path: Path, full: str
+) -> None:
+    small, where = tmp_path / "small", tmp_path / "run"
+    small.mkdir()
+    if full == "results":  # QEMU drops the kernel's words: the ready line never comes
+        size, where, scratch = 8192, small / "run", tmp_path
+    else:  # QEMU stops a guest whose disk it cannot write
+        size, scratch = machine.initrd.stat().st_size + (1 << 20), small
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\n"
+        "from kvm.errors import InfraError\nfrom kvm.qemu import Machine\n"
+        f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg',\n"
+        "    memory_mib=256, disk_mib=16)\n"
+        "try:\n"
+        f"    with guest.boot(m, workdir=Path({str(where)!r}), limits=guest.Limits(20, 20, 5)) as g:\n"
+        "        g.run('dd if=/dev/zero of=/dev/vda bs=1M count=16', timeout=5)\n"
+        "except InfraError as fault:\n"
+        "    sys.exit(fault.message)\n"
+    )
+    done = subprocess.run(
+        ["bwrap", "--dev-bind", "/", "/", "--size", str(size), "--tmpfs", small, sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"the disk that holds {small}" in done.stderr
+    assert "is full" in done.stderr
