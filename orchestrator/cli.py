@@ -8,30 +8,27 @@ import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter
 
 from kvm import accel, guest, proc, rootfs
 from kvm.arch import get as get_arch
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
-from orchestrator import cache, config, doctor, pipeline, plan, show, store
-from orchestrator.build import kbuild, sandbox, toolchain
-from orchestrator.engine import Engine
+from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, store
+from orchestrator.build import kbuild, sandbox
 from orchestrator.intake import source
-from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus, Side, VerdictValue
-from orchestrator.plan import Plan, Request
+from orchestrator.job import Job
+from orchestrator.model import Cell, GuestOutcome, Run, Side, VerdictValue
 from orchestrator.publish import clean, html, text
-from orchestrator.store import Recorder
+from orchestrator.request import Request
 
 EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 2, 125, 130
-_REQUEST = "request.json"
 
 
 def entry() -> None:
@@ -79,10 +76,10 @@ def _explain(fault: Error) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kdelta", prog_name="kdelta")
-@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for every process that is started.")
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started.")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Instead of $KDELTA_CACHE or ~/.cache/kdelta.")
 @click.pass_context
-def main(context: click.Context, verbose: int, cache_dir: Path | None) -> None:
+def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
     """Say what a Linux kernel patch series changes, before it is posted.
 
     Builds the base and the patched kernel, boots both under QEMU, runs the same tests on both, compares, and judges.
@@ -99,16 +96,16 @@ def main(context: click.Context, verbose: int, cache_dir: Path | None) -> None:
     context.obj = (cache_dir.expanduser().resolve() if cache_dir else cache.default_root()).absolute()
 
 
-def _log(verbose: int) -> None:
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+def _log(verbose: bool) -> None:
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(message)s", handlers=[show.Log()], force=True)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
 
 def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to validate."""
     for decorator in (
-        click.option("-v", "--verbose", count=True, help="Say more on stderr."),
+        click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
         click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
         click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
@@ -137,9 +134,9 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> in
       kdelta run 0001-my.patch --kernel git:~/linux --base v5.10 --arch x86_64
       kdelta run --json | jq .verdict
     """
-    with _open(_request(cache_dir, **asked), out) as (todo, recorder, engine, board):
-        pipeline.validate(todo, recorder, engine, board.tell)
-    return _answer(recorder, as_json=as_json)
+    with _start(_request(cache_dir, **asked), out) as started:
+        pipeline.validate(started)
+    return _answer(started.run, started.directory, as_json=as_json)
 
 
 @main.command("plan")
@@ -180,10 +177,10 @@ def build(cache_dir: Path, /, out: Path | None, **asked: Any) -> int:
     Example:
       kdelta build && kdelta boot && kdelta test && kdelta diff && kdelta report
     """
-    with _open(_request(cache_dir, **asked), out) as (todo, recorder, engine, board):
-        pipeline.each(todo, engine, lambda arch: pipeline.build(todo, arch, recorder, engine, board.tell))
-    click.echo(show.builds(recorder.run, recorder.directory))
-    return 1 if any(record.error for record in recorder.run.builds) else 0
+    with _start(_request(cache_dir, **asked), out) as started:
+        pipeline.each(started, lambda arch: pipeline.build(started, arch))
+    click.echo(show.builds(started.run, started.directory))
+    return 1 if any(record.error for record in started.run.builds) else 0
 
 
 @main.command()
@@ -195,9 +192,7 @@ def boot(directory: Path | None) -> int:
     Example:
       kdelta boot results/20260101-120000-my-series
     """
-    recorder = _tested(directory, suites=False)
-    click.echo(show.guests(recorder.run))
-    return 0 if all(record.outcome == "ok" for record in recorder.run.guests) else 1
+    return _booted(_tested(directory, suites=False))
 
 
 @main.command()
@@ -209,9 +204,7 @@ def test(directory: Path | None) -> int:
     Example:
       kdelta test && kdelta diff
     """
-    recorder = _tested(directory, suites=True)
-    click.echo(show.guests(recorder.run))
-    return 0 if all(record.outcome == "ok" for record in recorder.run.guests) else 1
+    return _booted(_tested(directory, suites=True))
 
 
 @main.command()
@@ -224,9 +217,9 @@ def diff(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta diff results/20260101-120000-my-series
     """
-    with _reopen(directory) as (todo, recorder, engine, _):
-        pipeline.compare(todo, recorder, engine)
-    return _answer(recorder, as_json=as_json)
+    with _resume(directory) as resumed:
+        pipeline.compare(resumed)
+    return _answer(resumed.run, resumed.directory, as_json=as_json)
 
 
 @main.command()
@@ -239,7 +232,7 @@ def report(directory: Path | None) -> None:
       kdelta report && xdg-open results/*/report.html
     """
     where = _run_directory(directory)
-    click.echo(html.write(store.load(where), where))
+    click.echo(store.save_report(html.render(store.load(where), where), where))
 
 
 @main.command()
@@ -325,117 +318,56 @@ def completion(name: str) -> None:
     click.echo(found(main, {}, "kdelta", "_KDELTA_COMPLETE").source())
 
 
-def _request(  # noqa: PLR0913
-    cache_dir: Path,
-    *,
-    series: str | None,
-    file: Path | None,
-    kernel: str | None,
-    base: str | None,
-    arches: tuple[str, ...],
-    suites: tuple[str, ...],
-    jobs: int,
-    verbose: int,
-) -> Request:
-    """Put the options over what pipeline.yaml says."""
+def _request(cache_dir: Path, *, verbose: bool, **asked: Any) -> Request:
     if verbose:
         _log(verbose)
-    path = file or (Path("pipeline.yaml") if Path("pipeline.yaml").is_file() else config.share() / "pipeline.yaml")
-    found = config.load(path.absolute())
-    near = Path.cwd() if not file and not Path("pipeline.yaml").is_file() else path.absolute().parent
-    # what stands on the command line is relative to where we are, what stands in the file to the file
-    given = {
-        "series": str(config.find_series(series, Path.cwd())) if series else None,
-        "kernel": _absolute(kernel, Path.cwd()) if kernel else _absolute(found.kernel, near),
-        "base": base,
-        "arches": list(arches) or None,
-        "suites": [str(config.find_suite(name, Path.cwd())) for name in suites] or None,
-    }
-    for arch in arches:
-        get_arch(arch)
-    changes = {name: value for name, value in given.items() if value is not None}
-    return Request(pipeline=found.model_copy(update=changes), near=str(near), cache=str(cache_dir), jobs=jobs)
-
-
-def _absolute(kernel: str, near: Path) -> str:
-    kind, _, rest = kernel.partition(":")
-    return f"{kind}:{(near / Path(rest).expanduser()).resolve()}" if kind in ("git", "tar") and rest else kernel
+    return request.make(cache_dir, **asked)
 
 
 @contextlib.contextmanager
-def _open(request: Request, out: Path | None) -> Iterator[tuple[Plan, Recorder, Engine, show.Board]]:
-    """Plan, open a run directory with its record, and lend the engine; the record says how it ended on every path."""
+def _start(asked: Request, out: Path | None) -> Iterator[Job]:
+    """Plan, make the run's directory, and work there."""
     sandbox.require()
-    todo = plan.make(request)
-    now = datetime.datetime.now(datetime.UTC).astimezone()
-    results = (config.share() if Path(request.near) == config.share() else Path.cwd()) / "results"
-    series = todo.applied.series
-    directory = store.given_directory(out) if out else store.new_directory(results, series.title, now)
-    store.save_json(directory / _REQUEST, request.model_dump())
-    record = Run(
-        id=directory.name,
-        status=RunStatus.RUNNING,
-        started=now.isoformat(timespec="seconds"),
-        finished=None,
-        wall_seconds=None,
-        command=("kdelta", *sys.argv[1:]),
-        series=series,
-        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit),
-        host=_host(todo),
-    )
-    with _working(todo, Recorder(record, directory)) as engine_and_board:
-        yield todo, *engine_and_board
+    todo = plan.make(asked)
+    results = (config.share() if Path(asked.near) == config.share() else Path.cwd()) / "results"
+    title, now = todo.applied.series.title, datetime.datetime.now().astimezone()
+    directory = store.given_directory(out) if out else store.new_directory(results, title, now)
+    with show.Board() as board, job.start(todo, directory, board.tell) as started:
+        yield started
 
 
 @contextlib.contextmanager
-def _reopen(directory: Path | None) -> Iterator[tuple[Plan, Recorder, Engine, show.Board]]:
-    """Plan again what a saved run was asked to do, and go on in its directory."""
-    where = _run_directory(directory)
-    recorder = Recorder(store.load(where), where)
-    try:
-        request = TypeAdapter(Request).validate_json((where / _REQUEST).read_bytes())
-    except (OSError, ValueError) as fault:
-        raise UserError(f"{where / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
-    todo = plan.make(request)
-    with _working(todo, recorder) as engine_and_board:
-        yield todo, *engine_and_board
+def _resume(directory: Path | None) -> Iterator[Job]:
+    """Go on with a saved run."""
+    with show.Board() as board, job.resume(_run_directory(directory), board.tell) as resumed:
+        yield resumed
 
 
-@contextlib.contextmanager
-def _working(todo: Plan, recorder: Recorder) -> Iterator[tuple[Recorder, Engine, show.Board]]:
-    started = time.monotonic()
-    engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
-    status = RunStatus.INTERRUPTED
-    try:
-        with show.Board() as board:
-            yield recorder, engine, board
-        status = RunStatus.DONE
-    finally:
-        engine.close()
-        spent = round((recorder.run.wall_seconds or 0) + time.monotonic() - started, 3)
-        finished = datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="seconds")
-        recorder.update(status=status, finished=finished, wall_seconds=spent)
-
-
-def _tested(directory: Path | None, *, suites: bool) -> Recorder:
-    with _reopen(directory) as (todo, recorder, engine, board):
+def _tested(directory: Path | None, *, suites: bool) -> Run:
+    with _resume(directory) as resumed:
+        todo = resumed.plan
+        job_ = resumed if suites else replace(resumed, plan=todo.without_suites())
 
         def work(arch: str) -> None:
             built = {cell: kbuild.find(todo.orders[cell], todo.cache_dir) for cell in todo.cells(arch)}
             ready = {cell: kernel for cell, kernel in built.items() if kernel}
             if not ready:
                 raise UserError(f"nothing is built for {arch}", hint="`kdelta build` first")
-            pipeline.test(todo if suites else todo.without_suites(), arch, recorder, engine, board.tell, ready)
+            pipeline.test(job_, arch, ready)
 
-        pipeline.each(todo, engine, work)
-    return recorder
+        pipeline.each(job_, work)
+    return resumed.run
 
 
-def _answer(recorder: Recorder, *, as_json: bool) -> int:
-    run = recorder.run
-    page = html.write(run, recorder.directory)
+def _booted(run: Run) -> int:
+    click.echo(show.guests(run))
+    return 0 if all(record.outcome is GuestOutcome.OK for record in run.guests) else 1
+
+
+def _answer(run: Run, directory: Path, *, as_json: bool) -> int:
+    page = store.save_report(html.render(run, directory), directory)
     if as_json:
-        click.echo((recorder.directory / store.RECORD).read_text(encoding="utf-8"), nl=False)
+        click.echo((directory / store.RECORD).read_text(encoding="utf-8"), nl=False)
     else:
         click.echo(text.summary(run, page), nl=False)
     value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
@@ -449,9 +381,3 @@ def _run_directory(directory: Path | None) -> Path:
         with contextlib.suppress(UserError):
             return store.newest(results)
     raise UserError("there is no run here yet", hint="`kdelta run` makes one; or name a run's directory")
-
-
-def _host(todo: Plan) -> HostFacts:
-    arches = todo.request.pipeline.arches
-    qemu = {name: proc.check([get_arch(name).qemu, "--version"], timeout=30).splitlines()[0] for name in arches}
-    return HostFacts(os.cpu_count() or 1, qemu, {name: toolchain.find(name).version for name in arches})

@@ -9,23 +9,14 @@ from pydantic import Field
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
 from orchestrator.build import kbuild, kconfig
-from orchestrator.config import Pipeline
 from orchestrator.intake import series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.model import Cell, ChangeKind, Expectation, Side
+from orchestrator.request import Request
 from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
 from orchestrator.yamlfile import Fault, Section
-
-
-class Request(Section):
-    """What was asked for, as it is kept beside the run: absolute paths, so that a later stage finds them again."""
-
-    pipeline: Pipeline
-    near: str
-    cache: str
-    jobs: int
 
 
 @dataclass(frozen=True)
@@ -90,11 +81,10 @@ def make(request: Request) -> Plan:
 
 
 def _wish(arch: str, flavour: str, chosen: Iterable[Suite]) -> str:
-    """The fragments of the cell, and what the suites need beyond them."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in config.fragments(arch, flavour))
-    have = kconfig.parse(text)
-    needed = {option for suite in chosen for option in suite.needs.config if have.get(option, "n") == "n"}
-    return "\n".join([text, *(f"CONFIG_{option}=y" for option in sorted(needed))])
+    """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
+    wish = kconfig.parse("\n".join(path.read_text(encoding="utf-8") for path in config.fragments(arch, flavour)))
+    needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
+    return kconfig.text(wish | dict.fromkeys(needed, "y"))
 
 
 def _expectations(path: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:

@@ -1,12 +1,13 @@
 """What a person sees while it runs, on stderr, and the plain tables of the small commands."""
 
+import logging
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -16,6 +17,19 @@ from rich.text import Text
 from orchestrator.doctor import Finding
 from orchestrator.model import Cell, Run
 from orchestrator.publish.clean import line
+
+
+class Log(logging.StreamHandler[TextIO]):
+    """Log lines on what stderr is at that moment: the live table takes it over while it is shown."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Where the next line goes."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Nothing: the handler sets what it was made with."""
 
 
 class Board:
@@ -30,10 +44,12 @@ class Board:
 
     def tell(self, cell: Cell, stage: str) -> None:
         """Say what a cell does now."""
+        now = time.monotonic()
         with self._lock:
-            self._stages[cell] = (stage, time.monotonic())
-        if not self._console.is_terminal:
-            print(f"[{time.monotonic() - self._started:7.1f}s] {cell}: {stage}", file=sys.stderr, flush=True)  # noqa: T201
+            self._stages[cell] = (stage, now)
+            if not self._console.is_terminal:
+                sys.stderr.write(f"[{now - self._started:7.1f}s] {cell}: {stage}\n")
+                sys.stderr.flush()
 
     def __enter__(self) -> "Board":
         if self._console.is_terminal:

@@ -1,7 +1,7 @@
 """Kconfig fragments: what was asked for, and what olddefconfig left of it. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
@@ -26,6 +26,14 @@ def parse(text: str) -> dict[str, str]:
         elif found := _UNSET.match(line):
             options[found[1]] = "n"
     return options
+
+
+def text(options: Mapping[str, str]) -> str:
+    """Write options as Kconfig reads them, the same for the same options."""
+    return "".join(
+        f"# CONFIG_{name} is not set\n" if value == "n" else f"CONFIG_{name}={value}\n"
+        for name, value in sorted(options.items())
+    )
 
 
 def dropped(wish: str, config: str) -> list[Dropped]:

@@ -22,7 +22,8 @@ def summary(run: Run, report: Path | None) -> str:
         *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
         *_some(_changes(run, names), CHANGES),
     ]
-    metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in digest.metrics(run)]
+    pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
+    metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in pairs]
     where = [f"report: {line(str(report))}"] if report else []  # never cut: it is there to be copied
     return "\n".join([*lines, *_some(metrics, HEIGHT - 1 - len(lines)), *where]) + "\n"
 

@@ -48,13 +48,13 @@ class _Seen:
     ends: list[SuiteEnd] = field(default_factory=list)
 
 
-def run(trial: Trial, on_stage: Callable[[str], None] = lambda _: None) -> GuestRun:
+def run(trial: Trial, boot: guests.Boot, on_stage: Callable[[str], None] = lambda _: None) -> GuestRun:
     """Boot the kernel and run every suite `repeats` times in it; a kernel that fails gives a result, no exception."""
     seen = _Seen()
     outcome, detail = GuestOutcome.OK, ""
     on_stage("boot")
     try:
-        with guests.boot(trial.machine, workdir=trial.directory, limits=trial.limits) as guest:
+        with boot(trial.machine, workdir=trial.directory, limits=trial.limits) as guest:
             seen.boot_seconds = guest.boot_seconds
             _swap_on(trial, guest)
             for repeat, program in _schedule(trial):

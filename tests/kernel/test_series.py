@@ -6,11 +6,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 import yaml
 
 from orchestrator import cache
-from tests.conftest import ROOT, kdelta_argv
+from tests.conftest import ROOT, kdelta_argv, run_kdelta
 from tests.kernel.conftest import BUNDLED, Validate, append_patch, replace_once
 
 pytestmark = pytest.mark.kernel
@@ -50,6 +51,33 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
 def test_a_second_run_builds_nothing(validate: Validate) -> None:
     record = validate(BUNDLED).record
     assert [build["cached"] for build in record["builds"]] == [True] * 4
+
+
+def test_the_stages_one_by_one_give_what_run_gives(tmp_path: Path) -> None:
+    where = tmp_path / "run"
+    built = run_kdelta("build", BUNDLED, "--arch", "arm64", "--suite", "madvise_locked", "--out", where)
+    assert built.returncode == 0, built.stderr
+    assert f"{where}" in built.stdout
+    assert not list(where.glob("*/*/console.log"))
+    for stage in ("boot", "test"):
+        done = run_kdelta(stage, where)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("ok under tcg, booted in") == 2
+    judged = run_kdelta("diff", where)
+    assert judged.returncode == 0, judged.stderr
+    assert "VALIDATED" in judged.stdout
+    (where / "report.html").unlink()
+    assert run_kdelta("report", where).stdout == f"{where}/report.html\n"
+    assert (where / "report.html").is_file()
+    program, *words = kdelta_argv("shell", "--arch", "arm64", where)
+    shell = pexpect.spawn(program, words, cwd=ROOT, timeout=120)
+    try:
+        shell.expect("/ # ")
+        shell.send("uname -m; exit\r")
+        shell.expect("aarch64")
+        shell.expect(pexpect.EOF)
+    finally:
+        shell.close(force=True)
 
 
 def test_an_inverted_guard_is_regressed_and_the_cases_are_named(validate: Validate, copied: Path) -> None:

@@ -16,3 +16,8 @@ def test_the_last_line_wins_and_an_absent_option_counts_as_off() -> None:
 def test_the_description_names_option_and_dependency() -> None:
     words = kconfig.describe([kconfig.Dropped("NET", "y", "n")], {"NET": "depends on FOO"})
     assert words == "CONFIG_NET=y came out as n (depends on FOO)"
+
+
+def test_options_written_out_read_back_the_same_and_comments_are_gone() -> None:
+    wish = "# why\nCONFIG_B=y\n# CONFIG_A is not set\nCONFIG_B=4\n"
+    assert kconfig.text(kconfig.parse(wish)) == "# CONFIG_A is not set\nCONFIG_B=4\n"

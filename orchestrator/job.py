@@ -1,0 +1,103 @@
+"""A run that is being worked on: its plan, its record on disk, the machine it runs on."""
+
+import contextlib
+import datetime
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from kvm import guest, proc
+from kvm.arch import get as get_arch
+from kvm.errors import UserError
+from orchestrator import plan, store
+from orchestrator.build import toolchain
+from orchestrator.engine import Engine
+from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus
+from orchestrator.plan import Plan
+from orchestrator.request import Request
+from orchestrator.store import Recorder
+
+Watch = Callable[[Cell, str], None]
+
+_REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage needs. `watch` is told what a cell does now; `boot` gives the guests."""
+
+    plan: Plan
+    recorder: Recorder
+    engine: Engine
+    watch: Watch
+    boot: guest.Boot
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        return self.recorder.directory
+
+    @property
+    def run(self) -> Run:
+        """The record as it stands."""
+        return self.recorder.run
+
+
+@contextlib.contextmanager
+def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
+    """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
+    store.save_json(directory / _REQUEST, todo.request.model_dump())
+    record = Run(
+        id=directory.name,
+        status=RunStatus.RUNNING,
+        started=_now(),
+        finished=None,
+        wall_seconds=None,
+        command=("kdelta", *sys.argv[1:]),
+        series=todo.applied.series,
+        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit),
+        host=_host(todo),
+    )
+    with _working(todo, Recorder(record, directory), watch, boot) as job:
+        yield job
+
+
+@contextlib.contextmanager
+def resume(directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
+    """Plan again what the run in `directory` was asked to do, and lend the job to go on with it."""
+    recorder = Recorder(store.load(directory), directory)
+    try:
+        request = TypeAdapter(Request).validate_json((directory / _REQUEST).read_bytes())
+    except (OSError, ValueError) as fault:
+        raise UserError(f"{directory / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
+    with _working(plan.make(request), recorder, watch, boot) as job:
+        yield job
+
+
+@contextlib.contextmanager
+def _working(todo: Plan, recorder: Recorder, watch: Watch, boot: guest.Boot) -> Iterator[Job]:
+    began = time.monotonic()
+    engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
+    status = RunStatus.INTERRUPTED
+    try:
+        yield Job(todo, recorder, engine, watch, boot)
+        status = RunStatus.DONE
+    finally:
+        engine.close()
+        spent = round((recorder.run.wall_seconds or 0) + time.monotonic() - began, 3)
+        recorder.update(status=status, finished=_now(), wall_seconds=spent)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="seconds")
+
+
+def _host(todo: Plan) -> HostFacts:
+    arches = todo.request.pipeline.arches
+    qemu = {name: proc.check([get_arch(name).qemu, "--version"], timeout=30).splitlines()[0] for name in arches}
+    return HostFacts(os.cpu_count() or 1, qemu, {name: toolchain.find(name).version for name in arches})

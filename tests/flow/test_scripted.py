@@ -1,0 +1,206 @@
+"""The whole line on the fake tree: real git, make and compilers, and guests that follow the script in their image."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kvm.arch import ARCHES, get
+from kvm.errors import InfraError, Interrupted
+from kvm.guest import Limits
+from kvm.qemu import Machine
+from orchestrator import job, pipeline, plan, store
+from orchestrator.config import Pipeline
+from orchestrator.model import Run, RunStatus
+from orchestrator.request import Request
+from tests import scripted
+from tests.contract import GuestContract
+
+PASSES = "program:\nsay 1..2\nsay ok 1 first\nsay ok 2 second\n"
+FAILS = "program:\nsay 1..2\nsay ok 1 first\nsay not ok 2 second\nexit 1\n"
+
+Validate = Callable[..., Run]
+
+
+class TestScriptedGuest(GuestContract):
+    @pytest.fixture
+    def machine(self, tmp_path: Path) -> Machine:
+        (tmp_path / "image").write_text("")
+        return Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
+
+    @pytest.fixture
+    def booted(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
+        return lambda: scripted.boot(machine, workdir=tmp_path, limits=Limits())
+
+    @pytest.fixture
+    def broken(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
+        machine.image.write_text("boot: panic\n")
+        return lambda: scripted.boot(machine, workdir=tmp_path, limits=Limits())
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite whose program the scripted guest does not run: what it says is in the image."""
+    directory = tmp_path / "example"
+    directory.mkdir()
+    (directory / "main.c").write_text("int main(void) { return 0; }\n")
+    (directory / "suite.yaml").write_text("name: example\nkind: ktap\nsources: [main.c]\n")
+    return directory
+
+
+@pytest.fixture
+def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, shared_cache: Path):  # type: ignore[no-untyped-def]
+    """Ask for a run whose base kernel follows one script and whose patched kernel another."""
+    own = tmp_path / "cache"
+    own.mkdir()
+    for part in ("apt", "rootfs"):  # what is downloaded once need not be downloaded for every test
+        (shared_cache / part).mkdir(parents=True, exist_ok=True)
+        (own / part).symlink_to(shared_cache / part)
+
+    def ask(base: str, patched: str, **pipeline_keys: object) -> Request:
+        from tests.flow.conftest import git
+
+        (fakelinux / "mm" / "madvise.c").write_text(base)
+        git(fakelinux, "commit", "-q", "-a", "-m", "the script of base")
+        keys = {
+            "kernel": f"git:{fakelinux}",
+            "series": str(make_series(patched)),
+            "suites": [str(suite)],
+            "arches": list(ARCHES),
+            **pipeline_keys,
+        }
+        return Request(pipeline=Pipeline(**keys), near=str(tmp_path), cache=str(own), jobs=2)
+
+    return ask
+
+
+@pytest.fixture
+def validate(request_for, tmp_path: Path) -> Validate:
+    def run(base: str, patched: str, *, boot=scripted.boot, **keys: object) -> Run:
+        todo = plan.make(request_for(base, patched, **keys))
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, boot) as started:
+            return pipeline.validate(started)
+
+    return run
+
+
+def changes(run: Run, arch: str = "arm64") -> dict[str, str]:
+    return {change.name: change.change for change in run.tests if change.arch == arch}
+
+
+def verdict(run: Run) -> tuple[str, str]:
+    assert run.verdict
+    return run.verdict.value, " ".join(run.verdict.reasons)
+
+
+def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures(validate: Validate) -> None:
+    run = validate(FAILS, PASSES)
+    for arch in ARCHES:
+        assert changes(run, arch) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert verdict(run)[0] == "clean"
+    assert {guest.outcome for guest in run.guests} == {"ok"}
+
+
+def test_a_declared_change_that_happens_is_validated_and_one_that_does_not_is_unmet(
+    validate: Validate, tmp_path: Path, make_series
+) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second], same: [first]}}\n")
+    assert verdict(validate(FAILS, PASSES))[0] == "validated"
+
+
+def test_a_declared_change_that_does_not_happen_is_unmet(validate: Validate, tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second]}}\n")
+    value, reasons = verdict(validate(FAILS, f"# a comment\n{FAILS}"))
+    assert value == "unmet"
+    assert "second" in reasons
+
+
+def test_what_passes_on_base_and_fails_on_patched_is_regressed(validate: Validate) -> None:
+    run = validate(PASSES, FAILS)
+    assert changes(run)["second"] == "regressed"
+    assert verdict(run)[0] == "regressed"
+    assert "second" in verdict(run)[1]
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome", "running"),
+    [("panic", "panic", "crash"), ("die", "lost", "crash"), ("nap 9999", "ok", "timeout")],
+)
+def test_a_patched_kernel_that_ends_in_the_middle_keeps_what_passed_and_loses_no_test(
+    validate: Validate, last: str, outcome: str, running: str
+) -> None:
+    run = validate(PASSES, f"program:\nsay 1..2\nsay ok 1 first\n{last}\n")
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": outcome}
+    assert changes(run)["first"] == "same"
+    [second] = [change for change in run.tests if (change.name, change.arch) == ("second", "arm64")]
+    assert second.base.outcome == "pass"
+    assert second.patched.outcome == "missing"
+    [end] = [change for change in run.tests if (change.name, change.arch) == ("(exit)", "arm64")]
+    assert end.patched.outcome in (running, "lost")
+    assert verdict(run)[0] == ("inconclusive" if last == "die" else "regressed")
+
+
+@pytest.mark.parametrize("kind", ["panic", "hang", "no-boot"])
+def test_a_patched_kernel_that_does_not_boot_is_regressed_when_base_does(validate: Validate, kind: str) -> None:
+    run = validate(PASSES, f"boot: {kind}\n{PASSES}")
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": kind}
+    assert {change.patched.outcome for change in run.tests} == {"missing"}
+    assert verdict(run)[0] == "regressed"
+
+
+def test_a_base_that_does_not_boot_gives_no_verdict_on_the_series(validate: Validate) -> None:
+    assert verdict(validate(f"boot: panic\n{PASSES}", PASSES))[0] == "inconclusive"
+
+
+def test_a_test_that_is_new_or_gone_is_said(validate: Validate) -> None:
+    run = validate(PASSES, "program:\nsay 1..2\nsay ok 1 first\nsay ok 2 third\n")
+    assert changes(run) == {"first": "same", "second": "removed", "third": "added", "(exit)": "same"}
+
+
+def test_a_fault_of_the_host_ends_the_run_as_interrupted_and_keeps_what_is_done(request_for, tmp_path: Path) -> None:
+    def full(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+        raise InfraError("the disk is full")
+
+    todo = plan.make(request_for(PASSES, FAILS))
+    where = store.given_directory(tmp_path / "run")
+    with pytest.raises(InfraError, match="disk is full"), job.start(todo, where, lambda *_: None, full) as started:
+        pipeline.validate(started)
+    record = store.load(where)
+    assert record.status is RunStatus.INTERRUPTED
+    assert len(record.builds) >= 2
+    assert record.guests == ()
+
+
+def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, request_for, tmp_path: Path) -> None:
+    whole = validate(FAILS, PASSES)
+    quiet = lambda *_: None  # noqa: E731
+    where = store.given_directory(tmp_path / "stages")
+    with job.start(plan.make(store_request(tmp_path)), where, quiet, scripted.boot) as started:
+        built = {arch: pipeline.build(started, arch) for arch in ARCHES}
+    for arch in ARCHES:
+        with job.resume(where, quiet, scripted.boot) as resumed:
+            pipeline.test(resumed, arch, built[arch])
+    with job.resume(where, quiet, scripted.boot) as resumed:
+        apart = pipeline.compare(resumed)
+    assert (apart.tests, apart.verdict) == (whole.tests, whole.verdict)
+    without_time = [dataclasses.replace(build, seconds=0, cached=True) for build in apart.builds]
+    assert without_time == [dataclasses.replace(build, seconds=0, cached=True) for build in whole.builds]
+
+
+def store_request(tmp_path: Path) -> Request:
+    """The request that the first run wrote down."""
+    return Request.model_validate_json((tmp_path / "run" / "request.json").read_bytes())
+
+
+def test_a_stop_request_in_a_guest_is_no_result(request_for, tmp_path: Path) -> None:
+    def stopped(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+        raise Interrupted
+
+    todo = plan.make(request_for(PASSES, FAILS))
+    where = store.given_directory(tmp_path / "run")
+    with pytest.raises(Interrupted), job.start(todo, where, lambda *_: None, stopped) as started:
+        pipeline.validate(started)
+    assert store.load(where).status is RunStatus.INTERRUPTED
