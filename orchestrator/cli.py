@@ -24,7 +24,7 @@ from orchestrator import cache, config, doctor, job, pipeline, plan, request, sh
 from orchestrator.build import kbuild, sandbox
 from orchestrator.intake import source
 from orchestrator.job import Job
-from orchestrator.model import Cell, GuestOutcome, Run, Side, VerdictValue
+from orchestrator.model import Cell, GuestOutcome, Lane, Run, Side, VerdictValue, cells
 from orchestrator.publish import clean, html, text
 from orchestrator.request import Request
 
@@ -108,6 +108,7 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
         click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
         click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
+        click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
         click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
@@ -178,7 +179,7 @@ def build(cache_dir: Path, /, out: Path | None, **asked: Any) -> int:
       kdelta build && kdelta boot && kdelta test && kdelta diff && kdelta report
     """
     with _start(_request(cache_dir, **asked), out) as started:
-        pipeline.each(started, lambda arch: pipeline.build(started, arch))
+        pipeline.each(started, lambda lane: pipeline.build(started, lane))
     click.echo(show.builds(started.run, started.directory))
     return 1 if any(record.error for record in started.run.builds) else 0
 
@@ -348,12 +349,12 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
         todo = resumed.plan
         job_ = resumed if suites else replace(resumed, plan=todo.without_suites())
 
-        def work(arch: str) -> None:
-            built = {cell: kbuild.find(todo.orders[cell], todo.cache_dir) for cell in todo.cells(arch)}
+        def work(lane: Lane) -> None:
+            built = {cell: kbuild.find(todo.orders[cell], todo.cache_dir) for cell in cells(lane)}
             ready = {cell: kernel for cell, kernel in built.items() if kernel}
             if not ready:
-                raise UserError(f"nothing is built for {arch}", hint="`kdelta build` first")
-            pipeline.test(job_, arch, ready)
+                raise UserError(f"nothing is built for {lane}", hint="`kdelta build` first")
+            pipeline.test(job_, lane, ready)
 
         pipeline.each(job_, work)
     return resumed.run

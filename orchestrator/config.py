@@ -32,7 +32,7 @@ class Pipeline(Section):
     base: str | None = None
     series: str | None = None
     arches: list[str] = Field(default_factory=lambda: list(ARCHES), min_length=1)
-    flavour: str = "fast"
+    flavours: list[str] = Field(default_factory=lambda: ["fast"], min_length=1)
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
     guest: GuestSize = GuestSize()
@@ -71,6 +71,14 @@ def find_series(name: str, near: Path) -> Path:
     return _found("patches", name, near, "series")
 
 
+def find_flavour(name: str) -> str:
+    """Return `name` if it is a flavour, or raise a UserError that names the nearest one."""
+    known = flavours()
+    if name not in known:
+        raise UserError(f"no flavour {name!r}{nearest(name, known)}", hint=f"known: {', '.join(known)}")
+    return name
+
+
 def fragments(arch: str, flavour: str) -> tuple[Path, ...]:
     """Return the Kconfig fragments of one cell, in the order in which they are merged."""
     configs = share() / "configs"
@@ -101,9 +109,11 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
     for index, arch in enumerate(pipeline.arches):
         if arch not in ARCHES:
             faults.append((("arches", index), f"no arch {arch!r}{nearest(arch, list(ARCHES))}"))
-    if pipeline.flavour not in flavours():
-        known = flavours()
-        faults.append((("flavour",), f"no flavour {pipeline.flavour!r}; known: {', '.join(known)}"))
+    known = flavours()
+    for index, flavour in enumerate(pipeline.flavours):
+        if flavour not in known:
+            words = f"no flavour {flavour!r}{nearest(flavour, known)}; known: {', '.join(known)}"
+            faults.append((("flavours", index), words))
     for index, suite in enumerate(pipeline.suites):
         path = find("guest_tests", suite, near)
         if path is None or not (path / "suite.yaml").is_file():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 SCHEMA = "kdelta.run/1"
 
@@ -81,6 +82,16 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Lane(NamedTuple):
+    """One architecture in one flavour: its base cell and its patched cell are compared."""
+
+    arch: str
+    flavour: str
+
+    def __str__(self) -> str:
+        return f"{self.arch}-{self.flavour}"
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     """One kernel to build and boot: side x arch x flavour."""
@@ -89,8 +100,18 @@ class Cell:
     arch: str
     flavour: str
 
+    @property
+    def lane(self) -> Lane:
+        """What the other side's cell shares."""
+        return Lane(self.arch, self.flavour)
+
     def __str__(self) -> str:
-        return f"{self.side}/{self.arch}-{self.flavour}"
+        return f"{self.side}/{self.lane}"
+
+
+def cells(lane: Lane) -> tuple[Cell, ...]:
+    """Both sides of a lane, base first."""
+    return tuple(Cell(side, lane.arch, lane.flavour) for side in Side)
 
 
 @dataclass(frozen=True)

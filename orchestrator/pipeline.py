@@ -13,7 +13,7 @@ from orchestrator import store
 from orchestrator.build import kbuild
 from orchestrator.job import Job
 from orchestrator.judge import diff, splat, verdict
-from orchestrator.model import AccelChoice, Cell, GuestOutcome, GuestRecord, GuestRun, Run, Side
+from orchestrator.model import AccelChoice, Cell, GuestOutcome, GuestRecord, GuestRun, Lane, Run, Side, cells
 from orchestrator.trial import layout, runner, suites
 
 Built = dict[Cell, kbuild.KernelBuild]
@@ -21,20 +21,20 @@ Built = dict[Cell, kbuild.KernelBuild]
 
 def validate(job: Job) -> Run:
     """Build, boot and test every cell, then compare: all of `kdelta run` but the report."""
-    each(job, lambda arch: test(job, arch, build(job, arch)))
+    each(job, lambda lane: test(job, lane, build(job, lane)))
     return compare(job)
 
 
-def each(job: Job, work: Callable[[str], object]) -> None:
-    """Do `work` for every architecture, side by side; a series that changes no file needs no work."""
+def each(job: Job, work: Callable[[Lane], object]) -> None:
+    """Do `work` for every lane, side by side; a series that changes no file needs no work."""
     if not job.plan.empty:
-        job.engine.gather([job.engine.start(work, arch) for arch in job.plan.request.pipeline.arches])
+        job.engine.gather([job.engine.start(work, lane) for lane in job.plan.lanes])
 
 
-def build(job: Job, arch: str) -> Built:
-    """Build both sides of one architecture, patched on top of base's objects; return those that were built."""
+def build(job: Job, lane: Lane) -> Built:
+    """Build both sides of one lane, patched on top of base's objects; return those that were built."""
     built: Built = {}
-    for cell in job.plan.cells(arch):
+    for cell in cells(lane):
         log = store.cell_directory(job.directory, cell) / "build.log"
         job.watch(cell, "build")
         try:
@@ -51,19 +51,19 @@ def build(job: Job, arch: str) -> Built:
     return built
 
 
-def test(job: Job, arch: str, built: Built) -> None:
-    """Boot what was built of one architecture and run the suites on both sides at once; nothing to do for a noop."""
-    if any(build.noop and build.arch == arch for build in job.run.builds):
-        for cell in job.plan.cells(arch):
+def test(job: Job, lane: Lane, built: Built) -> None:
+    """Boot what was built of one lane and run the suites on both sides at once; nothing to do for a noop."""
+    if any(build.noop and Lane(build.arch, build.flavour) == lane for build in job.run.builds):
+        for cell in cells(lane):
             job.watch(cell, "noop: image identical")
         return
     if not built:
         return
-    cache_dir = job.plan.cache_dir
-    choice = accel.choose(get_arch(arch), lambda: next(iter(built.values())).image, cache_dir)
-    job.recorder.add_accel(arch, AccelChoice(choice.used, choice.reason))
-    programs = tuple(runner.Program(suite, suites.compile(suite, arch, cache_dir)) for suite in job.plan.suites)
-    initrd = rootfs.build(get_arch(arch), cache_dir)
+    cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
+    choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
+    job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.reason))
+    programs = tuple(runner.Program(suite, suites.compile(suite, arch.name, cache_dir)) for suite in job.plan.suites)
+    initrd = rootfs.build(arch, cache_dir)
     trials = [
         layout.trial(
             kernel,
@@ -82,8 +82,8 @@ def compare(job: Job) -> Run:
     """Diff what the guests gave, and judge."""
     changes, metrics = [], []
     names = [suite.name for suite in job.plan.suites]
-    for arch in job.plan.request.pipeline.arches:
-        base, patched = (_given(job, cell) for cell in job.plan.cells(arch))
+    for lane in job.plan.lanes:
+        base, patched = (_given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
             changes += diff.compare(base, patched, names, job.plan.expectations)
             metrics += diff.pair_metrics(base, patched)

@@ -1,5 +1,6 @@
 """A request in, a plan out: everything read and checked, the series applied, nothing built yet."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from orchestrator.build import kbuild, kconfig
 from orchestrator.intake import series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
-from orchestrator.model import Cell, ChangeKind, Expectation, Side
+from orchestrator.model import Cell, ChangeKind, Expectation, Lane, Side
 from orchestrator.request import Request
 from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
@@ -44,9 +45,10 @@ class Plan:
         """The same, for a boot alone."""
         return replace(self, suites=(), expectations=())
 
-    def cells(self, arch: str) -> tuple[Cell, ...]:
-        """Both sides of one architecture, base first."""
-        return tuple(Cell(side, arch, self.request.pipeline.flavour) for side in Side)
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Every architecture in every flavour."""
+        return tuple(dict.fromkeys(cell.lane for cell in self.orders))
 
 
 class _Expected(Section):
@@ -72,10 +74,10 @@ def make(request: Request) -> Plan:
     tree = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
     applied = series.apply(mails, tree)
     orders = {}
-    for arch in pipeline.arches:
-        wish = _wish(arch, pipeline.flavour, chosen)
+    for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
+        wish = _wish(arch, flavour, chosen)
         for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
-            cell = Cell(side, arch, pipeline.flavour)
+            cell = Cell(side, arch, flavour)
             orders[cell] = kbuild.Order(cell, tree, files, wish, request.jobs, pipeline.limits.build)
     return Plan(request, tree, applied, chosen, expectations, orders)
 

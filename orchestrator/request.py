@@ -27,6 +27,7 @@ def make(  # noqa: PLR0913  (one for each option)
     kernel: str | None,
     base: str | None,
     arches: tuple[str, ...],
+    flavours: tuple[str, ...],
     suites: tuple[str, ...],
     jobs: int,
 ) -> Request:
@@ -41,6 +42,7 @@ def make(  # noqa: PLR0913  (one for each option)
         "kernel": _absolute(kernel, here) if kernel else _absolute(found.kernel, near),
         "base": base,
         "arches": list(arches) or None,
+        "flavours": [config.find_flavour(name) for name in flavours] or None,
         "suites": [str(config.find_suite(name, here)) for name in suites] or None,
     }
     for arch in arches:

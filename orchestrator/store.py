@@ -58,7 +58,7 @@ def given_directory(directory: Path) -> Path:
 
 def cell_directory(run: Path, cell: Cell) -> Path:
     """Return (and make) the directory of one cell."""
-    directory = run / cell.side / f"{cell.arch}-{cell.flavour}"
+    directory = run / cell.side / str(cell.lane)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

@@ -4,13 +4,13 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
     GuestRecord,
+    Lane,
     MetricPair,
     Run,
     Samples,
@@ -30,13 +30,6 @@ WORST_FIRST = (
     ChangeKind.FIXED,
     ChangeKind.SAME,
 )
-
-
-class Lane(NamedTuple):
-    """One architecture in one flavour: a base cell and a patched cell, compared."""
-
-    arch: str
-    flavour: str
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from pathlib import Path
 
-from orchestrator.model import Change, GuestOutcome, GuestRecord, MetricPair, Observed, Outcome, Run, Side
+from orchestrator.model import Change, GuestOutcome, GuestRecord, Lane, MetricPair, Observed, Outcome, Run, Side
 from orchestrator.publish import digest, excerpt
-from orchestrator.publish.digest import Lane
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 
 FOLD_FROM = 40  # a suite of more tests starts closed, unless it holds a change

@@ -4,10 +4,9 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, MetricPair, Run, Samples
+from orchestrator.model import Change, ChangeKind, Lane, MetricPair, Run, Samples
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
-from orchestrator.publish.digest import Lane
 
 WIDTH, HEIGHT = 80, 25
 REASON_LINES, LANES, CHANGES = 5, 4, 9

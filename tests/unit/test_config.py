@@ -24,11 +24,11 @@ def test_the_shipped_file_is_valid() -> None:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text("# nothing\n")
-    assert config.load(tmp_path / "pipeline.yaml").flavour == "fast"
+    assert config.load(tmp_path / "pipeline.yaml").flavours == ["fast"]
 
 
 def test_an_unknown_key_is_named_with_line_and_nearest_key(tmp_path: Path) -> None:
-    assert fault(tmp_path, "flavour: fast\narchs: [arm64]\n") == (
+    assert fault(tmp_path, "flavours: [fast]\narchs: [arm64]\n") == (
         "pipeline.yaml:2:1: unknown key 'archs'; did you mean 'arches'?"
     )
 
@@ -48,7 +48,7 @@ def test_a_key_that_stands_twice_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_what_is_named_and_not_there_is_a_fault_before_anything_is_built(tmp_path: Path) -> None:
-    words = fault(tmp_path, "arches: [arm]\nsuites: [madvise_lockd]\nseries: nowhere\nflavour: slow\n")
+    words = fault(tmp_path, "arches: [arm]\nsuites: [madvise_lockd]\nseries: nowhere\nflavours: [slow]\n")
     assert "pipeline.yaml:1:10: no arch 'arm'; did you mean 'arm64'?" in words
     assert "no suite 'madvise_lockd'; did you mean 'madvise_locked'?" in words
     assert "no series 'nowhere'" in words
