@@ -8,6 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvm.errors import Interrupted
+
+DRAFT_SECONDS = 6 * 3600.0  # no run works on one draft for longer
+
 
 def default_root() -> Path:
     """Return $KDELTA_CACHE, else $XDG_CACHE_HOME/kdelta, else ~/.cache/kdelta."""
@@ -30,7 +34,17 @@ def publish(final: Path) -> Iterator[Path]:
         draft.chmod(0o755)
         with contextlib.suppress(FileExistsError):
             _rename_new(draft, final)
-    finally:
+    except Interrupted:
+        raise  # removing 75,000 files takes longer than a person waits for Ctrl-C: clear() or sweep() does it
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    shutil.rmtree(draft, ignore_errors=True)
+
+
+def clear(final: Path) -> None:
+    """Remove the drafts that interrupted runs left of `final`; the caller keeps other runs from making one."""
+    for draft in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -53,12 +67,17 @@ def sweep(root: Path, age_seconds: float, *, remove: bool) -> dict[str, tuple[in
     for part in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
         old = 0
         if part.name in ("builds", "objects", "suites", "trees"):
-            for entry in [entry for entry in part.iterdir() if entry.stat().st_mtime < limit]:
+            for entry in [entry for entry in part.iterdir() if entry.stat().st_mtime < _kept_until(entry, limit)]:
                 old += _size(entry)
                 if remove:
                     shutil.rmtree(entry, ignore_errors=True)
         found[part.name] = (_size(part), old)
     return found
+
+
+def _kept_until(entry: Path, limit: float) -> float:
+    """Drafts are of no use to anyone but the run that writes them."""
+    return max(limit, time.time() - DRAFT_SECONDS) if entry.name.startswith(".") else limit
 
 
 def _size(path: Path) -> int:

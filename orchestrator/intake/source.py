@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvm import disk, packages, proc
-from kvm.errors import InfraError, UserError
+from kvm.errors import InfraError, Interrupted, UserError
 from orchestrator import cache
 from orchestrator.intake import git
 
@@ -132,13 +132,17 @@ def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tupl
 
 @contextlib.contextmanager
 def _scratch(draft: Path) -> Iterator[Path]:
-    """Lend an empty directory; what a killed import left there goes first. The caller holds the source's lock."""
+    """Lend an empty directory; what an interrupted import left there goes first. The caller holds the source's lock."""
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
         yield draft
-    finally:
+    except Interrupted:
+        raise  # removing what tar wrote can take longer than a person waits for Ctrl-C
+    except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
+        raise
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:

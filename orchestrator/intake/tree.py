@@ -1,12 +1,11 @@
 """Commits in, directories of sources out: read-only by agreement, shared by all runs, named by their git tree."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from kvm import disk
+from kvm import disk, proc
 from kvm.errors import InfraError
 from orchestrator import cache
 from orchestrator.intake import git
@@ -18,6 +17,7 @@ def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
     final = cache_dir / "trees" / tree
     with disk.lock(cache_dir / "locks" / f"tree-{tree}"):
         if not final.is_dir():
+            cache.clear(final)
             base = final if tree == source.tree else checkout(source, source.tree, cache_dir)
             with cache.publish(final) as draft:
                 if tree == source.tree:
@@ -52,10 +52,10 @@ def _write(source: Source, tree: str, into: Path, files: Iterable[str] | None = 
 
 def _derive(source: Source, tree: str, base: Path, into: Path) -> None:
     """Link the base's files and replace what differs: a second tree costs directories, not a gigabyte."""
-    try:
-        shutil.copytree(base, into, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise InfraError(f"the tree {tree[:12]} could not be laid out: {error}", hint="is the disk full?") from error
+    linked = proc.run(["cp", "--archive", "--link", f"{base}/.", into])
+    if linked.returncode:
+        said = linked.output.strip()[-300:]
+        raise InfraError(f"the tree {tree[:12]} could not be laid out: {said}", hint="is the disk full?")
     repository = git.Repository(source.git_dir)
     changed = repository.changed_files(source.tree, tree)
     for file in changed:
