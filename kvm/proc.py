@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from kvm.errors import InfraError, Interrupted, UserError
 log = logging.getLogger(__name__)
 
 TERM_GRACE_SECONDS = 2.0
+POLICE_SECONDS = 0.2  # a fork bomb makes a thousand processes in that time, not more
 
 
 class _Stop:
@@ -49,6 +50,7 @@ class Completed:
     seconds: float
     cpu_seconds: float
     timed_out: bool
+    charge: str = ""  # why the police ended it
 
 
 def wait_readable(fds: Sequence[int], timeout: float | None) -> set[int]:
@@ -163,10 +165,12 @@ def run(
     input: bytes = b"",
     output: Path | None = None,
     timeout: float = 600.0,
+    police: Callable[[int], str] = lambda _: "",
 ) -> Completed:
     """Run `argv` to its end, or to `timeout` seconds; stdout and stderr together, into the file `output` if given.
 
-    A non-zero exit is the caller's to judge; `check` is the short way.
+    A non-zero exit is the caller's to judge; `check` is the short way. `police` is asked about the pid again and again;
+    the reason that it gives ends the process.
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(tempfile.TemporaryFile())
@@ -175,8 +179,8 @@ def run(
         captured = stack.enter_context(tempfile.TemporaryFile("a+b"))
         sink = stack.enter_context(output.open("ab")) if output else captured
         process = stack.enter_context(spawn(argv, cwd=cwd, env=env, stdin=source.fileno(), stdout=sink.fileno()))
-        timed_out = not process.wait(timeout)
-        process.end()
+        ended, charge = _wait(process, timeout, police)
+        process.end(grace=0 if charge else TERM_GRACE_SECONDS)
         captured.seek(0)
         text = captured.read().decode("utf-8", "replace")
         assert process.returncode is not None
@@ -186,8 +190,20 @@ def run(
             output=text,
             seconds=process.seconds,
             cpu_seconds=process.cpu_seconds,
-            timed_out=timed_out,
+            timed_out=not ended and not charge,
+            charge=charge,
         )
+
+
+def _wait(process: Process, timeout: float, police: Callable[[int], str]) -> tuple[bool, str]:
+    """Wait for the end, the deadline or the police: whether it ended, and what it is charged with."""
+    deadline = time.monotonic() + timeout
+    while (remaining := deadline - time.monotonic()) > 0:
+        if process.wait(min(remaining, POLICE_SECONDS)):
+            return True, ""
+        if charge := police(process.pid):
+            return False, charge
+    return False, ""
 
 
 def check(argv: Sequence[str | Path], *, timeout: float = 600.0, what: str | None = None, **kwargs: object) -> str:

@@ -1,5 +1,6 @@
 """pipeline.yaml in, a checked Pipeline out; and where the shipped files are."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -8,6 +9,11 @@ from kvm.arch import ARCHES
 from kvm.errors import UserError
 from orchestrator import yamlfile
 from orchestrator.yamlfile import Fault, Section, nearest
+
+
+def _most_memory_mib() -> int:
+    """Three quarters of the machine's."""
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.75) >> 20
 
 
 class GuestSize(Section):
@@ -21,6 +27,8 @@ class Limits(Section):
     """Deadlines in seconds, for hardware virtualisation; those of a guest are scaled up under TCG."""
 
     build: float = Field(5400, gt=0)
+    build_processes: int = Field(2000, ge=50)
+    build_memory_mib: int = Field(_most_memory_mib(), ge=256)
     boot: float = Field(30, gt=0)
     silence: float = Field(30, gt=0)
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
 from orchestrator.build import kbuild, kconfig
+from orchestrator.build.quota import Quota
 from orchestrator.intake import series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
@@ -73,12 +74,14 @@ def make(request: Request) -> Plan:
     expectations = tuple(_expectations(path, chosen))
     tree = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
     applied = series.apply(mails, tree)
+    limits = pipeline.limits
+    quota = Quota(limits.build_processes, limits.build_memory_mib << 20)
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(arch, flavour, chosen)
         for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
-            orders[cell] = kbuild.Order(cell, tree, files, wish, request.jobs, pipeline.limits.build)
+            orders[cell] = kbuild.Order(cell, tree, files, wish, request.jobs, limits.build, quota)
     return Plan(request, tree, applied, chosen, expectations, orders)
 
 

@@ -15,12 +15,14 @@ from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
 from orchestrator import cache
 from orchestrator.build import kconfig, toolchain
+from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.intake import git, tree
 from orchestrator.intake.source import Source
 from orchestrator.model import BuildRecord, Cell
 
 RECIPE = 1  # raise it when the same inputs would give another image
+FULL_BYTES = 16 << 20  # less room than this is none
 _HIDDEN = "half-built"  # marks objects that a killed make may have left half written
 _USAGE = ".cpu-seconds"
 _LAST = "built-from"  # names the tree that the objects were built from
@@ -36,6 +38,7 @@ class Order:
     wish: str
     jobs: int
     limit_seconds: float
+    quota: Quota
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ _ENV = {
 
 
 class _Unfinished(BuildError):
-    """make was killed at its deadline: what it left cannot be trusted."""
+    """make was killed at a limit: what it left cannot be trusted."""
 
 
 class _Make:
@@ -191,9 +194,14 @@ class _Make:
         ]
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside.
         timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *argv]
-        done = proc.run(self.sandbox.argv(timed), output=self.log, timeout=self.order.limit_seconds)
+        quota, limit = self.order.quota, self.order.limit_seconds
+        with quota.fence() as fence:
+            words = [*fence, *self.sandbox.argv(timed)]
+            done = proc.run(words, output=self.log, timeout=limit, police=quota.exceeded)
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)
+        if done.charge:
+            raise _Unfinished(f"{self.order.cell}: {done.charge}, and was ended", log=self.log)
         if done.timed_out:
             raise _Unfinished(
                 f"{self.order.cell}: make {goals[0]} did not end in {self.order.limit_seconds:.0f} s",
@@ -205,7 +213,7 @@ class _Make:
 
     def _failure(self, goal: str) -> BuildError | InfraError:
         text = self.log.read_text(encoding="utf-8", errors="replace")
-        if "No space left on device" in text:
+        if "No space left on device" in text and disk.room(self.sandbox.obj) < FULL_BYTES:
             return InfraError(f"{self.order.cell}: the disk is full", hint="`kdelta gc` frees space", log=self.log)
         first = re.search(r"^(bwrap: .*|.*\berror: .*|.*\*\*\* .*)$", text, re.MULTILINE)
         words = first[1] if first else "make gave no reason"

@@ -13,6 +13,7 @@ from kvm.errors import UserError
 SRC = "/src"
 OBJ = "/build"
 CCACHE = "/ccache"
+SCRATCH_BYTES = 1 << 30  # of /tmp inside, which is memory
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Sandbox:
         words = [
             *("bwrap", "--unshare-all", "--die-with-parent", "--clearenv"),
             *_system(),
-            *("--dev", "/dev"),
+            *("--dev", "/dev", "--remount-ro", "/dev"),  # /dev/shm would be memory that no quota counts
             *("--proc", "/proc"),
-            *("--tmpfs", "/tmp"),  # noqa: S108
+            *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"),  # noqa: S108
             *("--ro-bind", str(self.src), SRC),
             *("--bind", str(self.obj), OBJ),
             *("--bind", str(self.ccache), CCACHE),

@@ -1,7 +1,9 @@
 """Trees and series in, images out: real git, real make, the real sandbox, a fake tree."""
 
+import socket
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from kvm.errors import BuildError, UserError
 from orchestrator.build import kbuild
+from orchestrator.build.quota import Quota
 from orchestrator.intake import series, source, tree
 from orchestrator.model import Cell, Side
 from tests.flow.conftest import git
@@ -18,7 +21,7 @@ EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
 
 
 def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> kbuild.Order:
-    return kbuild.Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, wish, 2, 60)
+    return kbuild.Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, wish, 2, 60, Quota(50, 1 << 28))
 
 
 def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:
@@ -165,14 +168,58 @@ def test_two_builds_of_one_tree_at_once_compile_it_once(fakelinux: Path, tmp_pat
     assert sorted(build.cached for build in made) == [False, True, True]
 
 
-def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(fakelinux: Path, tmp_path: Path) -> None:
+HOG = "b = []\nwhile True: b.append(b'x' * (1 << 22))"
+
+
+@pytest.mark.parametrize(
+    ("deed", "charge"),
+    [
+        ("f() { f | f & }; f; sleep 60", "more than 50 processes at once"),
+        (f'python3 -c "{HOG}"', "more than 256 MiB of memory at once"),
+        ("dd if=/dev/zero of=/tmp/x bs=1M count=2000", "No space left on device"),
+        ("dd if=/dev/zero of=/dev/shm/x bs=1M count=100", "Read-only file system"),
+    ],
+)
+def test_a_makefile_that_takes_all_it_can_get_is_ended_and_reported(
+    fakelinux: Path, tmp_path: Path, deed: str, charge: str
+) -> None:
     makefile = fakelinux / "Makefile"
-    spy = "\t@ls -A /home /root 2>&1 | head -3; touch /src/x; cat /proc/net/dev\n"
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{spy}"))
-    git(fakelinux, "commit", "-q", "-a", "-m", "spy")
+    (fakelinux / "deed.sh").write_text(f"{deed}\n")
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", "tinyconfig:\n\tbash /src/deed.sh\n"))
+    git(fakelinux, "add", ".")
+    git(fakelinux, "commit", "-q", "-m", "greed")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    with pytest.raises(BuildError) as caught:
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    assert charge in caught.value.message + (tmp_path / "log").read_text()
+    deadline = time.monotonic() + 10  # the kernel takes a namespace of processes down by and by
+    while running("/src/deed.sh") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running("/src/deed.sh")
+
+
+def running(word: str) -> bool:
+    return word in subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(
+    fakelinux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    makefile = fakelinux / "Makefile"
+    (tmp_path / "id_ed25519").write_text("a private key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        call = f"import socket; socket.create_connection({server.getsockname()})"
+        spy = f"\t@ls -A /home /root 2>&1 | head -3; touch /src/x; cat /proc/net/dev {tmp_path}/id_ed25519; true\n"
+        spy += f'\t@python3 -c "{call}" 2>&1; env\n'
+        makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{spy}"))
+        git(fakelinux, "commit", "-q", "-a", "-m", "spy")
+        origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
     text = (tmp_path / "log").read_text()
+    assert "a private key" not in text
+    assert "ConnectionRefusedError" in text
+    assert "SSH_AUTH_SOCK" not in text
     assert "touch: cannot touch '/src/x': Read-only file system" in text
     assert "cannot access '/home'" in text
     assert "eth0" not in text
