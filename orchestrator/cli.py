@@ -20,7 +20,7 @@ from kvm import accel, guest, proc, rootfs
 from kvm.arch import get as get_arch
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
-from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, store
+from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, sides, store
 from orchestrator.build import kbuild, sandbox
 from orchestrator.intake import source
 from orchestrator.job import Job
@@ -112,7 +112,11 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
         click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
-        click.option("--config", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml."),
+        click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
+        click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
+        click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
+        click.option("--config", "config_", metavar="FILE|defconfig|tinyconfig", help="What the .config starts from."),
+        click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml."),
         click.argument("series", required=False),
     ):
         command = decorator(command)
@@ -179,7 +183,7 @@ def build(cache_dir: Path, /, out: Path | None, **asked: Any) -> int:
       kdelta build && kdelta boot && kdelta test && kdelta diff && kdelta report
     """
     with _start(_request(cache_dir, **asked), out) as started:
-        pipeline.each(started, lambda lane: pipeline.build(started, lane))
+        pipeline.each(started, lambda lane: sides.build(started, lane))
     click.echo(show.builds(started.run, started.directory))
     return 1 if any(record.error for record in started.run.builds) else 0
 

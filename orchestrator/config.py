@@ -10,6 +10,9 @@ from kvm.errors import UserError
 from orchestrator import yamlfile
 from orchestrator.yamlfile import Fault, Section, nearest
 
+CONFIG_GOALS = ("tinyconfig", "defconfig")
+TOOLCHAINS = ("gcc", "clang")
+
 
 def _most_memory_mib() -> int:
     """Three quarters of the machine's."""
@@ -41,6 +44,10 @@ class Pipeline(Section):
     series: str | None = None
     arches: list[str] = Field(default_factory=lambda: list(ARCHES), min_length=1)
     flavours: list[str] = Field(default_factory=lambda: ["fast"], min_length=1)
+    config: str = "tinyconfig"
+    fragments: list[str] = Field(default_factory=list)
+    toolchain: str = "gcc"
+    each_patch: bool = False
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
     guest: GuestSize = GuestSize()
@@ -122,6 +129,14 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
         if flavour not in known:
             words = f"no flavour {flavour!r}{nearest(flavour, known)}; known: {', '.join(known)}"
             faults.append((("flavours", index), words))
+    if pipeline.toolchain not in TOOLCHAINS:
+        words = f"no toolchain {pipeline.toolchain!r}{nearest(pipeline.toolchain, TOOLCHAINS)}"
+        faults.append((("toolchain",), f"{words}; known: {', '.join(TOOLCHAINS)}"))
+    if pipeline.config not in CONFIG_GOALS and not (near / Path(pipeline.config).expanduser()).is_file():
+        faults.append((("config",), f"no such file: {pipeline.config}; or one of {', '.join(CONFIG_GOALS)}"))
+    for index, fragment in enumerate(pipeline.fragments):
+        if not (near / Path(fragment).expanduser()).is_file():
+            faults.append((("fragments", index), f"no such file: {fragment}"))
     for index, suite in enumerate(pipeline.suites):
         path = find("guest_tests", suite, near)
         if path is None or not (path / "suite.yaml").is_file():

@@ -100,4 +100,8 @@ def _now() -> str:
 def _host(todo: Plan) -> HostFacts:
     arches = todo.request.pipeline.arches
     qemu = {name: proc.check([get_arch(name).qemu, "--version"], timeout=30).splitlines()[0] for name in arches}
-    return HostFacts(os.cpu_count() or 1, qemu, {name: toolchain.find(name).version for name in arches})
+    return HostFacts(
+        os.cpu_count() or 1,
+        qemu,
+        {name: toolchain.find(name, todo.request.pipeline.toolchain).version for name in arches},
+    )

@@ -172,6 +172,34 @@ class BuildRecord:
     noop: bool
     log: str
     error: str | None = None
+    ccache_hits: int = 0
+    ccache_asked: int = 0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The tree after the first `number` patches of the series, built; `error` as in BuildRecord."""
+
+    number: int
+    subject: str
+    arch: str
+    flavour: str
+    seconds: float
+    cpu_seconds: float
+    cached: bool
+    log: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ConfigChange:
+    """An option that came out otherwise on patched, as in .config; "n" where it is not set or not known."""
+
+    arch: str
+    flavour: str
+    option: str
+    base: str
+    patched: str
 
 
 @dataclass(frozen=True)
@@ -324,6 +352,8 @@ class Run:
     kernel: KernelSource
     host: HostFacts
     builds: tuple[BuildRecord, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    configs: tuple[ConfigChange, ...] = ()
     guests: tuple[GuestRecord, ...] = ()
     tests: tuple[Change, ...] = ()
     metrics: tuple[MetricPair, ...] = ()

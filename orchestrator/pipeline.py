@@ -1,27 +1,29 @@
-"""The story, top to bottom: plan, build both sides, boot both, test both, compare, judge, report.
-
-The only place where a kernel's fault becomes a result.
-"""
+"""The story, top to bottom: plan, build both sides, boot both, test both, compare, judge, report."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from kvm.errors import BuildError
-from orchestrator import store
-from orchestrator.build import kbuild
+from orchestrator import sides, store
 from orchestrator.job import Job
 from orchestrator.judge import diff, splat, verdict
-from orchestrator.model import AccelChoice, Cell, GuestOutcome, GuestRecord, GuestRun, Lane, Run, Side, cells
+from orchestrator.model import (
+    AccelChoice,
+    Cell,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Lane,
+    Run,
+    cells,
+)
 from orchestrator.trial import layout, runner, suites
-
-Built = dict[Cell, kbuild.KernelBuild]
 
 
 def validate(job: Job) -> Run:
     """Build, boot and test every cell, then compare: all of `kdelta run` but the report."""
-    each(job, lambda lane: test(job, lane, build(job, lane)))
+    each(job, lambda lane: test(job, lane, sides.build(job, lane)))
     return compare(job)
 
 
@@ -31,27 +33,7 @@ def each(job: Job, work: Callable[[Lane], object]) -> None:
         job.engine.gather([job.engine.start(work, lane) for lane in job.plan.lanes])
 
 
-def build(job: Job, lane: Lane) -> Built:
-    """Build both sides of one lane, patched on top of base's objects; return those that were built."""
-    built: Built = {}
-    for cell in cells(lane):
-        log = store.cell_directory(job.directory, cell) / "build.log"
-        job.watch(cell, "build")
-        try:
-            with job.engine.task(f"build {cell}"):
-                built[cell] = kbuild.build(job.plan.orders[cell], job.plan.cache_dir, log)
-        except BuildError as fault:
-            job.watch(cell, "does not build")
-            job.recorder.add_build(kbuild.failed(cell, fault))
-            continue
-        store.place(built[cell].config, log.with_name(".config"))
-        noop = cell.side is Side.PATCHED and len({kernel.image_sha256 for kernel in built.values()}) < len(built)
-        job.recorder.add_build(built[cell].record(noop=noop))
-        job.watch(cell, "cached" if built[cell].cached else "built")
-    return built
-
-
-def test(job: Job, lane: Lane, built: Built) -> None:
+def test(job: Job, lane: Lane, built: sides.Built) -> None:
     """Boot what was built of one lane and run the suites on both sides at once; nothing to do for a noop."""
     if any(build.noop and Lane(build.arch, build.flavour) == lane for build in job.run.builds):
         for cell in cells(lane):
@@ -88,7 +70,7 @@ def compare(job: Job) -> Run:
             changes += diff.compare(base, patched, names, job.plan.expectations)
             metrics += diff.pair_metrics(base, patched)
     run, declared = job.run, bool(job.plan.expectations)
-    answer = verdict.decide(run.builds, run.guests, changes, declared=declared, empty=job.plan.empty)
+    answer = verdict.decide(run.builds, run.guests, changes, steps=run.steps, declared=declared, empty=job.plan.empty)
     timeline = job.engine.timeline or run.timeline
     return job.recorder.update(tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline)
 
@@ -101,7 +83,7 @@ def _try(job: Job, trial: runner.Trial) -> None:
     console = (trial.directory / "console.log").read_text(encoding="utf-8", errors="replace")
     seen = replace(seen, guest=replace(seen.guest, splats=splat.find(console)))
     store.save_guest(seen, trial.directory)
-    job.recorder.add_guest(seen.guest)
+    job.recorder.add("guests", seen.guest)
     job.watch(trial.cell, f"done: {seen.guest.outcome}")
 
 

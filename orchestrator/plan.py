@@ -9,12 +9,15 @@ from pydantic import Field
 
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
-from orchestrator.build import kbuild, kconfig
+from orchestrator.build import kconfig
+from orchestrator.build.kconfig import Wish
+from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
-from orchestrator.intake import series, source
+from orchestrator.config import Pipeline
+from orchestrator.intake import git, series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
-from orchestrator.model import Cell, ChangeKind, Expectation, Lane, Side
+from orchestrator.model import Cell, ChangeKind, Expectation, Lane, Patch, Side
 from orchestrator.request import Request
 from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
@@ -30,7 +33,7 @@ class Plan:
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
-    orders: dict[Cell, kbuild.Order]
+    orders: dict[Cell, Order]
 
     @property
     def cache_dir(self) -> Path:
@@ -45,6 +48,18 @@ class Plan:
     def without_suites(self) -> "Plan":
         """The same, for a boot alone."""
         return replace(self, suites=(), expectations=())
+
+    def steps(self, lane: Lane) -> list[tuple[int, Patch, Order]]:
+        """The trees between base and patched, if each patch is to be built: number, last patch, what to build."""
+        if not self.request.pipeline.each_patch:
+            return []
+        whole = self.orders[Cell(Side.PATCHED, *lane)]
+        repository = git.Repository(self.source.git_dir)
+        between = list(zip(self.applied.series.patches, self.applied.commits, strict=True))[:-1]
+        return [
+            (number, patch, replace(whole, files=repository.tree(commit)))
+            for number, (patch, commit) in enumerate(between, 1)
+        ]
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -78,18 +93,33 @@ def make(request: Request) -> Plan:
     quota = Quota(limits.build_processes, limits.build_memory_mib << 20)
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
-        wish = _wish(arch, flavour, chosen)
+        wish = _wish(pipeline, arch, flavour, chosen)
+        touched = _instrumented(wish, applied)
         for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
-            orders[cell] = kbuild.Order(cell, tree, files, wish, request.jobs, limits.build, quota)
+            orders[cell] = Order(
+                cell, tree, files, wish, request.jobs, limits.build, quota, pipeline.toolchain, touched
+            )
     return Plan(request, tree, applied, chosen, expectations, orders)
 
 
-def _wish(arch: str, flavour: str, chosen: Iterable[Suite]) -> str:
+def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:
     """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
-    wish = kconfig.parse("\n".join(path.read_text(encoding="utf-8") for path in config.fragments(arch, flavour)))
+    start = pipeline.config
+    if start not in config.CONFIG_GOALS:
+        start = Path(start).read_text(encoding="utf-8", errors="replace")
+    paths = [*config.fragments(arch, flavour), *map(Path, pipeline.fragments)]
+    wish = kconfig.parse("\n".join(path.read_text(encoding="utf-8") for path in paths))
     needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
-    return kconfig.text(wish | dict.fromkeys(needed, "y"))
+    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")))
+
+
+def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
+    """With gcov in the kernel, the objects that the series touches count what they execute, on both sides."""
+    if kconfig.parse(wish.fragments).get("GCOV_KERNEL") != "y":
+        return ()
+    sources = {Path(file) for patch in applied.series.patches for file in patch.files if file.endswith(".c")}
+    return tuple(sorted(f"GCOV_PROFILE_{path.stem}.o=y" for path in sources))
 
 
 def _expectations(path: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:

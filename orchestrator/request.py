@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kvm.arch import get as get_arch
+from kvm.errors import UserError
 from orchestrator import config
 from orchestrator.config import Pipeline
 from orchestrator.yamlfile import Section
@@ -28,6 +29,10 @@ def make(  # noqa: PLR0913  (one for each option)
     base: str | None,
     arches: tuple[str, ...],
     flavours: tuple[str, ...],
+    config_: str | None,
+    fragments: tuple[str, ...],
+    toolchain: str | None,
+    each_patch: bool,
     suites: tuple[str, ...],
     jobs: int,
 ) -> Request:
@@ -43,12 +48,28 @@ def make(  # noqa: PLR0913  (one for each option)
         "base": base,
         "arches": list(arches) or None,
         "flavours": [config.find_flavour(name) for name in flavours] or None,
+        "config": _start(config_, here) if config_ else _start(found.config, near),
+        "fragments": [_file(name, here) for name in fragments] or [_file(name, near) for name in found.fragments],
+        "toolchain": toolchain,
+        "each_patch": each_patch or None,
         "suites": [str(config.find_suite(name, here)) for name in suites] or None,
     }
     for arch in arches:
         get_arch(arch)
     changes = {name: value for name, value in given.items() if value is not None}
     return Request(pipeline=found.model_copy(update=changes), near=str(near), cache=str(cache_dir), jobs=jobs)
+
+
+def _start(name: str, near: Path) -> str:
+    """A goal of make as it is, a .config with its whole path."""
+    return name if name in config.CONFIG_GOALS else _file(name, near)
+
+
+def _file(name: str, near: Path) -> str:
+    path = (near / Path(name).expanduser()).resolve()
+    if not path.is_file():
+        raise UserError(f"no such file: {path}", hint="a .config or a Kconfig fragment is meant")
+    return str(path)
 
 
 def _absolute(kernel: str, near: Path) -> str:

@@ -3,21 +3,27 @@
 import dataclasses
 import datetime
 import json
+import operator
 import os
 import re
 import shutil
 import threading
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from kvm import disk
 from kvm.errors import InfraError, UserError
-from orchestrator.model import AccelChoice, BuildRecord, Cell, GuestRecord, GuestRun, Run
+from orchestrator.model import AccelChoice, Cell, GuestRun, Run
 
 RECORD = "run.json"
-R = TypeVar("R", BuildRecord, GuestRecord)
+_KEYS = {
+    "builds": ("side", "arch", "flavour"),
+    "steps": ("arch", "flavour", "number"),
+    "configs": ("arch", "flavour", "option"),
+    "guests": ("side", "arch", "flavour"),
+}
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Run, GuestRun)}
@@ -126,11 +132,15 @@ class Recorder:
             save(self.run, self.directory)
             return self.run
 
-    def add_build(self, build: BuildRecord) -> None:
-        """Add a build, or replace the record of the same cell."""
+    def add(self, field: str, *records: Any) -> Run:
+        """Add to one of the record's lists; what is there under the same key is replaced."""
         with self._lock:
-            self.run = dataclasses.replace(self.run, builds=_with(self.run.builds, build))
+            key = operator.attrgetter(*_KEYS[field])
+            kept = {key(record): record for record in (*getattr(self.run, field), *records)}
+            changes: dict[str, Any] = {field: tuple(kept[name] for name in sorted(kept))}
+            self.run = dataclasses.replace(self.run, **changes)
             save(self.run, self.directory)
+            return self.run
 
     def add_accel(self, arch: str, choice: AccelChoice) -> None:
         """Say which accelerator runs the guests of `arch`."""
@@ -138,21 +148,6 @@ class Recorder:
             host = dataclasses.replace(self.run.host, accel={**self.run.host.accel, arch: choice})
             self.run = dataclasses.replace(self.run, host=host)
             save(self.run, self.directory)
-
-    def add_guest(self, guest: GuestRecord) -> None:
-        """Add a guest, or replace the record of the same cell."""
-        with self._lock:
-            self.run = dataclasses.replace(self.run, guests=_with(self.run.guests, guest))
-            save(self.run, self.directory)
-
-
-def _with(records: tuple[R, ...], new: R) -> tuple[R, ...]:
-    others: list[Any] = [old for old in records if _cell(old) != _cell(new)]
-    return tuple(sorted([*others, new], key=_cell))
-
-
-def _cell(record: BuildRecord | GuestRecord) -> Cell:
-    return Cell(record.side, record.arch, record.flavour)
 
 
 def newest(results: Path) -> Path:

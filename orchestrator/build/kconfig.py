@@ -4,8 +4,23 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.config import CONFIG_GOALS
+
 _SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
 _UNSET = re.compile(r"^# CONFIG_(\w+) is not set$")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a .config starts from, one of CONFIG_GOALS or the text of another, and what is merged onto that."""
+
+    start: str
+    fragments: str
+
+    @property
+    def is_goal(self) -> bool:
+        """Does make know how to start?"""
+        return self.start in CONFIG_GOALS
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,14 @@ def dropped(wish: str, config: str) -> list[Dropped]:
     have = parse(config)
     asked = parse(wish).items()
     return [Dropped(name, value, have.get(name, "n")) for name, value in asked if have.get(name, "n") != value]
+
+
+def differences(base: str, patched: str) -> list[tuple[str, str, str]]:
+    """Compare two .config: option, what it is on base, what it is on patched."""
+    before, after = parse(base), parse(patched)
+    names = sorted(before.keys() | after.keys())
+    rows = [(name, before.get(name, "n"), after.get(name, "n")) for name in names]
+    return [row for row in rows if row[1] != row[2]]
 
 
 def describe(losses: Iterable[Dropped], reasons: dict[str, str]) -> str:

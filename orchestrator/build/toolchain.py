@@ -12,19 +12,33 @@ from kvm.arch import get
 class Toolchain:
     """`prefix` is CROSS_COMPILE, empty for the host's own; `version` is the compiler's first line about itself."""
 
+    kind: str
     prefix: str
     version: str
 
     @property
     def cc(self) -> str:
         """The C compiler's program name."""
-        return f"{self.prefix}gcc"
+        return "clang" if self.kind == "clang" else f"{self.prefix}gcc"
+
+    @property
+    def ld(self) -> str:
+        """The linker's program name."""
+        return "ld.lld" if self.kind == "clang" else f"{self.prefix}ld"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What make is told of it."""
+        if self.kind == "clang":
+            return (f"CROSS_COMPILE={self.prefix}", "LLVM=1", "CC=ccache clang", "HOSTCC=ccache clang")
+        return (f"CROSS_COMPILE={self.prefix}", f"CC=ccache {self.cc}", "HOSTCC=ccache gcc")
 
 
 @functools.cache
-def find(arch_name: str) -> Toolchain:
+def find(arch_name: str, kind: str = "gcc") -> Toolchain:
     """Return the toolchain for one architecture on this host; raises UserError when the compiler is missing."""
     arch = get(arch_name)
     prefix = "" if platform.machine() == arch.host else arch.cross
-    version = proc.check([f"{prefix}gcc", "--version"], timeout=30).splitlines()[0]
-    return Toolchain(prefix, version)
+    program = "clang" if kind == "clang" else f"{prefix}gcc"
+    version = proc.check([program, "--version"], timeout=30).splitlines()[0]
+    return Toolchain(kind, prefix, version)

@@ -52,6 +52,10 @@ class Repository:
         done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
         return done.output.strip() if done.returncode == 0 else None
 
+    def tree(self, commit: str) -> str:
+        """Return the id of the tree of `commit`."""
+        return self.run("rev-parse", "--verify", f"{commit}^{{tree}}").strip()
+
     def changed_files(self, before: str, after: str) -> tuple[str, ...]:
         """Return the paths that differ between two trees or commits."""
         listing = self.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)

@@ -11,6 +11,7 @@ from orchestrator.model import (
     Outcome,
     Side,
     Splat,
+    StepRecord,
     Verdict,
     VerdictValue,
 )
@@ -26,6 +27,7 @@ def decide(
     changes: Sequence[Change],
     *,
     declared: bool,
+    steps: Sequence[StepRecord] = (),
     empty: bool = False,
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
@@ -38,6 +40,7 @@ def decide(
         return Verdict(VerdictValue.UNMET if declared else VerdictValue.CLEAN, (words,))
     reasons = [
         *_of_builds(builds),
+        *_of_steps(builds, steps),
         *_of_guests(guests),
         *_of_tests(changes),
         *_of_expectations(builds, changes, declared),
@@ -61,6 +64,15 @@ def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:
     if same:
         words = f"noop: the series leaves the image identical on {', '.join(same)}; nothing was booted there"
         yield VerdictValue.CLEAN, words
+
+
+def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Iterable[Reason]:
+    """A patch in the middle that does not build breaks every bisection that meets it."""
+    base_builds = {(build.arch, build.flavour) for build in builds if build.side is Side.BASE and not build.error}
+    for step in steps:
+        if step.error and (step.arch, step.flavour) in base_builds:
+            words = f"the tree after patch {step.number} ({step.subject}) does not build: {step.error}"
+            yield VerdictValue.REGRESSED, words
 
 
 def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:

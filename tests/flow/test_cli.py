@@ -126,3 +126,18 @@ def test_a_path_out_of_the_tree_is_refused(kdelta: Kdelta, fakelinux: Path, make
     done = kdelta("run", path, "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 2
     assert "does not apply" in done.stderr
+
+
+def test_a_config_of_ones_own_and_fragments_are_used(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path) -> None:
+    (tmp_path / "mine").write_text("CONFIG_MINE=y\n")
+    (tmp_path / "more").write_text("CONFIG_MORE=y\n")
+    args = ["--config", "mine", "--fragment", "more", "--arch", "arm64", "--out", tmp_path / "out"]
+    done = kdelta("build", make_series("other\n"), "--kernel", f"git:{fakelinux}", *args, KDELTA_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    config = (tmp_path / "out" / "base" / "arm64-fast" / ".config").read_text()
+    assert "CONFIG_MINE=y" in config
+    assert "CONFIG_MORE=y" in config
+    assert "CONFIG_TINY" not in config
+    missing = kdelta("plan", tmp_path / "series", "--kernel", f"git:{fakelinux}", "--config", "nowhere")
+    assert missing.returncode == 2
+    assert "no such file" in missing.stderr

@@ -11,6 +11,8 @@ import pytest
 
 from kvm.errors import BuildError, UserError
 from orchestrator.build import kbuild
+from orchestrator.build.kconfig import Wish
+from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
 from orchestrator.intake import series, source, tree
 from orchestrator.model import Cell, Side
@@ -20,8 +22,8 @@ LINES = [f"line {number}\n" for number in range(40)]
 EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
 
 
-def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> kbuild.Order:
-    return kbuild.Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, wish, 2, 60, Quota(50, 1 << 28))
+def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
+    return Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, Wish("tinyconfig", wish), 2, 60, Quota(50, 1 << 28))
 
 
 def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:

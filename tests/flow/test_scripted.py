@@ -10,7 +10,7 @@ from kvm.arch import ARCHES, get
 from kvm.errors import InfraError, Interrupted
 from kvm.guest import Limits
 from kvm.qemu import Machine
-from orchestrator import job, pipeline, plan, store
+from orchestrator import job, pipeline, plan, sides, store
 from orchestrator.config import Pipeline
 from orchestrator.model import Run, RunStatus
 from orchestrator.request import Request
@@ -58,14 +58,14 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
         (shared_cache / part).mkdir(parents=True, exist_ok=True)
         (own / part).symlink_to(shared_cache / part)
 
-    def ask(base: str, patched: str, **pipeline_keys: object) -> Request:
+    def ask(base: str, *patches: str, **pipeline_keys: object) -> Request:
         from tests.flow.conftest import git
 
         (fakelinux / "mm" / "madvise.c").write_text(base)
         git(fakelinux, "commit", "-q", "-a", "-m", "the script of base")
         keys = {
             "kernel": f"git:{fakelinux}",
-            "series": str(make_series(patched)),
+            "series": str(make_series(*patches)),
             "suites": [str(suite)],
             "arches": list(ARCHES),
             **pipeline_keys,
@@ -77,8 +77,8 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
 
 @pytest.fixture
 def validate(request_for, tmp_path: Path) -> Validate:
-    def run(base: str, patched: str, *, boot=scripted.boot, **keys: object) -> Run:
-        todo = plan.make(request_for(base, patched, **keys))
+    def run(base: str, *patches: str, boot=scripted.boot, **keys: object) -> Run:
+        todo = plan.make(request_for(base, *patches, **keys))
         with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, boot) as started:
             return pipeline.validate(started)
 
@@ -179,7 +179,7 @@ def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, req
     quiet = lambda *_: None  # noqa: E731
     where = store.given_directory(tmp_path / "stages")
     with job.start(plan.make(store_request(tmp_path)), where, quiet, scripted.boot) as started:
-        built = {lane: pipeline.build(started, lane) for lane in started.plan.lanes}
+        built = {lane: sides.build(started, lane) for lane in started.plan.lanes}
     for lane, both in built.items():
         with job.resume(where, quiet, scripted.boot) as resumed:
             pipeline.test(resumed, lane, both)
@@ -204,3 +204,36 @@ def test_a_stop_request_in_a_guest_is_no_result(request_for, tmp_path: Path) -> 
     with pytest.raises(Interrupted), job.start(todo, where, lambda *_: None, stopped) as started:
         pipeline.validate(started)
     assert store.load(where).status is RunStatus.INTERRUPTED
+
+
+def test_a_patch_in_the_middle_that_does_not_build_is_named(validate: Validate) -> None:
+    run = validate(PASSES, f"SYNTAX\n{PASSES}", f"# two\n{PASSES}", f"# three\n{PASSES}", each_patch=True)
+    assert [(step.number, step.arch, bool(step.error)) for step in run.steps] == [
+        (1, "arm64", True),
+        (2, "arm64", False),
+        (1, "x86_64", True),
+        (2, "x86_64", False),
+    ]
+    assert not any(build.error for build in run.builds)
+    assert verdict(run)[0] == "regressed"
+    assert "the tree after patch 1 (mm: step 0) does not build" in verdict(run)[1]
+
+
+def test_without_each_patch_only_the_two_sides_are_built(validate: Validate) -> None:
+    run = validate(PASSES, f"SYNTAX\n{PASSES}", f"# two\n{PASSES}")
+    assert run.steps == ()
+    assert verdict(run)[0] == "clean"
+
+
+def test_every_flavour_is_a_lane_of_its_own(validate: Validate) -> None:
+    run = validate(FAILS, PASSES, flavours=["fast", "coverage"], arches=["arm64"])
+    assert {(guest.side, guest.flavour) for guest in run.guests} == {
+        (side, flavour) for side in ("base", "patched") for flavour in ("fast", "coverage")
+    }
+    assert [change.flavour for change in run.tests if change.name == "second"] == ["fast", "coverage"]
+
+
+def test_gcov_in_the_kernel_instruments_what_the_series_touches(request_for) -> None:
+    todo = plan.make(request_for(FAILS, PASSES, flavours=["fast", "coverage"]))
+    variables = {(cell.flavour, order.variables) for cell, order in todo.orders.items()}
+    assert variables == {("fast", ()), ("coverage", ("GCOV_PROFILE_madvise.o=y",))}

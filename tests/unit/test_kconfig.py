@@ -21,3 +21,9 @@ def test_the_description_names_option_and_dependency() -> None:
 def test_options_written_out_read_back_the_same_and_comments_are_gone() -> None:
     wish = "# why\nCONFIG_B=y\n# CONFIG_A is not set\nCONFIG_B=4\n"
     assert kconfig.text(kconfig.parse(wish)) == "# CONFIG_A is not set\nCONFIG_B=4\n"
+
+
+def test_two_configs_differ_by_option_not_by_line() -> None:
+    base = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=4\n"
+    patched = "CONFIG_C=4\nCONFIG_B=y\nCONFIG_NEW=m\n"
+    assert kconfig.differences(base, patched) == [("A", "y", "n"), ("B", "n", "y"), ("NEW", "n", "m")]

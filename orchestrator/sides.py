@@ -1,0 +1,52 @@
+"""Both sides of a lane built, base first, and what differs between them; a kernel that does not build is a result."""
+
+from dataclasses import replace
+
+from kvm.errors import BuildError
+from orchestrator import store
+from orchestrator.build import kbuild, kconfig
+from orchestrator.job import Job
+from orchestrator.model import Cell, ConfigChange, Lane, Side, StepRecord, cells
+
+Built = dict[Cell, kbuild.KernelBuild]
+
+
+def build(job: Job, lane: Lane) -> Built:
+    """Build both sides of one lane, patched on top of base's objects; return those that were built."""
+    built: Built = {}
+    for cell in cells(lane):
+        if cell.side is Side.PATCHED:
+            _build_steps(job, lane)
+        log = store.cell_directory(job.directory, cell) / "build.log"
+        job.watch(cell, "build")
+        try:
+            with job.engine.task(f"build {cell}"):
+                built[cell] = kbuild.build(job.plan.orders[cell], job.plan.cache_dir, log)
+        except BuildError as fault:
+            job.watch(cell, "does not build")
+            job.recorder.add("builds", kbuild.failed(cell, fault))
+            continue
+        store.place(built[cell].config, log.with_name(".config"))
+        noop = cell.side is Side.PATCHED and len({kernel.image_sha256 for kernel in built.values()}) < len(built)
+        job.recorder.add("builds", built[cell].record(noop=noop))
+        job.watch(cell, "cached" if built[cell].cached else "built")
+    if len(built) == len(Side):
+        texts = (built[cell].config.read_text(encoding="utf-8") for cell in cells(lane))
+        job.recorder.add("configs", *(ConfigChange(*lane, *row) for row in kconfig.differences(*texts)))
+    return built
+
+
+def _build_steps(job: Job, lane: Lane) -> None:
+    """Build what lies between base and patched: each patch must leave a tree that builds."""
+    cell = Cell(Side.PATCHED, *lane)
+    for number, patch, order in job.plan.steps(lane):
+        log = store.cell_directory(job.directory, cell) / f"patch-{number}.log"
+        job.watch(cell, f"build patch {number}")
+        record = StepRecord(number, patch.subject, *lane, 0.0, 0.0, False, f"{cell}/{log.name}")
+        try:
+            with job.engine.task(f"build {cell} patch {number}"):
+                step = kbuild.build(order, job.plan.cache_dir, log)
+            record = replace(record, seconds=step.seconds, cpu_seconds=step.cpu_seconds, cached=step.cached)
+        except BuildError as fault:
+            record = replace(record, error=fault.message)
+        job.recorder.add("steps", record)
