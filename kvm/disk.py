@@ -46,6 +46,22 @@ def lock(path: Path) -> Iterator[None]:
         held.release()
 
 
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` if nobody else does; yields whether it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(path, thread_local=False)
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
+
+
 def room(path: Path) -> int:
     """Return the bytes that this user can still write below `path`."""
     found = os.statvfs(path)

@@ -4,13 +4,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from kvm import disk
 from kvm.errors import Interrupted
 
 DRAFT_SECONDS = 6 * 3600.0  # no run works on one draft for longer
+BUSY_SECONDS = 3600.0  # a run that found it may still be on the way to it
+PARTS = ("builds", "objects", "suites", "trees")
+LOCKS = {"objects": "objects", "trees": "tree"}  # part -> the first word of its entries' lock files
 
 
 def default_root() -> Path:
@@ -35,7 +39,7 @@ def publish(final: Path) -> Iterator[Path]:
         with contextlib.suppress(FileExistsError):
             _rename_new(draft, final)
     except Interrupted:
-        raise  # removing 75,000 files takes longer than a person waits for Ctrl-C: clear() or sweep() does it
+        raise  # removing 75,000 files takes longer than a person waits for Ctrl-C: clear() or gc does it
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -57,35 +61,63 @@ def _rename_new(draft: Path, final: Path) -> None:
         raise
 
 
-def sweep(root: Path, age_seconds: float, *, remove: bool) -> dict[str, tuple[int, int]]:
-    """Measure each part of the cache in bytes, whole and what was not used for `age_seconds`; `remove` deletes that.
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be made again: `size` in bytes on disk, `used` when a run last wanted it (seconds)."""
 
-    Only what can be made again goes, and nothing that a run holds a lock on.
+    path: Path
+    size: int
+    used: float
+
+    @property
+    def part(self) -> str:
+        """Which part of the cache it is in."""
+        return self.path.parent.name
+
+
+def entries(root: Path) -> list[Entry]:
+    """Find everything in the cache that can be made again, the longest unused first."""
+    paths = [path for part in PARTS if (root / part).is_dir() for path in (root / part).iterdir() if path.is_dir()]
+    found = [Entry(path, _size(path), path.stat().st_mtime) for path in paths]
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def stale(found: Sequence[Entry], *, now: float, age: float, most: int | None = None) -> list[Entry]:
+    """Choose what can go: drafts that no run writes any more, what was not used for `age` seconds, and the longest
+    unused until `most` bytes are left. What was used within BUSY_SECONDS stays in any case.
     """
-    limit = time.time() - age_seconds
-    found = {}
-    for part in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
-        old = 0
-        if part.name in ("builds", "objects", "suites", "trees"):
-            for entry in [entry for entry in part.iterdir() if entry.stat().st_mtime < _kept_until(entry, limit)]:
-                old += _size(entry)
-                if remove:
-                    shutil.rmtree(entry, ignore_errors=True)
-        found[part.name] = (_size(part), old)
-    return found
+    whole, going = sum(entry.size for entry in found), []
+    for entry in found:
+        idle = now - entry.used
+        forsaken = entry.path.name.startswith(".") and idle > DRAFT_SECONDS
+        too_much = most is not None and whole > most and idle > BUSY_SECONDS
+        if idle > age or forsaken or too_much:
+            going.append(entry)
+            whole -= entry.size
+    return going
 
 
-def _kept_until(entry: Path, limit: float) -> float:
-    """Drafts are of no use to anyone but the run that writes them."""
-    return max(limit, time.time() - DRAFT_SECONDS) if entry.name.startswith(".") else limit
+def remove(root: Path, going: Iterable[Entry]) -> list[Entry]:
+    """Remove entries, but none that a run holds the lock of; returns those that went."""
+    gone = []
+    for entry in going:
+        lock = LOCKS.get(entry.part)
+        with contextlib.ExitStack() as stack:
+            if lock and not stack.enter_context(disk.try_lock(root / "locks" / f"{lock}-{entry.path.name}")):
+                continue
+            shutil.rmtree(entry.path, ignore_errors=True)
+            for beside in entry.path.parent.glob(f"{entry.path.name}.*"):  # notes about it
+                beside.unlink(missing_ok=True)
+            gone.append(entry)
+    return gone
 
 
 def _size(path: Path) -> int:
-    """The bytes below `path`, each file once however often it is linked."""
-    seen = {}
+    """The bytes below `path`; of a file with several names, which trees share, each name has its part."""
+    size = 0
     for top, _, names in os.walk(path):
         for name in names:
             with contextlib.suppress(OSError):
                 stat = os.lstat(os.path.join(top, name))  # noqa: PTH118  (75,000 files: pathlib takes seconds)
-                seen[stat.st_ino] = stat.st_blocks * 512
-    return sum(seen.values())
+                size += stat.st_blocks * 512 // stat.st_nlink
+    return size

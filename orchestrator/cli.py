@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -279,16 +280,20 @@ def doctor_(cache_dir: Path) -> int:
 @main.command()
 @click.option("--free", is_flag=True, help="Free it, instead of saying what would be freed.")
 @click.option("--days", type=click.IntRange(0), default=30, show_default=True, help="Keep what was used since.")
+@click.option("--size", type=click.FloatRange(0), metavar="GIB", help="Keep no more than this, the last used.")
 @click.pass_obj
-def gc(cache_dir: Path, free: bool, days: int) -> None:
+def gc(cache_dir: Path, free: bool, days: int, size: float | None) -> None:
     """Say how large the cache is and what can go from it.
 
     \b
     Examples:
       kdelta gc
-      kdelta gc --free --days 7
+      kdelta gc --free --days 7 --size 20
     """
-    click.echo(show.sizes(cache_dir, cache.sweep(cache_dir, days * 86400.0, remove=free), removed=free))
+    found = cache.entries(cache_dir)
+    most = None if size is None else int(size * (1 << 30))
+    going = cache.stale(found, now=time.time(), age=days * 86400.0, most=most)
+    click.echo(show.sizes(cache_dir, found, cache.remove(cache_dir, going) if free else going, removed=free))
 
 
 @main.command()

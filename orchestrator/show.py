@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cache import Entry
 from orchestrator.doctor import Finding
 from orchestrator.model import Cell, Run
 from orchestrator.publish.clean import line
@@ -114,11 +115,14 @@ def findings(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def sizes(root: Path, swept: Mapping[str, tuple[int, int]], *, removed: bool) -> str:
+def sizes(root: Path, found: Sequence[Entry], going: Sequence[Entry], *, removed: bool) -> str:
     """Lay out the cache: bytes in each part, and bytes that can go or went."""
     word = "freed" if removed else "can go"
-    rows = [f"{name:12} {_mib(whole):>10}   {word} {_mib(old)}" for name, (whole, old) in swept.items()]
-    return "\n".join([str(root), *rows])
+    lines = [str(root)]
+    for part in sorted({entry.part for entry in found}):
+        whole, less = (sum(entry.size for entry in some if entry.part == part) for some in (found, going))
+        lines.append(f"{part:12} {_mib(whole):>12}   {word} {_mib(less)}")
+    return "\n".join(lines)
 
 
 def _mib(size: int) -> str:

@@ -123,6 +123,7 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
     dirty = objects.with_suffix(f".{_HIDDEN}")
     if dirty.exists() or not _move(order, last, sources):
         shutil.rmtree(objects, ignore_errors=True)
+        tree.mend(order.source, order.files, cache_dir)
     objects.mkdir(parents=True, exist_ok=True)
     dirty.touch()
     last.write_text(order.files, encoding="utf-8")

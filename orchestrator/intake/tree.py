@@ -1,6 +1,9 @@
 """Commits in, directories of sources out: read-only by agreement, shared by all runs, named by their git tree."""
 
+import logging
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +13,8 @@ from kvm.errors import InfraError
 from orchestrator import cache
 from orchestrator.intake import git
 from orchestrator.intake.source import Source
+
+log = logging.getLogger(__name__)
 
 
 def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
@@ -26,6 +31,23 @@ def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
                     _derive(source, tree, base, draft)
         os.utime(final)  # last use, for gc
     return final
+
+
+def mend(source: Source, tree: str, cache_dir: Path) -> None:
+    """Compare every file of the checkout with `tree` and lay it out anew if one differs: some seconds, well spent
+    before a build from nothing.
+    """
+    final = cache_dir / "trees" / tree
+    with tempfile.TemporaryDirectory(prefix="kdelta-mend-") as scratch:
+        repository = git.Repository(source.git_dir, index=Path(scratch) / "index")
+        repository.run("read-tree", tree)
+        env = {"GIT_WORK_TREE": str(final)}
+        refreshed = repository.attempt("update-index", "--refresh", env=env)
+        strange = repository.attempt("ls-files", "--others", "-z", env=env).output
+    if refreshed.returncode or strange:
+        log.warning("the checkout %s is damaged; laying it out anew", tree[:12])
+        shutil.rmtree(final)
+        checkout(source, tree, cache_dir)
 
 
 def touch(directory: Path, files: Iterable[str]) -> None:

@@ -225,3 +225,22 @@ def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(
     assert "touch: cannot touch '/src/x': Read-only file system" in text
     assert "cannot access '/home'" in text
     assert "eth0" not in text
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "more"])
+def test_a_damaged_checkout_is_laid_out_anew_before_a_build_from_nothing(
+    fakelinux: Path, tmp_path: Path, damage: str
+) -> None:
+    cache_dir = tmp_path / "cache"
+    origin = source.resolve(f"git:{fakelinux}", None, cache_dir)
+    file = tree.checkout(origin, origin.tree, cache_dir) / "mm" / "madvise.c"
+    match damage:
+        case "changed":
+            file.write_text("rot")
+        case "missing":
+            file.unlink()
+        case "more":
+            file.with_name("GNUmakefile").write_text("rot")
+    made = kbuild.build(order(origin.tree, origin), cache_dir, tmp_path / "log")
+    assert made.image.read_text() == "".join(LINES)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["madvise.c"]

@@ -1,11 +1,11 @@
 """What is published is whole, and what was interrupted goes at the next occasion."""
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
+from kvm import disk
 from kvm.errors import Interrupted
 from orchestrator import cache
 
@@ -38,8 +38,30 @@ def test_an_interrupted_draft_stays_for_clear_or_a_later_sweep(tmp_path: Path) -
     cache.clear(tmp_path / "trees" / "one")
     [left] = (tmp_path / "trees").iterdir()
     assert left.name.startswith(".other.")
-    assert cache.sweep(tmp_path, 86400, remove=True)["trees"][1] == 0  # a run may be writing it
-    yesterday = time.time() - 80000
-    os.utime(left, (yesterday, yesterday))
-    assert cache.sweep(tmp_path, 86400, remove=True)["trees"][1] >= 5000
+    found, now = cache.entries(tmp_path), time.time()
+    assert cache.stale(found, now=now, age=86400) == []  # a run may be writing it
+    assert cache.remove(tmp_path, cache.stale(found, now=now + 80000, age=86400)) == found
     assert names(tmp_path / "trees") == []
+
+
+def entry(name: str, size: int, idle: float) -> cache.Entry:
+    return cache.Entry(Path("/cache/builds") / name, size, 1e9 - idle)
+
+
+def test_the_longest_unused_goes_until_the_size_is_kept_but_nothing_that_a_run_may_want() -> None:
+    found = [entry("a", 5, 9000), entry("b", 5, 8000), entry("c", 5, 7000), entry("d", 50, 10)]
+    going = cache.stale(found, now=1e9, age=1e6, most=58)
+    assert [old.path.name for old in going] == ["a", "b"]
+    assert [old.path.name for old in cache.stale(found, now=1e9, age=1e6, most=0)] == ["a", "b", "c"]
+    assert [old.path.name for old in cache.stale(found, now=1e9, age=8500)] == ["a"]
+
+
+def test_what_a_run_works_on_is_not_removed(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / "objects" / name).mkdir(parents=True)
+        (tmp_path / "objects" / f"{name}.built-from").touch()
+    found = cache.entries(tmp_path)
+    with disk.lock(tmp_path / "locks" / "objects-one"):
+        gone = cache.remove(tmp_path, found)
+    assert [old.path.name for old in gone] == ["other"]
+    assert names(tmp_path / "objects") == ["one", "one.built-from"]
