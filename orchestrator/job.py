@@ -11,14 +11,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kvm import guest, proc
+from kvm import disk, guest, proc
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from orchestrator import plan, store
 from orchestrator.build import toolchain
 from orchestrator.engine import Engine
+from orchestrator.intake import git
 from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus
 from orchestrator.plan import Plan
+from orchestrator.publish import recipe
 from orchestrator.request import Request
 from orchestrator.store import Recorder
 
@@ -52,6 +54,7 @@ class Job:
 def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
     """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
     store.save_json(directory / _REQUEST, todo.request.model_dump())
+    _save_recipe(todo, directory)
     record = Run(
         id=directory.name,
         status=RunStatus.RUNNING,
@@ -91,6 +94,22 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, boot: guest.Boot) -> 
         engine.close()
         spent = round((recorder.run.wall_seconds or 0) + time.monotonic() - began, 3)
         recorder.update(status=status, finished=_now(), wall_seconds=spent)
+
+
+def _save_recipe(todo: Plan, directory: Path) -> None:
+    """Put all that repeats the run into it: the series as it was applied, what it declares, pipeline.yaml, a script."""
+    (directory / "series").mkdir()
+    git.Repository(todo.source.git_dir).run(
+        *("format-patch", "--quiet", "--binary", "--no-signature", "-o", directory / "series"),
+        f"{todo.source.commit}..{(todo.source.commit, *todo.applied.commits)[-1]}",
+    )
+    if todo.expect_file:
+        store.place(todo.expect_file, directory / "series" / "expect.yaml")
+    asked = todo.request.pipeline.model_dump(exclude_none=True, exclude={"series", "base"})
+    disk.write(directory / "pipeline.yaml", recipe.pipeline(asked))
+    script = directory / "reproduce.sh"
+    disk.write(script, recipe.script(todo.source.commit if todo.source.spec.startswith("git:") else None))
+    script.chmod(0o755)
 
 
 def _now() -> str:

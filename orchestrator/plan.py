@@ -33,6 +33,7 @@ class Plan:
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
+    expect_file: Path | None
     orders: dict[Cell, Order]
 
     @property
@@ -86,7 +87,8 @@ def make(request: Request) -> Plan:
     path = config.find_series(pipeline.series, near)
     mails = series.read(path)
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
-    expectations = tuple(_expectations(path, chosen))
+    expect_file = (path if path.is_dir() else path.parent) / "expect.yaml"
+    expectations = tuple(_expectations(expect_file, chosen))
     tree = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
     applied = series.apply(mails, tree)
     limits = pipeline.limits
@@ -100,7 +102,8 @@ def make(request: Request) -> Plan:
             orders[cell] = Order(
                 cell, tree, files, wish, request.jobs, limits.build, quota, pipeline.toolchain, touched
             )
-    return Plan(request, tree, applied, chosen, expectations, orders)
+    kept = expect_file if expect_file.is_file() else None
+    return Plan(request, tree, applied, chosen, expectations, kept, orders)
 
 
 def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:
@@ -122,8 +125,7 @@ def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
     return tuple(sorted(f"GCOV_PROFILE_{path.stem}.o=y" for path in sources))
 
 
-def _expectations(path: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:
-    file = (path if path.is_dir() else path.parent) / "expect.yaml"
+def _expectations(file: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:
     if not file.is_file():
         return
     names = {suite.name for suite in chosen}

@@ -1,11 +1,15 @@
 """The command line: exit codes, and where words go."""
 
 import json
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Kdelta
+from tests.conftest import ROOT, Kdelta, kdelta_argv
+from tests.flow.conftest import git
 
 BUNDLED = Path(__file__).resolve().parents[2] / "patches" / "madv-dontneed-locked"
 
@@ -141,3 +145,22 @@ def test_a_config_of_ones_own_and_fragments_are_used(kdelta: Kdelta, fakelinux: 
     missing = kdelta("plan", tmp_path / "series", "--kernel", f"git:{fakelinux}", "--config", "nowhere")
     assert missing.returncode == 2
     assert "no such file" in missing.stderr
+
+
+def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
+    assert kdelta("build", make_series("one\n", "two\n"), *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
+    (fakelinux / "mm" / "madvise.c").write_text("moved on\n")
+    git(fakelinux, "commit", "-q", "-a", "-m", "later")
+    script = (tmp_path / "out" / "reproduce.sh").read_text().replace(" run ", " plan --json ").replace("--out", "#")
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "kdelta"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(kdelta_argv())} "$@"\n')
+    command.chmod(0o755)
+    env = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    (tmp_path / "out" / "again.sh").write_text(script)
+    again = subprocess.run(["sh", tmp_path / "out" / "again.sh"], env=env, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    facts = json.loads(again.stdout)
+    assert facts["patches"] == ["mm: step 0", "mm: step 1"]
+    assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
