@@ -1,0 +1,220 @@
+"""A build log in, its findings out: gcc, clang, as, ld, sparse, kernel-doc, modpost, objtool, Kconfig, dtc, make.
+
+Pure, and total: any text gives a list. Whose a finding is is read from its file, include chain and function line, not
+from its place in the log: under `make -j` the lines of two compilers may interleave.
+"""
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.build.findings.words import kernel_doc_kind, path, plain, slug
+from orchestrator.model import Finding
+
+CC = "cc"
+_MAX_LINE = 2000
+
+_FILE = r"(?P<file>[^\s:][^:]{0,400})"
+_LOCATED = re.compile(
+    rf"{_FILE}:(?P<line>\d{{1,9}}):(?:(?P<column>\d{{1,9}}):)? ?"
+    r"(?P<level>fatal error|error|warning|Error|Warning): ?(?P<message>.*)",
+    re.ASCII,
+)
+_NOTE = re.compile(rf"{_FILE}:(?P<line>\d{{1,9}}):(?:\d{{1,9}}:)? note: in expansion of macro", re.ASCII)
+_CHAIN = re.compile(rf"In file included from {_FILE}:\d{{1,9}}", re.ASCII)
+_CHAIN_ON = re.compile(rf" {{2,}}from {_FILE}:\d{{1,9}}", re.ASCII)
+_THROUGH = re.compile(rf"{_FILE}: note: in included file(?: \(through (?P<through>[^)]*)\))?:")
+_IN_FUNCTION = re.compile(rf"{_FILE}: (?:In function '(?P<function>[^']*)'|At top level)")
+_INLINED = re.compile(rf" +inlined from '(?P<function>[^']*)' at {_FILE}:(?P<line>\d{{1,9}})", re.ASCII)
+_MORE = re.compile(rf"{_FILE}:(?P<line>\d{{1,9}}):(?P<column>\d{{1,9}}): {{3,}}(?P<message>\S.*)", re.ASCII)
+_FLAG = re.compile(r" \[(?:-Werror,)?-W(?:error=)?(?P<flag>[^\]\s,]+)\]$")
+_COMPILED = re.compile(r" {2}(?:CC|AS|CPP|HOSTCC|HOSTCXX|CHECK)(?: \[M\])? +(?P<object>\S+)\.(?:o|s|i|c|S)$")
+
+# Said about the machine and the moment, not about the tree.
+_NOISE = re.compile(
+    r"Clock skew detected|modification time .* in the future|jobserver|-j\d* forced|resetting jobserver"
+    r"|all warnings being treated as errors|compilation terminated|\d+ (?:warnings?|errors?) generated"
+)
+
+# What is no `file:line: warning:`; each: tool, expression, kind ("": made from the words).
+_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (tool, re.compile(expression, re.ASCII), kind)
+    for tool, expression, kind in (
+        ("objtool", rf"{_FILE}: (?:warning|error): objtool: (?P<message>(?:(?P<function>[^\s(]+)\()?.*)", ""),
+        ("modpost", r"(?:WARNING|ERROR|FATAL): modpost: (?P<message>.*)", ""),
+        ("modpost", r"(?:WARNING|ERROR): (?P<message>\S+\(\S+\): Section mismatch .*)", "section-mismatch"),
+        ("kconfig", r"WARNING: (?P<message>unmet direct dependencies detected for \w+)", "unmet-dependencies"),
+        ("kconfig", r"(?P<message>error: recursive dependency detected!)", "recursive-dependency"),
+        (
+            "dtc",
+            rf"{_FILE}:(?P<line>\d{{1,9}})\.\d[\d.-]*: (?:Warning|ERROR|Error) \((?P<kind>\w+)\): (?P<message>.*)",
+            "",
+        ),
+        ("dtc", rf"{_FILE}: (?:Warning|ERROR|Error) \((?P<kind>\w+)\): (?P<message>.*)", ""),
+        ("kernel-doc", rf"Warning: {_FILE}:(?P<line>\d{{1,9}}) (?P<message>.*)", ""),
+        ("smatch", rf"{_FILE}:(?P<line>\d{{1,9}}) (?P<function>\w+)\(\) (?:warn|warning|error): (?P<message>.*)", ""),
+        (
+            "ld",
+            r"(?:\S*[/-])?ld(?:\.\w+)?: warning: (?P<message>(?:orphan section .* from [`'])?"
+            r"(?:(?P<file>[^\s:`']+\.\w+|[^\s:`']*/[^\s:`']+)\b)?.*)",
+            "",
+        ),
+        ("ld", r"(?:\S*[/-])?ld(?:\.\w+)?: (?P<file>[^\s:]+): warning: (?P<message>.*)", ""),
+        ("make", r"(?:\S*/)?make(?:\[\d+\])?: (?:warning: )?(?P<message>Circular .* dependency dropped\.)", "circular"),
+        ("make", r"(?:\S*/)?make(?:\[\d+\])?: warning: (?P<message>.*)", ""),
+        (CC, r"(?:cc1|(?:\S*-)?gcc(?:-\d+)?|clang(?:-\d+)?): (?:warning|error): (?P<message>.*)", ""),
+    )
+)
+
+
+def parse(text: str, tool: str = CC) -> list[Finding]:
+    """Read all findings of a log; `tool` is whose words `file:line:column: warning:` without a flag are."""
+    reader = _Reader(tool, sources(text))
+    for line in text.split("\n"):
+        reader.feed(line.rstrip("\r")[:_MAX_LINE])
+    return reader.findings
+
+
+def sources(text: str) -> frozenset[str]:
+    """Return what a log says was compiled, as paths without suffix: these files are included by no other."""
+    found = (_COMPILED.match(line) for line in text.split("\n"))
+    return frozenset(path(hit["object"]) for hit in found if hit)
+
+
+class _Reader:
+    """Holds what was said before a finding: include chains not yet used, the function each file is in, inlining."""
+
+    def __init__(self, tool: str, compiled: frozenset[str]) -> None:
+        self.tool = tool
+        self.compiled = compiled
+        self.findings: list[Finding] = []
+        self.waiting: deque[list[str]] = deque()  # outermost file first
+        self.chains: dict[str, tuple[str, ...]] = {}  # the last one of each included file
+        self.functions: dict[str, str] = defaultdict(str)
+        self.entered: set[str] = set()  # files whose function was said since their last finding
+        self.inlined: tuple[str, tuple[str, int]] | None = None
+        self.readers: tuple[Callable[[str], bool], ...] = (
+            *(self._chain, self._through, self._function, self._inlined, self._note, self._more),
+            *(self._located, self._by_rule),
+        )
+
+    def feed(self, line: str) -> None:
+        """Read one line; the first that understands it has it."""
+        if line and not _NOISE.search(line):
+            any(reader(line) for reader in self.readers)
+
+    def _chain(self, line: str) -> bool:
+        """gcc names the innermost file first and goes on with `from`; clang says the whole phrase, outermost first."""
+        if hit := _CHAIN_ON.match(line):
+            if self.waiting:
+                self.waiting[-1].insert(0, path(hit["file"]))
+        elif hit := _CHAIN.match(line):
+            file = path(hit["file"])
+            if self.waiting and not self._is_source(file):
+                self.waiting[-1].append(file)
+            else:
+                self.waiting.append([file])
+        return bool(hit)
+
+    def _is_source(self, file: str) -> bool:
+        """Is it compiled by itself? Where the log does not say, every file that is no header is."""
+        stem, _, suffix = file.rpartition(".")
+        return suffix != "h" and (not self.compiled or stem in self.compiled)
+
+    def _through(self, line: str) -> bool:
+        """sparse names the file it checks, then those on the way to the included one, innermost first."""
+        if hit := _THROUGH.match(line):
+            through = [path(file) for file in (hit["through"] or "").split(", ") if file]
+            self.waiting.append([path(hit["file"]), *reversed(through)])
+        return bool(hit)
+
+    def _function(self, line: str) -> bool:
+        if hit := _IN_FUNCTION.match(line):
+            file = path(hit["file"])
+            self.functions[file] = hit["function"] or ""
+            self.entered.add(file)
+        return bool(hit)
+
+    def _inlined(self, line: str) -> bool:
+        if hit := _INLINED.match(line):
+            self.inlined = hit["function"], (path(hit["file"]), int(hit["line"]))
+        return bool(hit)
+
+    def _note(self, line: str) -> bool:
+        """The last place of `in expansion of macro` is where the sources use it."""
+        if (hit := _NOTE.match(line)) and self.findings:
+            file = path(hit["file"])
+            last = self.findings[-1]
+            self.findings[-1] = replace(last, site=(file, int(hit["line"])), function=self.functions[file])
+        return bool(hit)
+
+    def _more(self, line: str) -> bool:
+        """sparse goes on at the same place, indented: `expected X`, `got Y`."""
+        hit = _MORE.match(line)
+        if hit and self.findings and "declared" not in hit["message"] and "defined" not in hit["message"]:
+            last = self.findings[-1]
+            if (last.file, last.line) == (path(hit["file"]), int(hit["line"])):
+                self.findings[-1] = replace(last, message=f"{last.message}; {plain(hit['message'])}")
+        return bool(hit)
+
+    def _located(self, line: str) -> bool:
+        hit = _LOCATED.match(line)
+        if hit is None or hit["message"].startswith("objtool: "):
+            return False
+        file, message = path(hit["file"]), hit["message"]
+        tool, kind, message = self._whose(hit, file, message)
+        fixed = file.startswith("<") or file.endswith(".config")  # generated: their lines mean nothing
+        found = Finding(tool, kind, file, 0 if fixed else int(hit["line"]), int(hit["column"] or 0), plain(message))
+        self.findings.append(self._in_context(found))
+        return True
+
+    def _whose(self, hit: re.Match[str], file: str, message: str) -> tuple[str, str, str]:
+        name = file.rpartition("/")[2]
+        if flag := _FLAG.search(message):
+            return CC, f"-W{flag['flag'].rstrip('=')}", message[: flag.start()]
+        if name == ".config" or name.startswith("Kconfig"):
+            return "kconfig", slug(message), message
+        if hit["level"] in ("Warning", "Error"):
+            return "as", slug(message), message
+        if name.startswith(("Makefile", "Kbuild")):
+            return "make", slug(message), message
+        if not hit["column"] and (rule := kernel_doc_kind(message)):
+            return "kernel-doc", rule, message
+        return self.tool, "error" if "error" in hit["level"] and self.tool == CC else slug(message), message
+
+    def _in_context(self, found: Finding) -> Finding:
+        """Give a finding its include chain, function and place of use."""
+        file = found.file
+        included = not self.compiled or not self._is_source(file)
+        if included and self.waiting:
+            self.chains[file] = tuple(self.waiting.popleft())
+            if file not in self.entered:  # another compiler's words about the same header
+                self.functions[file] = ""
+        self.entered.discard(file)
+        function, site = self.functions[file], None
+        if self.inlined:
+            (function, site), self.inlined = self.inlined, None
+        chain = self.chains.get(file, ()) if included else ()
+        return replace(found, chain=chain, function=function, site=site)
+
+    def _by_rule(self, line: str) -> bool:
+        for tool, expression, kind in _RULES:
+            if hit := expression.match(line):
+                named = hit.groupdict()
+                message = plain(hit["message"])
+                self.findings.append(
+                    Finding(
+                        tool,
+                        named.get("kind")
+                        or kind
+                        or (kernel_doc_kind(message) if tool == "kernel-doc" else slug(message)),
+                        path(named.get("file") or ""),
+                        int(named.get("line") or 0),
+                        0,
+                        message,
+                        function=named.get("function") or "",
+                    )
+                )
+                return True
+        return False
