@@ -5,7 +5,7 @@ from its place in the log: under `make -j` the lines of two compilers may interl
 """
 
 import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,8 +42,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (tool, re.compile(expression, re.ASCII), kind)
     for tool, expression, kind in (
         ("objtool", rf"{_FILE}: (?:warning|error): objtool: (?P<message>(?:(?P<function>[^\s(]+)\()?.*)", ""),
+        ("modpost", r"(?:WARNING|ERROR): (?:modpost: )?(?P<message>\S+: [Ss]ection mismatch .*)", "section-mismatch"),
         ("modpost", r"(?:WARNING|ERROR|FATAL): modpost: (?P<message>.*)", ""),
-        ("modpost", r"(?:WARNING|ERROR): (?P<message>\S+\(\S+\): Section mismatch .*)", "section-mismatch"),
         ("kconfig", r"WARNING: (?P<message>unmet direct dependencies detected for \w+)", "unmet-dependencies"),
         ("kconfig", r"(?P<message>error: recursive dependency detected!)", "recursive-dependency"),
         (
@@ -63,7 +63,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("ld", r"(?:\S*[/-])?ld(?:\.\w+)?: (?P<file>[^\s:]+): warning: (?P<message>.*)", ""),
         ("make", r"(?:\S*/)?make(?:\[\d+\])?: (?:warning: )?(?P<message>Circular .* dependency dropped\.)", "circular"),
         ("make", r"(?:\S*/)?make(?:\[\d+\])?: warning: (?P<message>.*)", ""),
-        (CC, r"(?:cc1|(?:\S*-)?gcc(?:-\d+)?|clang(?:-\d+)?): (?:warning|error): (?P<message>.*)", ""),
+        (CC, r"(?:cc1|(?:\S*-)?gcc(?:-\d+)?|clang(?:-\d+)?): (?:warning|(?:fatal )?error): (?P<message>.*)", ""),
     )
 )
 
@@ -90,9 +90,10 @@ class _Reader:
         self.compiled = compiled
         self.findings: list[Finding] = []
         self.waiting: deque[list[str]] = deque()  # outermost file first
-        self.chains: dict[str, tuple[str, ...]] = {}  # the last one of each included file
+        self.chains: dict[str, list[tuple[str, ...]]] = defaultdict(list)  # of each included file, the newest last
+        self.said: set[tuple[object, ...]] = set()
         self.functions: dict[str, str] = defaultdict(str)
-        self.entered: set[str] = set()  # files whose function was said since their last finding
+        self.entered: Counter[str] = Counter()  # how often a file's function was said, and not yet used
         self.inlined: tuple[str, tuple[str, int]] | None = None
         self.readers: tuple[Callable[[str], bool], ...] = (
             *(self._chain, self._through, self._function, self._inlined, self._note, self._more),
@@ -133,7 +134,7 @@ class _Reader:
         if hit := _IN_FUNCTION.match(line):
             file = path(hit["file"])
             self.functions[file] = hit["function"] or ""
-            self.entered.add(file)
+            self.entered[file] += 1
         return bool(hit)
 
     def _inlined(self, line: str) -> bool:
@@ -171,8 +172,9 @@ class _Reader:
 
     def _whose(self, hit: re.Match[str], file: str, message: str) -> tuple[str, str, str]:
         name = file.rpartition("/")[2]
-        if flag := _FLAG.search(message):
-            return CC, f"-W{flag['flag'].rstrip('=')}", message[: flag.start()]
+        flag, words = _flagged(message)
+        if flag:
+            return CC, flag, words
         if name == ".config" or name.startswith("Kconfig"):
             return "kconfig", slug(message), message
         if hit["level"] in ("Warning", "Error"):
@@ -188,33 +190,44 @@ class _Reader:
         file = found.file
         included = not self.compiled or not self._is_source(file)
         if included and self.waiting:
-            self.chains[file] = tuple(self.waiting.popleft())
-            if file not in self.entered:  # another compiler's words about the same header
+            self.chains[file].append(tuple(self.waiting.popleft()))
+            if not self.entered[file]:  # another compiler's words about the same header
                 self.functions[file] = ""
-        self.entered.discard(file)
+        self.entered[file] -= self.entered[file] > 0
         function, site = self.functions[file], None
         if self.inlined:
             (function, site), self.inlined = self.inlined, None
-        chain = self.chains.get(file, ()) if included else ()
+        chain = self._newest_chain(found) if included else ()
         return replace(found, chain=chain, function=function, site=site)
 
+    def _newest_chain(self, found: Finding) -> tuple[str, ...]:
+        """A compiler names the way to a header once, and says each thing once: twice the same is another compiler."""
+        place = found.file, found.kind, found.line, found.column, found.message
+        chains = self.chains[found.file] or [()]
+        chain = next((one for one in reversed(chains) if (one, place) not in self.said), chains[-1])
+        self.said.add((chain, place))
+        return chain
+
     def _by_rule(self, line: str) -> bool:
-        for tool, expression, kind in _RULES:
+        for tool, expression, fixed in _RULES:
             if hit := expression.match(line):
-                named = hit.groupdict()
-                message = plain(hit["message"])
-                self.findings.append(
-                    Finding(
-                        tool,
-                        named.get("kind")
-                        or kind
-                        or (kernel_doc_kind(message) if tool == "kernel-doc" else slug(message)),
-                        path(named.get("file") or ""),
-                        int(named.get("line") or 0),
-                        0,
-                        message,
-                        function=named.get("function") or "",
-                    )
+                named = hit.groupdict(default="")
+                flag, words = _flagged(hit["message"])
+                rule = (
+                    named.get("kind")
+                    or fixed
+                    or flag
+                    or (tool == "kernel-doc" and kernel_doc_kind(words))
+                    or slug(words)
                 )
+                file, place = path(named.get("file", "")), int(named.get("line") or 0)
+                function = named.get("function", "")
+                self.findings.append(Finding(tool, rule, file, place, 0, plain(words), function=function))
                 return True
         return False
+
+
+def _flagged(message: str) -> tuple[str, str]:
+    """Cut the flag off a message: gcc writes [-Wx], [-Wx=] and, where it is an error, [-Werror=x]."""
+    hit = _FLAG.search(message)
+    return (f"-W{hit['flag'].rstrip('=')}", message[: hit.start()]) if hit else ("", message)

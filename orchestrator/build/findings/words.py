@@ -11,7 +11,9 @@ _IN_TREE = re.compile(rf"(?<![\w.])(?:{SRC}|{OBJ})/(?:\./)?")
 _ADDRESS = re.compile(r"\+?0x[0-9a-fA-F]+(?:/0x[0-9a-fA-F]+)?")
 _PLACE = re.compile(r"(\.[chS]):\d+(?::\d+)?", re.ASCII)
 _LINE = re.compile(r"\b(line|lines) \d+", re.ASCII)
-_VOLATILE = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\S*(?:[/_<>\[\]*&\d]|\.\w)\S*")
+_VOLATILE = re.compile(
+    r"\S*\w\(\)\S*|\b(?:for|symbol) [A-Z0-9_]+\b|'[^']*'|\"[^\"]*\"|\([^)]*\)|\S*(?:[/_<>\[\]*&\d]|\.\w)\S*"
+)
 _WORDS = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _SLUG_WORDS = 6
 
@@ -51,7 +53,8 @@ def plain(message: str) -> str:
 
 def slug(message: str) -> str:
     """Name a rule by its first words, without the names and numbers of this case: `symbol-was-not-declared`."""
-    words = _WORDS.findall(_VOLATILE.sub(" ", plain(message)).lower())
+    sentence = plain(message).split(". ", 1)[0]
+    words = _WORDS.findall(_VOLATILE.sub(" ", sentence).lower())
     return "-".join(words[:_SLUG_WORDS]) or "other"
 
 
