@@ -169,9 +169,14 @@ def _take(left: Counter[_Key], was: _Key, right: Counter[_Key], now: _Key) -> in
 
 
 def _looked(units: Iterable[str], patched: Units, lines: LineMap) -> bool:
-    """Was any unit that had the finding looked at on patched, or its source deleted or renamed by the series?"""
+    """Was a unit that had the finding read to its end on patched, or its source deleted or renamed by the series?"""
     moved = {file.rpartition(".")[0] for file, found in lines.by_base.items() if found.patched != file}
-    return any(unit in patched or unit.rpartition(".")[0] in moved for unit in units)
+    return any(_whole(patched.get(unit)) or unit.rpartition(".")[0] in moved for unit in units)
+
+
+def _whole(said: Sequence[Finding] | None) -> bool:
+    """A compiler that met an error did not look at the rest."""
+    return said is not None and all(finding.kind != "error" for finding in said)
 
 
 def _record(seen: _Seen, change: FindingChange, base_line: int | None) -> FindingRecord:
