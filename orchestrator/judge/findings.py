@@ -33,6 +33,11 @@ class _Key:
     message: str
     place: _Place
 
+    @property
+    def in_header(self) -> bool:
+        """Is it about a file that others include?"""
+        return self.place.at is not None and self.place.at[0].endswith(".h")
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -98,11 +103,16 @@ def _fold(units: Units) -> dict[_Key, _Seen]:
     where: dict[_Key, set[str]] = defaultdict(set)
     first: dict[_Key, Finding] = {}
     for unit, findings in units.items():
-        for key, count in Counter(_key(finding) for finding in findings).items():
+        places: dict[_Key, list[int]] = defaultdict(list)
+        for finding in findings:
+            key = _key(finding)
+            places[key].append(finding.column)
+            first.setdefault(key, finding)
+        for key, columns in places.items():
+            # In a source two equal findings are two; in a header each object, and each use, says it again.
+            count = len(set(columns)) if key.in_header else len(columns)
             most[key] = max(most[key], count)
             where[key].add(unit)
-        for finding in findings:
-            first.setdefault(_key(finding), finding)
     return {key: _Seen(first[key], count, frozenset(where[key])) for key, count in most.items()}
 
 

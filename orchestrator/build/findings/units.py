@@ -67,11 +67,11 @@ def update(previous: Mapping[str, Iterable[Finding]], log: str, origins: Mapping
     links = _links({*previous, *made.linked})
     fresh: dict[str, list[Finding]] = {unit: [] for unit in made.units}
     for finding in warnings.parse(log):
-        unit = unit_of(finding, links, origins or {})
-        said = fresh.setdefault(unit, [])
-        if finding not in said or not (_is_link(unit) or unit in (CONFIG, MODPOST, MAKE)):
-            said.append(finding)  # a file is linked several times to find its symbols; once is enough
-    return {**{unit: tuple(found) for unit, found in previous.items()}, **{u: tuple(f) for u, f in fresh.items()}}
+        fresh.setdefault(unit_of(finding, links, origins or {}), []).append(finding)
+    for unit, found in fresh.items():
+        if _is_link(unit) or unit in (CONFIG, MODPOST, MAKE):
+            fresh[unit] = list(dict.fromkeys(found))  # vmlinux is linked several times to find its symbols
+    return {unit: tuple(found) for unit, found in {**previous, **fresh}.items()}
 
 
 def prune(units: Mapping[str, tuple[Finding, ...]], lives: Callable[[str], bool]) -> Units:

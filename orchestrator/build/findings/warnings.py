@@ -5,10 +5,9 @@ from its place in the log: under `make -j` the lines of two compilers may interl
 """
 
 import re
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator.build.findings.context import Context
 from orchestrator.build.findings.words import kernel_doc_kind, path, plain, slug
 from orchestrator.model import Finding
 
@@ -22,14 +21,10 @@ _LOCATED = re.compile(
     re.ASCII,
 )
 _NOTE = re.compile(rf"{_FILE}:(?P<line>\d{{1,9}}):(?:\d{{1,9}}:)? note: in expansion of macro", re.ASCII)
-_CHAIN = re.compile(rf"In file included from {_FILE}:\d{{1,9}}", re.ASCII)
-_CHAIN_ON = re.compile(rf" {{2,}}from {_FILE}:\d{{1,9}}", re.ASCII)
-_THROUGH = re.compile(rf"{_FILE}: note: in included file(?: \(through (?P<through>[^)]*)\))?:")
-_IN_FUNCTION = re.compile(rf"{_FILE}: (?:In function '(?P<function>[^']*)'|At top level)")
-_INLINED = re.compile(rf" +inlined from '(?P<function>[^']*)' at {_FILE}:(?P<line>\d{{1,9}})", re.ASCII)
 _MORE = re.compile(rf"{_FILE}:(?P<line>\d{{1,9}}):(?P<column>\d{{1,9}}): {{3,}}(?P<message>\S.*)", re.ASCII)
 _FLAG = re.compile(r" \[(?:-Werror,)?-W(?:error=)?(?P<flag>[^\]\s,]+)\]$")
 _COMPILED = re.compile(r" {2}(?:CC|AS|CPP|HOSTCC|HOSTCXX|CHECK)(?: \[M\])? +(?P<object>\S+)\.(?:o|s|i|c|S)$")
+_EXCERPT = re.compile(r" +\d* *\|")  # the line of the source, and the mark below it
 
 # Said about the machine and the moment, not about the tree.
 _NOISE = re.compile(
@@ -83,71 +78,27 @@ def sources(text: str) -> frozenset[str]:
 
 
 class _Reader:
-    """Holds what was said before a finding: include chains not yet used, the function each file is in, inlining."""
+    """Collects findings line by line."""
 
     def __init__(self, tool: str, compiled: frozenset[str]) -> None:
         self.tool = tool
-        self.compiled = compiled
         self.findings: list[Finding] = []
-        self.waiting: deque[list[str]] = deque()  # outermost file first
-        self.chains: dict[str, list[tuple[str, ...]]] = defaultdict(list)  # of each included file, the newest last
-        self.said: set[tuple[object, ...]] = set()
-        self.functions: dict[str, str] = defaultdict(str)
-        self.entered: Counter[str] = Counter()  # how often a file's function was said, and not yet used
-        self.inlined: tuple[str, tuple[str, int]] | None = None
-        self.readers: tuple[Callable[[str], bool], ...] = (
-            *(self._chain, self._through, self._function, self._inlined, self._note, self._more),
-            *(self._located, self._by_rule),
-        )
+        self.context = Context(compiled)
 
     def feed(self, line: str) -> None:
         """Read one line; the first that understands it has it."""
-        if line and not _NOISE.search(line):
-            any(reader(line) for reader in self.readers)
-
-    def _chain(self, line: str) -> bool:
-        """gcc names the innermost file first and goes on with `from`; clang says the whole phrase, outermost first."""
-        if hit := _CHAIN_ON.match(line):
-            if self.waiting:
-                self.waiting[-1].insert(0, path(hit["file"]))
-        elif hit := _CHAIN.match(line):
-            file = path(hit["file"])
-            if self.waiting and not self._is_source(file):
-                self.waiting[-1].append(file)
-            else:
-                self.waiting.append([file])
-        return bool(hit)
-
-    def _is_source(self, file: str) -> bool:
-        """Is it compiled by itself? Where the log does not say, every file that is no header is."""
-        stem, _, suffix = file.rpartition(".")
-        return suffix != "h" and (not self.compiled or stem in self.compiled)
-
-    def _through(self, line: str) -> bool:
-        """sparse names the file it checks, then those on the way to the included one, innermost first."""
-        if hit := _THROUGH.match(line):
-            through = [path(file) for file in (hit["through"] or "").split(", ") if file]
-            self.waiting.append([path(hit["file"]), *reversed(through)])
-        return bool(hit)
-
-    def _function(self, line: str) -> bool:
-        if hit := _IN_FUNCTION.match(line):
-            file = path(hit["file"])
-            self.functions[file] = hit["function"] or ""
-            self.entered[file] += 1
-        return bool(hit)
-
-    def _inlined(self, line: str) -> bool:
-        if hit := _INLINED.match(line):
-            self.inlined = hit["function"], (path(hit["file"]), int(hit["line"]))
-        return bool(hit)
+        if not line or _EXCERPT.match(line) or _NOISE.search(line):
+            return
+        readers = self.context.feed, self._note, self._more, self._located, self._by_rule
+        any(reader(line) for reader in readers)
+        self.context.named(self.findings)
 
     def _note(self, line: str) -> bool:
         """The last place of `in expansion of macro` is where the sources use it."""
         if (hit := _NOTE.match(line)) and self.findings:
             file = path(hit["file"])
-            last = self.findings[-1]
-            self.findings[-1] = replace(last, site=(file, int(hit["line"])), function=self.functions[file])
+            function = self.context.used_in(file)
+            self.findings[-1] = replace(self.findings[-1], site=(file, int(hit["line"])), function=function)
         return bool(hit)
 
     def _more(self, line: str) -> bool:
@@ -167,7 +118,7 @@ class _Reader:
         tool, kind, message = self._whose(hit, file, message)
         fixed = file.startswith("<") or file.endswith(".config")  # generated: their lines mean nothing
         found = Finding(tool, kind, file, 0 if fixed else int(hit["line"]), int(hit["column"] or 0), plain(message))
-        self.findings.append(self._in_context(found))
+        self.findings.append(self.context.of(found, hit["message"], len(self.findings)))
         return True
 
     def _whose(self, hit: re.Match[str], file: str, message: str) -> tuple[str, str, str]:
@@ -184,29 +135,6 @@ class _Reader:
         if not hit["column"] and (rule := kernel_doc_kind(message)):
             return "kernel-doc", rule, message
         return self.tool, "error" if "error" in hit["level"] and self.tool == CC else slug(message), message
-
-    def _in_context(self, found: Finding) -> Finding:
-        """Give a finding its include chain, function and place of use."""
-        file = found.file
-        included = not self.compiled or not self._is_source(file)
-        if included and self.waiting:
-            self.chains[file].append(tuple(self.waiting.popleft()))
-            if not self.entered[file]:  # another compiler's words about the same header
-                self.functions[file] = ""
-        self.entered[file] -= self.entered[file] > 0
-        function, site = self.functions[file], None
-        if self.inlined:
-            (function, site), self.inlined = self.inlined, None
-        chain = self._newest_chain(found) if included else ()
-        return replace(found, chain=chain, function=function, site=site)
-
-    def _newest_chain(self, found: Finding) -> tuple[str, ...]:
-        """A compiler names the way to a header once, and says each thing once: twice the same is another compiler."""
-        place = found.file, found.kind, found.line, found.column, found.message
-        chains = self.chains[found.file] or [()]
-        chain = next((one for one in reversed(chains) if (one, place) not in self.said), chains[-1])
-        self.said.add((chain, place))
-        return chain
 
     def _by_rule(self, line: str) -> bool:
         for tool, expression, fixed in _RULES:

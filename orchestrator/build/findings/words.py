@@ -11,11 +11,13 @@ _IN_TREE = re.compile(rf"(?<![\w.])(?:{SRC}|{OBJ})/(?:\./)?")
 _ADDRESS = re.compile(r"\+?0x[0-9a-fA-F]+(?:/0x[0-9a-fA-F]+)?")
 _PLACE = re.compile(r"(\.[chS]):\d+(?::\d+)?", re.ASCII)
 _LINE = re.compile(r"\b(line|lines) \d+", re.ASCII)
+_COUNTER = re.compile(r"\b(__compiletime_assert_|__UNIQUE_ID_\w*?)\d+\b", re.ASCII)  # made of __COUNTER__
 _VOLATILE = re.compile(
     r"\S*\w\(\)\S*|\b(?:for|symbol) [A-Z0-9_]+\b|'[^']*'|\"[^\"]*\"|\([^)]*\)|\S*(?:[/_<>\[\]*&\d]|\.\w)\S*"
 )
 _WORDS = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _SLUG_WORDS = 6
+_REWRITES = ((_IN_TREE, ""), (_ADDRESS, ""), (_PLACE, r"\1"), (_LINE, r"\1 *"), (_COUNTER, r"\1*"))
 
 # The rules of kernel-doc by the words it uses, Perl and Python versions alike.
 _KERNEL_DOC: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -47,8 +49,9 @@ def path(raw: str) -> str:
 
 def plain(message: str) -> str:
     """Return a message with plain quotes, no addresses, no build paths and no line numbers of other places."""
-    message = _IN_TREE.sub("", message.translate(_QUOTES))
-    return " ".join(_LINE.sub(r"\1 *", _PLACE.sub(r"\1", _ADDRESS.sub("", message))).split())
+    for expression, instead in _REWRITES:
+        message = expression.sub(instead, message)
+    return " ".join(message.translate(_QUOTES).split())
 
 
 def slug(message: str) -> str:
