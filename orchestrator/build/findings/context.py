@@ -32,6 +32,7 @@ class Context:
         self.unit: str | None = None  # the source whose compiler spoke last, None when a new one has not named it
         self.waiting: deque[list[str]] = deque()  # chains, outermost file first
         self.chains: dict[str, deque[Chain]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self.ways: dict[tuple[str | None, str], Chain] = {}  # the chain to a file, and itself, as its unit includes it
         self.functions: dict[str, str] = defaultdict(str)
         self.entered: Counter[str] = Counter()  # how often a file's function was said, and not yet used
         self.inlined: tuple[str, tuple[str, int]] | None = None
@@ -61,7 +62,7 @@ class Context:
         function, site = self.functions[file], None
         if self.inlined:
             (function, site), self.inlined = self.inlined, None
-        if not chain and file.endswith(".h"):
+        if file.endswith(".h") and (not chain or chain[0].endswith(".h")):
             self.nameless.append(index)
         return replace(found, chain=chain, function=function, site=site)
 
@@ -69,7 +70,7 @@ class Context:
         """Once the unit is known, give it to the findings that were said before."""
         if self.unit and self.nameless:
             for index in self.nameless:
-                findings[index] = replace(findings[index], chain=(self.unit,))
+                findings[index] = replace(findings[index], chain=(self.unit, *findings[index].chain))
             self.nameless.clear()
 
     def _chain_of(self, found: Finding, words: str) -> Chain:
@@ -78,14 +79,22 @@ class Context:
             self.unit = file
             return ()
         if self.waiting:
-            new = tuple(self.waiting.popleft())
-            self.unit = new[0]
-            self.chains[file].append(new)
+            self.chains[file].append(self._whole(tuple(self.waiting.popleft())))
             if not self.entered[file]:  # another compiler's words about the same header
                 self.functions[file] = ""
         elif self.is_source(file):
             self.unit = file
         return self._newest(found, words)
+
+    def _whole(self, said: Chain) -> Chain:
+        """gcc 12 ends a chain at a file whose way it has told before: put that way in front."""
+        if said[0].endswith(".h"):
+            before = (self.unit,) if self.unit else ()
+            said = (*self.ways.get((self.unit, said[0]), before + said[:1])[:-1], *said)
+        else:
+            self.unit = said[0]
+        self.ways |= {(self.unit, file): said[: place + 1] for place, file in enumerate(said)}
+        return said
 
     def _newest(self, found: Finding, words: str) -> Chain:
         """A compiler names the way to a header once, and says each thing once: twice the same is another compiler."""
