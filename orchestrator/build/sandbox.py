@@ -14,13 +14,14 @@ SRC = "/src"
 OBJ = "/build"
 CCACHE = "/ccache"
 SCRATCH_BYTES = 1 << 30  # of /tmp inside, which is memory
+PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
 class Sandbox:
     """Host directories as the build sees them: `src` read-only, `obj` and `ccache` writable.
 
-    `readable` adds single files, by their place inside.
+    `readable` adds single files or directories, by their place inside.
     """
 
     src: Path
@@ -43,7 +44,7 @@ class Sandbox:
             *(word for inside, path in self.readable.items() for word in ("--ro-bind", str(path), inside)),
             *("--chdir", OBJ),
         ]
-        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C", "CCACHE_DIR": CCACHE, **self.env}  # noqa: S108
+        env = {"PATH": PATH, "HOME": "/tmp", "LC_ALL": "C", "CCACHE_DIR": CCACHE, **self.env}  # noqa: S108
         for name, value in env.items():
             words += ["--setenv", name, value]
         return [*words, "--", *command]

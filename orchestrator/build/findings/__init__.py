@@ -1,0 +1,1 @@
+"""What compilers, the build and static checkers say about a tree."""
