@@ -9,7 +9,7 @@ from pydantic import Field
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
 from orchestrator.build import kbuild, kconfig
-from orchestrator.intake import series, source
+from orchestrator.intake import mail, series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.model import Cell, ChangeKind, Expectation, Side
@@ -66,7 +66,7 @@ def make(request: Request) -> Plan:
     if pipeline.series is None:
         raise UserError("no series", hint="name one: `kdelta run SERIES`, or `series:` in pipeline.yaml")
     path = config.find_series(pipeline.series, near)
-    mails = series.read(path)
+    mails = mail.read(path).mails
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
     expectations = tuple(_expectations(path, chosen))
     tree = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
