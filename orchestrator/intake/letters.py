@@ -94,6 +94,11 @@ def strip(diff: bytes) -> int:
     return 0 if _NO_PREFIX.search(diff) else 1
 
 
+def ended(diff: bytes) -> bytes:
+    """Return the diff with a line's end at its end: without it git calls the last hunk corrupt."""
+    return diff if not diff or diff.endswith(b"\n") else diff + b"\n"
+
+
 def _messages(content: bytes) -> list[bytes]:
     """Cut an mbox into its messages; what is not an mbox is one message."""
     if not re.match(rb"(From |>From |\s*[!-9;-~]+:)", content):
@@ -212,8 +217,7 @@ def _payload(part: Message) -> bytes:
         content = part.get_payload(decode=True)
     except (ValueError, LookupError, AssertionError):
         content = None
-    content = content if isinstance(content, bytes) else b""
-    return content if content.endswith(b"\n") or not content else content + b"\n"
+    return ended(content) if isinstance(content, bytes) else b""
 
 
 def _flat(message: Message, leaves: list[Message], text: bytes) -> bytes:

@@ -207,7 +207,7 @@ def _mail(letter: Letter, room: Path) -> Mail:
         email=fields.get("Email", "") if fields.get("Author") else quilt.NOWHERE,
         date=fields.get("Date", ""),
         body=text,
-        diff=b"" if cover else patch,
+        diff=b"" if cover else letters.ended(patch),
         strip=letters.strip(patch),
         message_id=letter.header("Message-ID"),
         trailers=patch if cover else b"",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kvm.errors import UserError
-from orchestrator.intake.letters import DIFF, Letter, strip
+from orchestrator.intake.letters import DIFF, Letter, ended, strip
 from orchestrator.intake.patch import Mail
 
 NOBODY, NOWHERE = "unknown", "unknown@localhost"  # the author of a patch that names none
@@ -57,7 +57,7 @@ def mail(letter: Letter) -> Mail:
         email=address or NOWHERE,
         date=fields.get("date", fields.get("last-update", "")),
         body=(rest if fields else head).strip().encode(),
-        diff=letter.text[start:],
+        diff=ended(letter.text[start:]),
         strip=strip(letter.text),
     )
 
