@@ -124,14 +124,14 @@ def from_directory(heads: Sequence[Head]) -> Choice:
     if len(chosen) > 1:
         notes.append(f"{len(chosen)} series stand in one directory; they are taken in the order of their files")
     numbered = [place for group in chosen for place in group.order]
+    covers = [place for place in numbered if (heads[place].number or (1, 1))[0] == 0]
+    numbered = [place for place in numbered if place not in covers]
     if len(chosen) > 1:
         numbered.sort()
     single = [place for place in places if heads[place].number is None and heads[place].has_diff]
     single = _superseded(heads, single, notes)
     slots = iter(numbered)  # the numbers say the order of those that have one; the others stay where their file is
-    order = [place if place in single else next(slots) for place in sorted([*numbered, *single])]
-    covers = [place for place in order if (heads[place].number or (1, 1))[0] == 0]
-    patches = [place for place in order if place not in covers]
+    patches = [place if place in single else next(slots) for place in sorted([*numbered, *single])]
     return Choice((*covers, *patches), newest[0], tuple(notes))
 
 

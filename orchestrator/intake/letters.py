@@ -27,7 +27,7 @@ Message: TypeAlias = "email.message.Message[Any, Any]"
 MAX_BYTES = 256 * 1024 * 1024  # a thread of a thousand patches is a tenth of this
 
 DIFF = re.compile(rb"^(?:diff --git \S|Index: \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
-_NO_PREFIX = re.compile(rb"^diff --git (\S+) \1$", re.MULTILINE)
+_NO_PREFIX = re.compile(rb"^diff --git (.+) \1$", re.MULTILINE)
 _STREAM = re.compile(rb"From [0-9a-f]{40,64} Mon Sep 17 00:00:00 2001\r?\n")  # the date is format-patch's own mark
 _FROM_LINE = re.compile(rb"^(>*)From .*\n(?=([!-9;-~]+:)?)", re.MULTILINE)
 _CRLF_DIFF = re.compile(rb"^\+\+\+ .*\r\n", re.MULTILINE)

@@ -9,7 +9,7 @@ from kvm import proc
 from kvm.errors import UserError
 
 _MESSAGE_ID = re.compile(r"<?([^\s<>@/{}^~:-][^\s<>@/{}^~:]*@(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+)>?")
-_HOSTS = ("lore.kernel.org", "lkml.kernel.org", "patch.msgid.link", "msgid.link", "patches.linaro.org")
+_HOSTS = ("lore.kernel.org", "lkml.kernel.org", "patch.msgid.link", "msgid.link")
 _BY_HAND = "or save the thread as an mbox (lore's `mbox.gz` link) and give that file"
 _SECONDS = 180.0
 
@@ -43,10 +43,13 @@ def fetch(spec: str, into: Path) -> list[Path]:
 
 
 def _of_url(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    words = [urllib.parse.unquote(word) for word in parts.path.split("/")]
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, words = parts.hostname, [urllib.parse.unquote(word) for word in parts.path.split("/")]
+    except ValueError:  # brackets that hold no address
+        host, words = None, []
     found = next((match[1] for word in words if (match := _MESSAGE_ID.fullmatch(word))), None)
-    if parts.hostname not in _HOSTS or not found:
+    if host not in _HOSTS or not found:
         raise UserError(
             f"{url} names no message on lore.kernel.org",
             hint=f"give https://lore.kernel.org/LIST/MESSAGE-ID/, {_BY_HAND}",

@@ -110,8 +110,8 @@ def _read(spec: str, ends: tuple[str, str], reader: _Reader, rule: str) -> Mails
         raise UserError(f"{spec}: the two ends have no commit in common")
     order = ("--reverse", "--topo-order")
     listing = reader.raw("log", *order, "-z", f"--format={_FORMAT}", "--encoding=UTF-8", span)
-    commits = [entry.strip(b"\0\n").split(b"\0") for entry in listing.split(b"\0\x01")]
-    mails = _mails([fields for fields in commits if len(fields) > 4], reader)
+    commits = [entry.removeprefix(b"\0").split(b"\0") for entry in listing.split(b"\0\x01")]
+    mails = _mails([fields for fields in commits if len(fields) == 6], reader)
     changing = tuple(mail for mail in mails if mail.diff)
     notes = [rule] if rule else []
     notes += [f"{mail.title!r} changes nothing and is left out" for mail in mails if not mail.diff]
@@ -139,5 +139,4 @@ def _diffs(names: list[bytes], reader: _Reader) -> dict[bytes, bytes]:
 
 def _mail(fields: list[bytes], diff: bytes) -> Mail:
     name, author, address, date, subject = (field.decode("utf-8", "replace") for field in fields[:5])
-    body = fields[5] if len(fields) > 5 else b""
-    return Mail(f"commit {name[:12]}", subject, author, address, date, body, diff, message_id=name)
+    return Mail(f"commit {name[:12]}", subject, author, address, date, fields[5], diff, message_id=name)
