@@ -32,11 +32,13 @@ class Head:
 
     @property
     def tags(self) -> str:
-        """What stands in the brackets before the title: up to the one that numbers the patch, or all of them."""
+        """What stands in the brackets before the title; a second [PATCH ...] is part of the title."""
         start = _BRACKETS.match(_REPLY.sub("", self.subject, count=1))
         groups = re.findall(r"\[[^\]]*\]", start[0]) if start else []
-        numbered = (n for n, group in enumerate(groups) if "PATCH" in group.upper() and _NUMBER.search(group))
-        return " ".join(groups[: next(numbered, len(groups) - 1) + 1])
+        marks = [place for place, group in enumerate(groups) if "PATCH" in group.upper()]
+        if marks and _NUMBER.search(groups[marks[0]]):
+            return " ".join(groups[: marks[0] + 1])
+        return " ".join(groups[: marks[1]] if len(marks) > 1 else groups)
 
     @property
     def title(self) -> str:

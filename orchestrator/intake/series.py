@@ -102,7 +102,7 @@ def _named(patches: Sequence[Mail], repository: git.Repository) -> set[bytes]:
     for mail in patches:
         paths |= {_unquoted(found) for found in _FROM.findall(mail.diff)}
     above = {path[:end] for path in paths for end in range(len(path)) if path[end : end + 1] == b"/"}
-    return {path for path in paths | above if path and b"\0" not in path}
+    return {path for path in paths | above if not {b"", b".", b".."} & set(path.split(b"/"))}  # no tree has such
 
 
 def _names(mail: Mail, repository: git.Repository) -> set[bytes]:

@@ -36,6 +36,8 @@ def head(subject: str, *, mid: str = "", parents: tuple[str, ...] = (), diff: bo
         ("[PATCH 5.10 001/120] mm: fix", (1, 120), (1, 0), "mm: fix"),
         ("[PATCH v4.19-rt 1/2] mm: fix", (1, 2), (1, 0), "mm: fix"),
         ("[PATCH 1/2] [PATCH v9 3/4] quoted", (1, 2), (1, 0), "quoted"),
+        ("[PATCH] [PATCH v7 3/9] quoted", None, (1, 0), "quoted"),
+        ("[RESEND] [PATCH v2 1/2] mm: fix", (1, 2), (2, 1), "mm: fix"),
         ("mm: 1/2 of [v3] things", None, (1, 0), "mm: 1/2 of [v3] things"),
         ("[PATCH 0/0] nothing", None, (1, 0), "nothing"),
         ("[PATCH 99999999999999999999/7] much", None, (1, 0), "much"),
