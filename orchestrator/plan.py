@@ -14,7 +14,7 @@ from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
-from orchestrator.intake import git, series, source
+from orchestrator.intake import git, mail, series, source
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.model import Cell, ChangeKind, Expectation, Lane, Patch, Side
@@ -85,7 +85,7 @@ def make(request: Request) -> Plan:
     if pipeline.series is None:
         raise UserError("no series", hint="name one: `kdelta run SERIES`, or `series:` in pipeline.yaml")
     path = config.find_series(pipeline.series, near)
-    mails = series.read(path)
+    mails = mail.read(path).mails
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
     expect_file = (path if path.is_dir() else path.parent) / "expect.yaml"
     expectations = tuple(_expectations(expect_file, chosen))

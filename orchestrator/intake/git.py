@@ -1,6 +1,7 @@
 """git, run so that nothing of the user's or the repository's configuration, hooks or index takes part."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +47,17 @@ class Repository:
         if done.returncode:
             raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {done.output.strip()[-500:]}")
         return done.output
+
+    def raw(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
+        """Run git and return its output byte by byte: names and contents need not be UTF-8."""
+        with tempfile.NamedTemporaryFile(prefix="kdelta-git-") as out:
+            argv = ["git", *_OPTIONS, *args]
+            done = proc.run(argv, env={**self._env, **(env or {})}, input=input, output=Path(out.name))
+            content = Path(out.name).read_bytes()
+        if done.returncode:
+            words = content.decode("utf-8", "replace").strip()[-500:]
+            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {words}")
+        return content
 
     def id(self, revision: str) -> str | None:
         """Return the object id of `revision`, or None where there is no such object."""

@@ -1,43 +1,34 @@
-"""Patch mails in, commits on the base out: what `git am` does, on an index alone, so that no worktree is needed."""
+"""Patch mails in, commits on the base out: what `git am` does, on an index alone, so that no worktree is needed.
 
+A kernel's index has 70,000 entries, and git writes all of it for every patch. So the index here holds only what the
+series names: `git apply` works on that, and one `git fast-import` puts the results into the base's trees.
+"""
+
+import email.utils
 import re
+import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 
-from kvm import proc
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
 from orchestrator.intake import git
+from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
 from orchestrator.model import Patch, Series
 
-_PREFIX = re.compile(r"^\s*(?:\[[^\]]*\]\s*)+")
-_NUMBER = re.compile(r"\[[^\]]*?\b(\d+)/(\d+)\]")
-_SUFFIXES = (".patch", ".mbox", ".mbx", ".eml", ".diff")
+_LIST = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree")
+_NAMED_AT_ONCE = 400  # paths in one command line
+_FROM = re.compile(rb"^(?:rename|copy) from (.*)$", re.MULTILINE)
+_ESCAPE = re.compile(rb'\\([abtnvfr"\\]|[0-7]{3})')
+_LETTERS = dict(zip(b"abtnvfr", b"\a\b\t\n\v\f\r", strict=True))
+_WHEN = "946684800 +0000"  # what git.py gives to commits that bring no date
+_REF = "refs/kdelta/applied"
 
-
-@dataclass(frozen=True)
-class Mail:
-    """One message as `git mailinfo` reads it; `diff` is empty in a cover letter."""
-
-    source: str
-    subject: str
-    author: str
-    email: str
-    date: str
-    body: bytes
-    diff: bytes
-
-    @property
-    def number(self) -> int | None:
-        """The n of [PATCH n/m], if the subject says it."""
-        found = _NUMBER.search(self.subject)
-        return int(found[1]) if found else None
-
-    @property
-    def title(self) -> str:
-        """The subject without its [PATCH n/m]."""
-        return _PREFIX.sub("", self.subject).strip()
+Entries = dict[bytes, bytes]  # path -> b"mode id"
 
 
 @dataclass(frozen=True)
@@ -49,87 +40,182 @@ class Applied:
     tree: str
 
 
-def read(path: Path) -> list[Mail]:
-    """Read the mails of a directory of patches, or of one mbox or patch file, in the order of their numbers."""
-    if path.is_dir():
-        files = sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES)
-        if not files and any(path.iterdir()):
-            raise UserError(f"{path} holds no patch", hint=f"patch files end in {', '.join(_SUFFIXES)}")
-    elif path.is_file():
-        files = [path]
-    else:
-        raise UserError(f"no such series: {path}")
-    mails = [mail for file in files for mail in _split(file)]
-    return sorted(mails, key=lambda mail: mail.number or 0) if len(files) == 1 else mails
-
-
-def apply(mails: list[Mail], source: Source) -> Applied:
+def apply(mails: Sequence[Mail], source: Source) -> Applied:
     """Put the series on the base; raises a UserError with patch, file and hunk where it does not apply."""
+    patches = [mail for mail in mails if mail.diff]
+    repository = git.Repository(source.git_dir)
     with tempfile.TemporaryDirectory(prefix="kdelta-apply-") as scratch:
-        repository = git.Repository(source.git_dir, index=Path(scratch) / "index")
-        repository.run("read-tree", source.commit)
-        commits = [source.commit]
-        patches = []
-        for mail in mails:
-            if mail.diff:
-                commits.append(_commit(mail, commits[-1], repository))
-                files = repository.changed_files(commits[-2], commits[-1])
-                patches.append(Patch(mail.title, f"{mail.author} <{mail.email}>", files))
-        tree = repository.id(f"{commits[-1]}^{{tree}}") or source.tree
-    return Applied(Series(_title(mails), tuple(patches)), tuple(commits[1:]), tree)
+        states = _states(patches, source, Path(scratch))
+        changes = [_changed(one, other) for one, other in pairwise(states)]
+        commits = _import(patches, changes, source, Path(scratch)) if patches else ()
+    tree = repository.id(f"{commits[-1]}^{{tree}}") if commits else source.tree
+    if tree is None:
+        raise InfraError("git fast-import left no tree", hint="is the disk full?")
+    who = [f"{mail.author} <{mail.email}>" for mail in patches]
+    files = [tuple(sorted(path.decode("utf-8", "replace") for path in change)) for change in changes]
+    named = [Patch(mail.title, author, paths) for mail, author, paths in zip(patches, who, files, strict=True)]
+    return Applied(Series(_title(mails), tuple(named)), commits, tree)
 
 
-def _title(mails: list[Mail]) -> str:
-    cover = next((mail for mail in mails if not mail.diff and mail.number == 0), None)
-    first = cover or next((mail for mail in mails if mail.diff), None)
+def _title(mails: Sequence[Mail]) -> str:
+    cover = next((mail for mail in mails if not mail.diff), None)
+    first = cover or next(iter(mails), None)
     return first.title if first else "(empty series)"
 
 
-def _split(file: Path) -> list[Mail]:
-    with tempfile.TemporaryDirectory(prefix="kdelta-mail-") as scratch:
-        done = proc.run(["git", "mailsplit", "--keep-cr", "-b", f"-o{scratch}", "--", file])
-        if done.returncode:
-            raise UserError(f"{file} is not a mailbox or a patch: {done.output.strip()[-200:]}")
-        return [_mailinfo(part, Path(scratch), file) for part in sorted(Path(scratch).iterdir())]
+def _states(patches: Sequence[Mail], source: Source, scratch: Path) -> list[Entries]:
+    """Apply one patch after the other, each on a copy of the index; return what the indexes held, the first one first.
+
+    A second thread lists an index while the next patch is applied.
+    """
+    indexes = [scratch / f"index-{number}" for number in range(len(patches) + 1)]
+    start = git.Repository(source.git_dir, index=indexes[0])
+    start.run("update-index", "-z", "--index-info", input=_listed(_named(patches, start), source, start))
+    with ThreadPoolExecutor(1) as pool:
+        listings = [pool.submit(_entries, start)] if patches else []
+        for mail, before, after in zip(patches, indexes, indexes[1:], strict=False):
+            if before.exists():  # git writes no file for an index without entries
+                shutil.copyfile(before, after)
+            repository = git.Repository(source.git_dir, index=after)
+            _apply(mail, repository)
+            listings.append(pool.submit(_entries, repository))
+        return [listing.result() for listing in listings]
 
 
-def _mailinfo(part: Path, scratch: Path, file: Path) -> Mail:
-    body, diff = scratch / "body", scratch / "diff"
-    done = proc.run(["git", "mailinfo", "--encoding=UTF-8", "-k", body, diff], input=part.read_bytes())
-    fields = dict(re.findall(r"^(Author|Email|Subject|Date): (.*)$", done.output, re.MULTILINE))
-    if done.returncode or "Author" not in fields:
-        raise UserError(f"{file}: a message has no From: line", hint="give mails as `git format-patch` writes them")
-    mail = Mail(
-        source=file.name,
-        subject=fields.get("Subject", "(no subject)"),
-        author=fields["Author"],
-        email=fields.get("Email", ""),
-        date=fields.get("Date", ""),
-        body=body.read_bytes(),
-        diff=_only_diff(diff.read_bytes()),
-    )
-    body.unlink()
-    diff.unlink()
-    return mail
+def _entries(repository: git.Repository) -> Entries:
+    """List an index: `mode id stage<TAB>path`."""
+    listing = repository.raw("ls-files", "-z", "--stage")
+    pairs = (entry.split(b"\t", 1) for entry in listing.split(b"\0") if entry)
+    return {path: state.rsplit(b" ", 1)[0] for state, path in pairs}
 
 
-def _only_diff(text: bytes) -> bytes:
-    """What git mailinfo calls the patch starts at `---`; a cover letter has that too, but no diff behind it."""
-    return text if re.search(rb"^(diff --git |--- \S)", text, re.MULTILINE) else b""
+def _named(patches: Sequence[Mail], repository: git.Repository) -> set[bytes]:
+    """Collect every path that the patches name, and the directories above them, where a file may stand in the way."""
+    paths: set[bytes] = set()
+    for strip, some in groupby(patches, key=lambda mail: mail.strip):
+        group = list(some)
+        try:
+            paths |= _counted(b"\n".join(mail.diff for mail in group), strip, repository)
+        except InfraError:  # one of them is damaged, and can hide those after it
+            for mail in group:
+                paths |= _names(mail, repository)
+    for mail in patches:
+        paths |= {_unquoted(found) for found in _FROM.findall(mail.diff)}
+    above = {path[:end] for path in paths for end in range(len(path)) if path[end : end + 1] == b"/"}
+    return {path for path in paths | above if not {b"", b".", b".."} & set(path.split(b"/"))}  # no tree has such
 
 
-def _commit(mail: Mail, parent: str, repository: git.Repository) -> str:
-    done = repository.attempt("apply", "--cached", "--whitespace=nowarn", "-", input=mail.diff)
+def _names(mail: Mail, repository: git.Repository) -> set[bytes]:
+    try:
+        return _counted(mail.diff, mail.strip, repository)
+    except InfraError:
+        return set()  # whether git can apply it comes out in its turn
+
+
+def _counted(diff: bytes, strip: int, repository: git.Repository) -> set[bytes]:
+    listing = repository.raw("apply", "--numstat", "-z", f"-p{strip}", "-", input=diff)
+    return {entry.split(b"\t", 2)[2] for entry in listing.split(b"\0") if entry.count(b"\t") >= 2}
+
+
+def _unquoted(path: bytes) -> bytes:
+    """Undo git's C quoting."""
+    if not (path.startswith(b'"') and path.endswith(b'"') and len(path) > 1):
+        return path
+
+    def letter(found: re.Match[bytes]) -> bytes:
+        code = found[1]
+        return bytes([int(code, 8) & 255]) if len(code) == 3 else bytes([_LETTERS.get(code[0], code[0])])
+
+    return _ESCAPE.sub(letter, path[1:-1])
+
+
+def _listed(paths: Iterable[bytes], source: Source, repository: git.Repository) -> bytes:
+    """List what the base has of `paths`; of a path that is a directory there, all that is below it if it is named."""
+    ordered = sorted(paths)
+    leaves = [path for path, later in zip(ordered, [*ordered[1:], b""], strict=False) if not _above(path, later)]
+    inner = set(ordered) - set(leaves)
+    files = b"".join(_ls(leaves, source, repository, "-r"))
+    blocking = [entry for entry in _ls(sorted(inner), source, repository) if b" blob " in entry.split(b"\t")[0]]
+    return files + b"".join(blocking)
+
+
+def _above(path: bytes, other: bytes) -> bool:
+    return other.startswith(path + b"/")
+
+
+def _ls(paths: Sequence[bytes], source: Source, repository: git.Repository, *options: str) -> Iterable[bytes]:
+    for start in range(0, len(paths), _NAMED_AT_ONCE):
+        some = [path.decode("utf-8", "surrogateescape") for path in paths[start : start + _NAMED_AT_ONCE]]
+        listing = repository.raw(*_LIST, *options, source.tree, "--", *some)
+        yield from (entry + b"\0" for entry in listing.split(b"\0") if entry)
+
+
+def _apply(mail: Mail, repository: git.Repository) -> None:
+    args = ("apply", "--cached", "--whitespace=nowarn", f"-p{mail.strip}", "-")
+    done = repository.attempt(*args, input=mail.diff)
     if done.returncode:
         raise UserError(
             f"{mail.source}: {mail.title!r} does not apply: {_where(done.output, mail.diff)}",
             hint="is the kernel the one the series was made for? `--kernel` and `--base` choose another",
         )
-    tree = repository.run("write-tree").strip()
-    who = {"GIT_AUTHOR_NAME": mail.author, "GIT_AUTHOR_EMAIL": mail.email}
-    when = {"GIT_AUTHOR_DATE": mail.date} if mail.date else {}
-    message = mail.title.encode() + b"\n\n" + mail.body
-    return repository.run("commit-tree", tree, "-p", parent, "-F", "-", input=message, env={**who, **when}).strip()
+
+
+def _changed(before: Entries, after: Entries) -> dict[bytes, bytes | None]:
+    """Return what each changed path is afterwards; None where it is gone."""
+    paths = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return {path: after.get(path) for path in paths}
+
+
+def _import(
+    patches: Sequence[Mail], changes: Sequence[dict[bytes, bytes | None]], source: Source, scratch: Path
+) -> tuple[str, ...]:
+    """Make the commits; the ref that fast-import wants is never written, for it is reset to nothing in the same run."""
+    marks, stream = scratch / "marks", []
+    for number, (mail, change) in enumerate(zip(patches, changes, strict=True), 1):
+        parent = f":{number - 1}" if number > 1 else source.commit
+        stream += [_head(mail, number), f"from {parent}\n".encode(), *_lines(change), b"\n"]
+    stream.append(f"reset {_REF}\nfrom {'0' * len(source.commit)}\n\n".encode())
+    repository = git.Repository(source.git_dir)
+    repository.run("fast-import", "--quiet", "--force", f"--export-marks={marks}", input=b"".join(stream))
+    named = dict(line.split() for line in marks.read_text(encoding="ascii").splitlines())
+    return tuple(named[f":{number}"] for number in range(1, len(patches) + 1))
+
+
+def _head(mail: Mail, number: int) -> bytes:
+    message = (mail.title.encode() + b"\n\n" + mail.body.strip(b"\n") + b"\n").replace(b"\0", b"")
+    who = f"{_plain(mail.author) or 'unknown'} <{_plain(mail.email)}>"
+    return (
+        f"commit {_REF}\nmark :{number}\nauthor {who} {_when(mail.date)}\n"
+        f"committer kdelta <kdelta@localhost> {_WHEN}\ndata {len(message)}\n"
+    ).encode() + message
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", name).split())
+
+
+def _when(date: str) -> str:
+    """Return seconds and zone as git writes them; a date that is missing or impossible is git.py's."""
+    try:
+        found = email.utils.parsedate_tz(date)
+        seconds = email.utils.mktime_tz(found) if found else -1
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return _WHEN
+    minutes = ((found[9] if found else 0) or 0) // 60
+    if not (0 <= seconds < 1 << 33 and abs(minutes) <= 14 * 60):
+        return _WHEN
+    return f"{seconds} {'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
+
+
+def _lines(change: dict[bytes, bytes | None]) -> list[bytes]:
+    """What goes, goes first: a file may become a directory."""
+    gone = [b"D " + _quoted(path) + b"\n" for path, state in sorted(change.items()) if state is None]
+    here = [b"M " + state + b" " + _quoted(path) + b"\n" for path, state in sorted(change.items()) if state]
+    return gone + here
+
+
+def _quoted(path: bytes) -> bytes:
+    return b'"' + re.sub(rb'[\x00-\x1f"\\]', lambda found: b"\\%03o" % found[0][0], path) + b'"'
 
 
 def _where(complaint: str, diff: bytes) -> str:

@@ -14,7 +14,7 @@ from orchestrator.build import kbuild
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
-from orchestrator.intake import series, source, tree
+from orchestrator.intake import mail, series, source, tree
 from orchestrator.model import Cell, Side
 from tests.flow.conftest import git
 
@@ -29,7 +29,7 @@ def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> O
 def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:
     path = make_series(EDITED, EDITED.upper())
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    applied = series.apply(series.read(path), origin)
+    applied = series.apply(mail.read(path).mails, origin)
     assert applied.tree == git(fakelinux, "rev-parse", "topic^{tree}")
     assert [patch.subject for patch in applied.series.patches] == ["mm: step 0", "mm: step 1"]
     assert applied.series.patches[0].author == "A Developer <a@example.org>"
@@ -38,7 +38,7 @@ def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, mak
 
 
 def test_the_same_series_gives_the_same_commits(fakelinux: Path, make_series, tmp_path: Path) -> None:
-    mails = series.read(make_series(EDITED))
+    mails = mail.read(make_series(EDITED)).mails
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     assert series.apply(mails, origin) == series.apply(mails, origin)
 
@@ -47,7 +47,7 @@ def test_the_users_repository_is_not_touched(fakelinux: Path, make_series, tmp_p
     path = make_series(EDITED)
     before = {file: file.read_bytes() for file in fakelinux.rglob("*") if file.is_file()}
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    applied = series.apply(series.read(path), origin)
+    applied = series.apply(mail.read(path).mails, origin)
     tree.checkout(origin, applied.tree, tmp_path / "cache")
     assert {file: file.read_bytes() for file in fakelinux.rglob("*") if file.is_file()} == before
 
@@ -59,7 +59,7 @@ def test_a_patch_that_does_not_apply_is_named_with_file_and_hunk(fakelinux: Path
     patch.write_text(patch.read_text().replace("-line 30", "-line XX"))
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(UserError) as caught:
-        series.apply(series.read(path), origin)
+        series.apply(mail.read(path).mails, origin)
     assert "0001-mm-step-0.patch" in caught.value.message
     assert "hunk 2 of 2 of mm/madvise.c" in caught.value.message
 
@@ -69,17 +69,17 @@ def test_an_mbox_and_an_empty_directory_are_series(fakelinux: Path, make_series,
     mbox = tmp_path / "all.mbox"
     mbox.write_bytes(b"".join(file.read_bytes() for file in sorted(path.iterdir(), reverse=True)))
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    assert series.apply(series.read(mbox), origin).tree == git(fakelinux, "rev-parse", "topic^{tree}")
+    assert series.apply(mail.read(mbox).mails, origin).tree == git(fakelinux, "rev-parse", "topic^{tree}")
     (tmp_path / "none").mkdir()
-    assert series.apply(series.read(tmp_path / "none"), origin).tree == origin.tree
+    assert series.apply(mail.read(tmp_path / "none").mails, origin).tree == origin.tree
 
 
 def test_a_directory_without_a_patch_and_a_path_without_a_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="holds no patch"):
-        series.read(tmp_path)
+        mail.read(tmp_path)
     with pytest.raises(UserError, match="no such series"):
-        series.read(tmp_path / "nowhere")
+        mail.read(tmp_path / "nowhere")
 
 
 def test_a_tarball_becomes_a_tree_once(fakelinux: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_moving_between_trees_rebuilds_what_differs_in_both_directions(fakelinux
     cache, log = tmp_path / "cache", tmp_path / "log"
     path = make_series(EDITED)
     origin = source.resolve(f"git:{fakelinux}", None, cache)
-    applied = series.apply(series.read(path), origin)
+    applied = series.apply(mail.read(path).mails, origin)
     tree.checkout(origin, applied.tree, cache)  # its files are older than base's objects
     kbuild.build(order(origin.tree, origin), cache, log)
     assert kbuild.build(order(applied.tree, origin), cache, log).image.read_text() == EDITED
@@ -129,10 +129,10 @@ def test_a_tree_that_does_not_compile_names_the_error_and_can_be_built_once_mend
     cache, log = tmp_path / "cache", tmp_path / "log"
     path = make_series("SYNTAX\n", EDITED)
     origin = source.resolve(f"git:{fakelinux}", None, cache)
-    broken = series.apply(series.read(path)[:2], origin)
+    broken = series.apply(mail.read(path).mails[:2], origin)
     with pytest.raises(BuildError, match=r"mm/madvise\.c:1:1: error: SYNTAX"):
         kbuild.build(order(broken.tree, origin), cache, log)
-    whole = series.apply(series.read(path), origin)
+    whole = series.apply(mail.read(path).mails, origin)
     assert kbuild.build(order(whole.tree, origin), cache, log).image.read_text() == EDITED
 
 

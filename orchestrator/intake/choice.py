@@ -1,0 +1,278 @@
+"""Which messages of many are the series, and in which order. Pure: headers in, positions out."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kvm.errors import UserError
+
+_REPLY = re.compile(r"\s*(?:re|aw|antw|sv|fwd?|wg)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
+_BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]\s*)*")
+_VERSION = re.compile(r"(?:^|[\s,\[]|PATCH|RFC)v(\d{1,4})(?=[\s,\]]|$)", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:^|[\s,\[])(\d{1,4})/([1-9]\d{0,3})(?=[\s,\]]|$)")
+_RESEND = re.compile(r"\b(RESEND|REPOST|REBASED)\b", re.IGNORECASE)
+_THREAD_HINT = "save the thread of the one you mean, and no other"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the choice depends on; `parents` are the Message-IDs of In-Reply-To and References, nearest first."""
+
+    source: str
+    subject: str
+    message_id: str
+    parents: tuple[str, ...]
+    has_diff: bool
+
+    @property
+    def reply(self) -> bool:
+        """Is it somebody's answer to a patch?"""
+        return bool(_REPLY.match(self.subject))
+
+    @property
+    def tags(self) -> str:
+        """What stands in the brackets before the title; a second [PATCH ...] is part of the title."""
+        start = _BRACKETS.match(_REPLY.sub("", self.subject, count=1))
+        groups = re.findall(r"\[[^\]]*\]", start[0]) if start else []
+        marks = [place for place, group in enumerate(groups) if "PATCH" in group.upper()]
+        if marks and _NUMBER.search(groups[marks[0]]):
+            return " ".join(groups[: marks[0] + 1])
+        return " ".join(groups[: marks[1]] if len(marks) > 1 else groups)
+
+    @property
+    def title(self) -> str:
+        """The subject without brackets and `Re:`."""
+        return _BRACKETS.sub("", _REPLY.sub("", self.subject, count=1), count=1).strip()
+
+    @property
+    def number(self) -> tuple[int, int] | None:
+        """The n and m of [PATCH n/m]."""
+        found = _NUMBER.search(self.tags)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The v of [PATCH v3], and how often it was sent again; the first is v1, which nobody writes."""
+        found = _VERSION.search(self.tags)
+        return int(found[1]) if found else 1, len(_RESEND.findall(self.tags))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The positions of the messages to take, in order, cover letter first, and what was decided on the way."""
+
+    order: tuple[int, ...]
+    version: int
+    notes: tuple[str, ...] = ()
+
+
+Numbered = dict[int, list[int]]
+
+
+class _Group:
+    """The patches with one version and one m of n/m."""
+
+    def __init__(self, version: tuple[int, int], total: int, members: Numbered) -> None:
+        self.version, self.total, self.members = version, total, members
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return tuple(places[0] for _, places in sorted(self.members.items()))
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in range(1, self.total + 1) if number not in self.members]
+
+    @property
+    def lack(self) -> str:
+        last = len(self.missing) == 1
+        return (
+            f"{'patch' if last else 'patches'} {_spans(self.missing)} of {self.total} {'is' if last else 'are'} missing"
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{_name(self.version)} ({self.total} {'patch' if self.total == 1 else 'patches'})"
+
+
+def from_thread(heads: Sequence[Head]) -> Choice:
+    """Choose from a mailbox, where much else may stand: the newest version that is complete."""
+    places, notes = _candidates(heads)
+    groups = _groups(heads, places)
+    single = [place for place in places if heads[place].number is None and heads[place].has_diff]
+    if not groups:
+        return _unnumbered(heads, single, notes)
+    newer = [place for place in single if heads[place].version > max(group.version for group in groups)]
+    if newer:
+        left = [f"{group.name} was left out: there is a newer one" for group in groups]
+        return _unnumbered(heads, newer, [*notes, *left])
+    chosen = _newest(groups, heads)
+    notes += [_left_out(group, chosen) for group in groups if group is not chosen]
+    notes += [f"{heads[place].subject!r} was left out: it has no number in the series" for place in single]
+    return Choice(chosen.order, chosen.version[0], tuple(notes))
+
+
+def from_directory(heads: Sequence[Head]) -> Choice:
+    """Choose from a directory of patches, where every file counts: only older versions are left out."""
+    places, notes = _candidates(heads)
+    groups = _groups(heads, places)
+    newest = max((group.version for group in groups), default=(1, 0))
+    chosen = [group for group in groups if group.version == newest]
+    for group in chosen:
+        if group.missing:
+            raise UserError(f"the series is not complete: {_of(newest)}{group.lack}", hint=_ORDER_HINT)
+    notes += [_left_out(group, chosen[0]) for group in groups if group not in chosen]
+    if len(chosen) > 1:
+        notes.append(f"{len(chosen)} series stand in one directory; they are taken in the order of their files")
+    numbered = [place for group in chosen for place in group.order]
+    covers = [place for place in numbered if (heads[place].number or (1, 1))[0] == 0]
+    numbered = [place for place in numbered if place not in covers]
+    if len(chosen) > 1:
+        numbered.sort()
+    single = [place for place in places if heads[place].number is None and heads[place].has_diff]
+    single = _superseded(heads, single, notes)
+    slots = iter(numbered)  # the numbers say the order of those that have one; the others stay where their file is
+    patches = [place if place in single else next(slots) for place in sorted([*numbered, *single])]
+    return Choice((*covers, *patches), newest[0], tuple(notes))
+
+
+_ORDER_HINT = "add them, or list the files that you mean in a file `series` beside them, as quilt does"
+
+
+def _candidates(heads: Sequence[Head]) -> tuple[list[int], list[str]]:
+    """Leave out second copies and replies; where nothing but replies carries a diff, those are meant."""
+    seen: set[object] = set()
+    places, notes = [], []
+    for place, head in enumerate(heads):
+        key = head.message_id or place
+        if key not in seen:
+            places.append(place)
+        seen.add(key)
+    twice = len(heads) - len(places)
+    if twice:
+        notes.append(f"{twice} {'message' if twice == 1 else 'messages'} came twice, by its Message-ID")
+    if any(heads[place].has_diff and not heads[place].reply for place in places):
+        replies = [heads[place] for place in places if heads[place].reply]
+        notes += [f"the diff in {head.subject!r} was left out: it is a reply" for head in replies if head.has_diff]
+        places = [place for place in places if not heads[place].reply]
+    return places, notes
+
+
+def _groups(heads: Sequence[Head], places: Iterable[int]) -> list[_Group]:
+    """Sort the numbered messages by version and length; where numbers collide, by thread."""
+    sorted_: dict[tuple[tuple[int, int], int], Numbered] = defaultdict(lambda: defaultdict(list))
+    for place in places:
+        if number := heads[place].number:
+            sorted_[heads[place].version, number[1]][number[0]].append(place)
+    groups = []
+    for (version, total), members in sorted(sorted_.items()):
+        collide = any(len(copies) > 1 for copies in members.values())
+        parts = _by_thread(heads, members) if collide else [members]
+        groups += [_Group(version, total, part) for part in parts]
+    return groups
+
+
+def _by_thread(heads: Sequence[Head], members: Numbered) -> list[Numbered]:
+    known = {head.message_id: head for head in heads if head.message_id}
+    threads: dict[str, Numbered] = defaultdict(lambda: defaultdict(list))
+    for number, places in members.items():
+        for place in places:
+            threads[_root(heads[place], known)][number].append(place)
+    clashes = [places for thread in threads.values() for places in thread.values() if len(places) > 1]
+    for first, second, *_ in clashes:
+        raise UserError(
+            f"two different patches have one number: {heads[first].subject!r} and {heads[second].subject!r}",
+            hint=_THREAD_HINT,
+        )
+    return list(threads.values())
+
+
+def _root(head: Head, known: dict[str, Head]) -> str:
+    """Name the message that a thread starts with, as far as these messages know."""
+    seen = set()
+    while head.parents and head.message_id not in seen:
+        seen.add(head.message_id)
+        nearest = next((parent for parent in head.parents if parent in known), None)
+        if nearest is None:
+            return head.parents[-1]
+        head = known[nearest]
+    return head.message_id
+
+
+def _newest(groups: list[_Group], heads: Sequence[Head]) -> _Group:
+    complete = [group for group in groups if not group.missing and group.total]
+    if not complete:
+        last = max(groups, key=lambda group: (group.version, -len(group.missing)))
+        raise UserError(f"the series is not complete: {_of(last.version)}{last.lack}", hint="save the whole thread")
+    chosen = max(complete, key=lambda group: group.version)
+    rivals = [group for group in complete if group.version == chosen.version]
+    if len(rivals) > 1:
+        titles = " and ".join(repr(heads[group.order[0]].title) for group in rivals)
+        raise UserError(f"more than one series is in it: {titles}", hint=_THREAD_HINT)
+    return chosen
+
+
+def _left_out(group: _Group, chosen: _Group) -> str:
+    if group.version > chosen.version:
+        return f"{_name(chosen.version)} is taken, for the newer {group.name} is not complete: {group.lack}"
+    if group.version == chosen.version:
+        return f"other patches of {_name(group.version)} were left out: {group.lack}"
+    return f"{group.name} was left out: {_name(chosen.version)} is newer"
+
+
+def _unnumbered(heads: Sequence[Head], places: list[int], notes: list[str]) -> Choice:
+    """Order patches without numbers: as they answer each other, and else as they stand."""
+    places = _superseded(heads, places, notes)
+    known = {heads[place].message_id: place for place in places if heads[place].message_id}
+
+    def depth(place: int) -> int:
+        count, seen = 0, {place}
+        above = known.get(next(iter(heads[place].parents), ""))
+        while above is not None and above not in seen:
+            seen.add(above)
+            count, above = count + 1, known.get(next(iter(heads[above].parents), ""))
+        return count
+
+    if len(places) > 1:
+        notes.append("the patches have no numbers: they are taken as they follow each other")
+    order = tuple(sorted(places, key=lambda place: (depth(place), place)))
+    return Choice(order, max((heads[place].version[0] for place in places), default=1), tuple(notes))
+
+
+def _superseded(heads: Sequence[Head], places: list[int], notes: list[str]) -> list[int]:
+    """Leave out a patch without number that has a newer version: the same title, or an answer to it."""
+    kept = []
+    for place in places:
+        head = heads[place]
+        newer = next((heads[other] for other in places if _replaces(heads[other], head)), None)
+        if newer:
+            notes.append(f"{head.subject!r} was left out: {_name(newer.version)} is newer")
+        else:
+            kept.append(place)
+    return kept
+
+
+def _replaces(newer: Head, older: Head) -> bool:
+    related = newer.title == older.title or (older.message_id and older.message_id in newer.parents)
+    return bool(related) and newer.version > older.version
+
+
+def _name(version: tuple[int, int]) -> str:
+    return f"v{version[0]}" + " (sent again)" * bool(version[1])
+
+
+def _of(version: tuple[int, int]) -> str:
+    return f"in {_name(version)}, " if version > (1, 0) else ""
+
+
+def _spans(numbers: list[int]) -> str:
+    """Write 2, 3, 4 and 7 as `2-4 and 7`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number])
+    words = ["-".join(map(str, span)) for span in spans]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,274 @@
+"""A series in any form in, its mails out: files, mailboxes, directories, quilt, commits of a repository, lore."""
+
+import hashlib
+import mailbox
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from kvm import proc
+from kvm.errors import UserError
+from orchestrator.intake import choice, letters, lore, quilt, revisions
+from orchestrator.intake.choice import Choice, Head
+from orchestrator.intake.letters import Letter
+from orchestrator.intake.patch import Mail, Mails
+
+FORMS = (
+    "a mailbox, a patch file, a directory of patches, a Maildir, a quilt directory, - for standard input, "
+    "A..B or a branch of the kernel's git repository, a Message-ID, or a lore.kernel.org URL"
+)
+_SUFFIXES = (".patch", ".mbox", ".mbx", ".eml", ".diff")
+_PACKED = ("", ".gz", ".xz", ".bz2")
+_BASE = re.compile(rb"^base-commit: ([0-9a-f]{12,64})\b", re.MULTILINE)
+_PREREQUISITE = re.compile(rb"^prerequisite-patch-id: ([0-9a-f]{40,64})\b", re.MULTILINE)
+_READERS = 4  # git mailinfo is one process for each message
+
+
+class Kind(StrEnum):
+    """What a spec names."""
+
+    PATH = "path"
+    STDIN = "stdin"
+    LORE = "lore"
+    REVISIONS = "revisions"
+
+
+def kind(spec: str | Path) -> Kind:
+    """Say what `spec` is: a path that exists, `-`, a URL or Message-ID, or else commits; the first that fits."""
+    if isinstance(spec, Path) or _exists(spec):
+        return Kind.PATH
+    if spec == "-":
+        return Kind.STDIN
+    if lore.message_id(spec):
+        return Kind.LORE
+    return Kind.REVISIONS
+
+
+def read(spec: str | Path, *, repository: Path | None = None, base: str | None = None) -> Mails:
+    """Read the series that `spec` names, in order, cover letter first. Raises UserError for what is wrong with it.
+
+    Commits are those of `repository`; a branch's series starts at `base` (see revisions.read). What stands on standard
+    input is the caller's to read: see `read_bytes`.
+    """
+    match kind(spec):
+        case Kind.PATH:
+            return _path(Path(spec))
+        case Kind.LORE:
+            return _fetched(str(spec))
+        case Kind.REVISIONS if repository is not None:
+            return revisions.read(str(spec), repository, base)
+        case Kind.STDIN:
+            raise UserError("`-` is not a file", hint="its bytes are read where the command starts")
+        case _:
+            raise UserError(f"no such series: {spec}", hint=f"give {FORMS}")
+
+
+def read_bytes(content: bytes, name: str) -> Mails:
+    """Read the series in one file's bytes: an mbox, one mail, or a diff; `name` is what messages call it."""
+    found = letters.split(letters.expand(content), name)
+    if not found:
+        raise UserError(f"{name} is empty", hint="a directory without files is an empty series, an empty file is not")
+    bare = [letter for letter in found if not letter.mail and letter.has_diff]
+    if bare and len(found) == 1:
+        return _result([quilt.mail(bare[0])], Choice((0,), 1))
+    found = [letter for letter in found if letter.mail]
+    if not any(letter.has_diff for letter in found):
+        raise UserError(f"{name} holds no patch", hint="it has no diff, or quotes it line by line")
+    heads = [_head(letter) for letter in found]
+    if len(found) == 1:
+        return _read(found, Choice((0,), heads[0].version[0], _alone(heads[0])))
+    return _read(found, _checked(choice.from_thread(heads), name))
+
+
+def _path(path: Path) -> Mails:
+    try:
+        if path.is_dir():
+            return _directory(path)
+        if path.name == "series" and quilt.is_series(path):
+            return _quilt(path)
+        return read_bytes(_content(path), path.name)
+    except OSError as error:
+        raise UserError(f"no such series: {path} ({error.strerror})", hint=f"give {FORMS}") from error
+
+
+def _directory(path: Path) -> Mails:
+    if (path / "cur").is_dir() and (path / "new").is_dir():
+        return _maildir(path)
+    if (path / "series").is_file():
+        return _quilt(path / "series")
+    files = [entry for entry in path.iterdir() if _is_patch(entry.name) and not entry.is_dir()]
+    if not files and any(path.iterdir()):
+        raise UserError(f"{path} holds no patch", hint=f"patch files end in {', '.join(_SUFFIXES)}, or .gz after it")
+    found, empty = [], []
+    for file in sorted(files, key=lambda file: _natural(file.name)):
+        parts = letters.split(_content(file), file.name)
+        if not parts:
+            empty.append(file.name)
+        found += parts
+    heads = [_head(letter) for letter in [*found, *(_nothing(name) for name in empty)]]
+    heads = [replace(head, subject=_numbered(head, heads)) for head in heads]
+    chosen = choice.from_directory(heads)
+    if found and not any(place < len(found) and found[place].has_diff for place in chosen.order):
+        raise UserError(f"{path} holds no patch", hint="its files have no diff, or quote it line by line")
+    notes = tuple(f"{name} is empty and left out" for name in empty)
+    order = tuple(place for place in chosen.order if place < len(found))
+    return _read(found, replace(chosen, order=order, notes=(*chosen.notes, *notes)))
+
+
+def _nothing(name: str) -> Letter:
+    """What `git format-patch` writes for a commit without changes: a file with nothing in it."""
+    return replace(letters.one(b"", name), mail=True)
+
+
+def _numbered(head: Head, heads: Sequence[Head]) -> str:
+    """Give an empty file the number that its name says, so that the commit it stands for is not missed."""
+    found = re.match(r"(?:v(\d{1,4})-)?(\d{4})-", head.source)
+    totals = {other.number[1] for other in heads if other.number}
+    if head.has_diff or head.subject or not found or len(totals) != 1:
+        return head.subject
+    return f"[PATCH {f'v{found[1]} ' if found[1] else ''}{int(found[2])}/{totals.pop()}]"
+
+
+def _maildir(path: Path) -> Mails:
+    box = mailbox.Maildir(str(path), create=False)
+    found = [
+        letter
+        for key in sorted(box.keys(), key=_natural)
+        for letter in letters.split(letters.expand(box.get_bytes(key)), key)
+        if letter.mail
+    ]
+    if not any(letter.has_diff for letter in found):
+        raise UserError(f"{path} holds no patch", hint="it is a Maildir in which no message carries a diff")
+    return _read(found, _checked(choice.from_thread([_head(letter) for letter in found]), path.name))
+
+
+def _quilt(series: Path) -> Mails:
+    """Read what a quilt series lists, each file as one patch; nothing is left out and nothing sorted."""
+    entries = quilt.read(series)
+    found = [letters.one(_content(entry.file), entry.name) for entry in entries]
+    mails = _mails(found)
+    for entry, one in zip(entries, mails, strict=True):
+        if not one.diff:
+            raise UserError(f"{series}: {entry.name} holds no diff")
+    ready = [replace(one, strip=entry.strip) for entry, one in zip(entries, mails, strict=True)]
+    return _result(ready, Choice((), 1))
+
+
+def _fetched(spec: str) -> Mails:
+    with tempfile.TemporaryDirectory(prefix="kdelta-lore-") as scratch:
+        found = [letter for file in lore.fetch(spec, Path(scratch)) for letter in letters.split(_content(file), spec)]
+    if not any(letter.has_diff for letter in found):
+        raise UserError(f"{spec}: the thread holds no patch")
+    return _read(found, _checked(choice.from_thread([_head(letter) for letter in found]), spec))
+
+
+def _read(found: Sequence[Letter], chosen: Choice) -> Mails:
+    """Read the chosen messages by git; a number without a diff is a commit without changes, or a damaged message."""
+    taken = [found[place] for place in chosen.order]
+    mails, notes = [], list(chosen.notes)
+    for letter, one in zip(taken, _mails(taken), strict=True):
+        number = _head(letter).number
+        if one.diff or (number and number[0] == 0):
+            mails.append(one)
+        elif letter.exact:
+            notes.append(f"{one.subject!r} changes nothing and is left out")
+        else:
+            raise UserError(f"{letter.source}: {one.subject!r} carries no diff", hint="is the message whole?")
+    return _result(mails, replace(chosen, notes=tuple(notes)))
+
+
+def _mails(found: Sequence[Letter]) -> list[Mail]:
+    with tempfile.TemporaryDirectory(prefix="kdelta-mail-") as scratch, ThreadPoolExecutor(_READERS) as pool:
+        rooms = [Path(scratch) / str(number) for number in range(len(found))]
+        return list(pool.map(_mail, found, rooms))
+
+
+def _mail(letter: Letter, room: Path) -> Mail:
+    if not letter.mail:
+        return quilt.mail(letter)
+    body, diff = room.with_suffix(".body"), room.with_suffix(".diff")
+    # no --encoding=UTF-8, although that is the default: git 2.39 takes it as a wish not to convert at all
+    scissors = "--no-scissors" if letter.exact else "--scissors"
+    done = proc.run(["git", "mailinfo", "-k", scissors, "--quoted-cr=nowarn", body, diff], input=letter.raw)
+    if done.returncode:
+        raise UserError(f"{letter.source}: git mailinfo cannot read the message: {done.output.strip()[-200:]}")
+    # an in-body From: or Subject: comes first, what it replaces after it
+    fields = dict(reversed(re.findall(r"^(Author|Email|Subject|Date): (.*)$", done.output, re.MULTILINE)))
+    text, patch = body.read_bytes(), diff.read_bytes()
+    cover = (_head(letter).number or (1, 1))[0] == 0 or not letters.DIFF.search(patch)
+    return Mail(
+        source=letter.source,
+        subject=fields.get("Subject") or letter.header("Subject") or "(no subject)",
+        author=fields.get("Author") or quilt.NOBODY,
+        email=fields.get("Email", "") if fields.get("Author") else quilt.NOWHERE,
+        date=fields.get("Date", ""),
+        body=text,
+        diff=b"" if cover else letters.ended(patch),
+        strip=letters.strip(patch),
+        message_id=letter.header("Message-ID"),
+        trailers=patch if cover else b"",
+    )
+
+
+def _result(mails: Sequence[Mail], chosen: Choice) -> Mails:
+    said = [one.body + b"\n" + one.diff + b"\n" + one.trailers for one in mails]
+    bases = [found[1].decode() for text in said if (found := _BASE.search(text))]
+    prerequisites = [name.decode() for text in said for name in _PREREQUISITE.findall(text)]
+    return Mails(
+        tuple(mails),
+        chosen.version,
+        base_commit=bases[0] if bases else None,
+        prerequisites=tuple(dict.fromkeys(prerequisites)),
+        notes=(*chosen.notes, *_differing(bases)),
+    )
+
+
+def _differing(bases: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(bases))
+    return (f"the mails name {len(names)} base commits; the first is used",) if len(names) > 1 else ()
+
+
+def _head(letter: Letter) -> Head:
+    parents = re.findall(r"<[^<>\s]+>", letter.header("In-Reply-To"))
+    references = re.findall(r"<[^<>\s]+>", letter.header("References"))
+    subject = letter.header("Subject")
+    own = letter.header("Message-ID") or hashlib.sha256(letter.raw).hexdigest()
+    above = tuple(dict.fromkeys([*parents[:1], *reversed(references)]))
+    return Head(letter.source, subject, own, above, letter.has_diff)
+
+
+def _alone(head: Head) -> tuple[str, ...]:
+    """A single message that was asked for is taken, whatever its number says, and that is said."""
+    n, m = head.number or (1, 1)
+    return (f"only patch {n} of {m} was given",) if m > 1 else ()
+
+
+def _checked(chosen: Choice, name: str) -> Choice:
+    if not chosen.order:
+        raise UserError(f"{name} holds no patch")
+    return chosen
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return letters.expand(stream.read(letters.MAX_BYTES + 1))
+
+
+def _exists(spec: str) -> bool:
+    try:
+        return Path(spec).exists()
+    except (OSError, ValueError):  # too long, or a NUL in it
+        return False
+
+
+def _is_patch(name: str) -> bool:
+    return any(name.endswith(suffix + packed) for suffix in _SUFFIXES for packed in _PACKED)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort 2 before 10."""
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d{1,15})", name)]

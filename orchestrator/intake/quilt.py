@@ -1,0 +1,117 @@
+"""Patches as quilt and distributions keep them: a `series` file, and diffs under DEP-3 fields or none."""
+
+import email.utils
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kvm.errors import UserError
+from orchestrator.intake.letters import DIFF, Letter, ended, strip
+from orchestrator.intake.patch import Mail
+
+NOBODY, NOWHERE = "unknown", "unknown@localhost"  # the author of a patch that names none
+
+_NAME = re.compile(r"^(?:v\d+-)?(?:\d{1,4}-)?(.*?)(?:\.(?:patch|diff|gz|xz|bz2))*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a series file."""
+
+    name: str
+    file: Path
+    strip: int
+
+
+def is_series(path: Path) -> bool:
+    """Say whether the file lists files beside it, and is no patch itself."""
+    try:
+        names = [line.split()[0] for line in _lines(path)]
+    except UserError:
+        return False
+    return bool(names) and any((path.parent / name).is_file() for name in names)
+
+
+def read(series: Path) -> list[Entry]:
+    """Read a series file: names relative to it, `-pN` after them, comments; raises UserError for what is not there."""
+    entries = [_entry(line, series) for line in _lines(series)]
+    missing = [entry.name for entry in entries if not entry.file.is_file()]
+    if missing:
+        raise UserError(f"{series} lists files that are not there: {', '.join(missing[:10])}")
+    return entries
+
+
+def mail(letter: Letter) -> Mail:
+    """Read a patch without mail headers: its subject and author from DEP-3 fields, or from the file's name."""
+    found = DIFF.search(letter.text)
+    start = _start(letter.text, found.start()) if found else len(letter.text)
+    head = re.sub(r"^---\s*$", "", _text(letter.text[:start]), flags=re.MULTILINE)
+    fields = _fields(head)
+    summary, _, rest = (fields.get("subject") or fields.get("description") or "").strip().partition("\n")
+    name, address = email.utils.parseaddr(" ".join((fields.get("from") or fields.get("author") or "").split()))
+    stem = _NAME.match(PurePosixPath(letter.source).name)
+    return Mail(
+        source=letter.source,
+        subject=" ".join(summary.split()) or (stem[1] if stem else "") or letter.source,
+        author=name or address or NOBODY,
+        email=address or NOWHERE,
+        date=fields.get("date", fields.get("last-update", "")),
+        body=(rest if fields else head).strip().encode(),
+        diff=ended(letter.text[start:]),
+        strip=strip(letter.text),
+    )
+
+
+def _start(text: bytes, found: int) -> int:
+    """Go back over what stands directly above the first diff and belongs to it."""
+    before = text[:found].rsplit(b"\n", 2)
+    return found - len(before[-2]) - 1 if len(before) > 2 and before[-2].startswith((b"Index: ", b"diff -")) else found
+
+
+def _fields(head: str) -> dict[str, str]:
+    """Read `Name: value` lines and their continuations, as deb822 has them; the first of a name counts."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in head.splitlines():
+        found = re.match(r"([A-Za-z][A-Za-z-]*):\s*(.*)", line)
+        if found and (found[1].lower() in _KNOWN or fields):
+            name = found[1].lower()
+            name = name if name not in fields else ""
+            fields |= {name: found[2]} if name else {}
+        elif name and line.startswith((" ", "\t")):
+            fields[name] += "\n" + ("" if line.strip() == "." else line.strip())
+        elif not line.strip():
+            name = ""
+    return fields
+
+
+_KNOWN = {"from", "author", "subject", "description", "date", "origin", "bug", "forwarded", "last-update"}
+
+
+def _lines(series: Path) -> list[str]:
+    content = series.read_bytes()
+    if b"\0" in content or len(content) > 1 << 20:
+        raise UserError(f"{series} is not a quilt series file")
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in _text(content).splitlines())
+    return [line for line in lines if line]
+
+
+def _entry(line: str, series: Path) -> Entry:
+    name, *options = line.split()
+    level = 1
+    for option in options:
+        found = re.fullmatch(r"-p(\d|ab)", option)
+        if not found:
+            raise UserError(f"{series}: {name}: the option {option!r} is not understood", hint="-pN is")
+        level = 1 if found[1] == "ab" else int(found[1])
+    parts = PurePosixPath(name).parts
+    if ".." in parts or PurePosixPath(name).is_absolute():
+        raise UserError(f"{series}: {name} lies outside the directory")
+    return Entry(name, series.parent / name, level)
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

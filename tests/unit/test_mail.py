@@ -1,0 +1,220 @@
+"""Which messages are the series, what a spec names, and that no bytes at all end in a traceback."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kvm.errors import UserError
+from orchestrator.intake import choice, lore, mail
+from orchestrator.intake.choice import Head
+from orchestrator.intake.mail import Kind
+
+EXAMPLES = int(os.environ.get("KDELTA_EXAMPLES", "100"))
+FIXED = "KDELTA_EXAMPLES" not in os.environ  # a search for more is at random; the usual run is the same every time
+SHAPES = Path(__file__).resolve().parents[1] / "data" / "mail"
+
+
+def head(subject: str, *, mid: str = "", parents: tuple[str, ...] = (), diff: bool = True) -> Head:
+    return Head("x", subject, mid or subject, parents, diff)
+
+
+@pytest.mark.parametrize(
+    ("subject", "number", "version", "title"),
+    [
+        ("[PATCH] mm: fix", None, (1, 0), "mm: fix"),
+        ("[PATCH v3 2/7] mm: fix", (2, 7), (3, 0), "mm: fix"),
+        ("[PATCH RFC 1/2] mm: fix", (1, 2), (1, 0), "mm: fix"),
+        ("[RFC PATCH v12 01/10] mm: fix", (1, 10), (12, 0), "mm: fix"),
+        ("[RFCv2 1/2] mm: fix", (1, 2), (2, 0), "mm: fix"),
+        ("[PATCH net-next v2 03/10] mm: fix", (3, 10), (2, 0), "mm: fix"),
+        ("[v2,1/3] mm: fix", (1, 3), (2, 0), "mm: fix"),
+        ("[list] [PATCH][V2][1/2] mm: fix", (1, 2), (2, 0), "mm: fix"),
+        ("[PATCH RESEND v2 1/2] mm: fix", (1, 2), (2, 1), "mm: fix"),
+        ("[PATCH 5.10 001/120] mm: fix", (1, 120), (1, 0), "mm: fix"),
+        ("[PATCH v4.19-rt 1/2] mm: fix", (1, 2), (1, 0), "mm: fix"),
+        ("[PATCH 1/2] [PATCH v9 3/4] quoted", (1, 2), (1, 0), "quoted"),
+        ("[PATCH] [PATCH v7 3/9] quoted", None, (1, 0), "quoted"),
+        ("[RESEND] [PATCH v2 1/2] mm: fix", (1, 2), (2, 1), "mm: fix"),
+        ("mm: 1/2 of [v3] things", None, (1, 0), "mm: 1/2 of [v3] things"),
+        ("[PATCH 0/0] nothing", None, (1, 0), "nothing"),
+        ("[PATCH 99999999999999999999/7] much", None, (1, 0), "much"),
+        ("", None, (1, 0), ""),
+    ],
+)
+def test_a_subject_says_number_version_and_title(
+    subject: str, number: tuple[int, int] | None, version: tuple[int, int], title: str
+) -> None:
+    found = head(subject)
+    assert (found.number, found.version, found.title, found.reply) == (number, version, title, False)
+    answer = head(f"Re: {subject}")
+    assert (answer.number, answer.version, answer.title, answer.reply) == (number, version, title, True)
+
+
+def test_missing_numbers_are_listed_as_spans() -> None:
+    with pytest.raises(UserError, match=r"in v2, patches 1, 3-5 and 7 of 8 are missing"):
+        choice.from_thread([head(f"[PATCH v2 {number}/8] x") for number in (0, 2, 6, 8)])
+    with pytest.raises(UserError, match="patch 1 of 2 is missing"):
+        choice.from_directory([head("[PATCH 2/2] x")])
+
+
+def test_a_patch_beyond_the_end_of_its_series_comes_last() -> None:
+    assert choice.from_thread([head("[PATCH 3/2] late"), head("[PATCH 2/2] b"), head("[PATCH 1/2] a")]).order == (
+        2,
+        1,
+        0,
+    )
+
+
+def test_patches_without_a_thread_are_one_series_as_long_as_their_numbers_fit() -> None:
+    assert choice.from_thread([head("[PATCH 2/2] b"), head("[PATCH 1/2] a")]).order == (1, 0)
+
+
+def test_of_two_threads_the_one_with_the_newer_version_is_taken() -> None:
+    old = [head(f"[PATCH {n}/2] x", mid=f"<a{n}>", parents=("<a0>",)) for n in (1, 2)]
+    new = [head(f"[PATCH v2 {n}/2] x", mid=f"<b{n}>", parents=("<b0>", "<a0>")) for n in (1, 2)]
+    assert choice.from_thread([*old, *new]).order == (2, 3)
+
+
+def test_an_incomplete_copy_of_a_series_in_another_thread_is_left_out() -> None:
+    whole = [head(f"[PATCH {n}/2] x{n}", mid=f"<a{n}>", parents=("<a0>",)) for n in (1, 2)]
+    part = [head("[PATCH 2/2] x2", mid="<b2>", parents=("<b0>",))]
+    chosen = choice.from_thread([*part, *whole])
+    assert chosen.order == (1, 2)
+    assert chosen.notes == ("other patches of v1 were left out: patch 1 of 2 is missing",)
+
+
+def test_messages_that_answer_each_other_in_a_ring_end() -> None:
+    ring = [head("[PATCH] a", mid="<a>", parents=("<b>",)), head("[PATCH] b", mid="<b>", parents=("<a>",))]
+    assert sorted(choice.from_thread(ring).order) == [0, 1]
+    ring = [head("[PATCH 1/1] a", mid="<a>", parents=("<b>",)), head("[PATCH 1/1] b", mid="<b>", parents=("<a>",))]
+    with pytest.raises(UserError):
+        choice.from_thread(ring)
+
+
+def test_in_a_directory_every_file_counts_and_numbers_only_say_the_order_among_themselves() -> None:
+    heads = [head("[PATCH 2/2] b"), head("[PATCH] extra"), head("[PATCH 1/2] a"), head("[PATCH 0/2] c", diff=False)]
+    assert choice.from_directory(heads).order == (3, 2, 1, 0)
+    two = [head("[PATCH 1/2] a"), head("[PATCH 2/2] b"), head("[PATCH 1/1] c")]
+    chosen = choice.from_directory(two)
+    assert chosen.order == (0, 1, 2)
+    assert "2 series stand in one directory" in chosen.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("-", Kind.STDIN),
+        ("20240101.abc@example.org", Kind.LORE),
+        ("<a..b+c=d@example.org>", Kind.LORE),
+        ("https://lore.kernel.org/linux-mm/20240101.abc@example.org/T/#u", Kind.LORE),
+        ("A..B", Kind.REVISIONS),
+        ("topic", Kind.REVISIONS),
+        ("HEAD@{1}..HEAD", Kind.REVISIONS),
+        ("topic@{upstream}", Kind.REVISIONS),
+        ("a@b..topic", Kind.REVISIONS),
+        ("user/topic@2", Kind.REVISIONS),
+        ("--output=x@y", Kind.REVISIONS),
+        ("x" * 5000, Kind.REVISIONS),
+        ("nul\0", Kind.REVISIONS),
+    ],
+)
+def test_a_spec_has_one_kind(spec: str, kind: Kind) -> None:
+    assert mail.kind(spec) is kind
+
+
+def test_a_path_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a@example.org", "main", "-"):
+        (tmp_path / name).touch()
+        assert mail.kind(name) is Kind.PATH
+    assert mail.kind(tmp_path / "nowhere") is Kind.PATH
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "A..B", "-", "nul\0", "x" * 5000])
+def test_what_names_nothing_is_answered_with_the_forms_that_there_are(spec: str) -> None:
+    with pytest.raises(UserError) as caught:
+        mail.read(spec)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://lore.kernel.org/all/1.2-a@b.org/", "1.2-a@b.org"),
+        ("https://lore.kernel.org/r/1.2-a@b.org", "1.2-a@b.org"),
+        ("https://lore.kernel.org/linux-mm/a%2Bb@c.org/t.mbox.gz", "a+b@c.org"),
+        ("https://patch.msgid.link/1@b.org", "1@b.org"),
+        ("https://lkml.kernel.org/r/1@b.org", "1@b.org"),
+    ],
+)
+def test_a_lore_address_holds_a_message_id(url: str, found: str) -> None:
+    assert lore.message_id(url) == found
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a@b.c/", "https://lore.kernel.org/linux-mm/", "http://[", "https://"]
+)
+def test_another_address_is_refused_with_the_form_that_is_wanted(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        lore.message_id(url)
+    assert caught.value.hint and "lore.kernel.org" in caught.value.hint
+
+
+def harmless(content: bytes) -> None:
+    try:
+        assert mail.read_bytes(content, "fuzz").mails
+    except UserError as fault:
+        assert fault.message
+
+
+LINES = [
+    b"From a@b Mon Jan  1 10:00:00 2024", b"From " + b"1" * 40 + b" Mon Sep 17 00:00:00 2001", b"From: A <a@b.c>",
+    b"From: ", b"From: =?x?q?=FF?= <>", b"Subject: [PATCH 1/2] x", b"Subject: [PATCH v2 2/2] y", b"Subject: Re: z",
+    b"Subject: =?utf-16?b?//8=?=", b"Message-ID: <1@x>", b"In-Reply-To: <1@x>", b"Date: Mon, 99", b"",
+    b"MIME-Version: 1.0", b'Content-Type: multipart/mixed; boundary="B"', b"Content-Type: multipart/signed",
+    b"Content-Type: text/plain; charset=\xff", b"Content-Type: message/rfc822",
+    b"Content-Type: text/plain; charset=utf-7", b"Content-Transfer-Encoding: base64",
+    b"Content-Transfer-Encoding: x-uuencode", b"begin 666 x", b"--B", b"--B--",
+    b"Content-Disposition: attachment; filename*=klingon''%ff", b"Content-Transfer-Encoding: quoted-printable",
+    b"=ZZ=", b"---", b"-- >8 --", b"diff --git a/x b/x", b"--- a/x", b"+++ b/x", b"@@ -1 +1 @@", b"-a", b"+b",
+    b"\x00", b">From x", b"Description: x", b" continued", b"\xff\xfe", b"Index: x",
+]  # fmt: skip
+lines = st.sampled_from(LINES)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=FIXED, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(st.binary(max_size=200), st.lists(lines, max_size=30).map(b"\n".join), st.lists(lines).map(b"\r\n".join))
+)
+@example(b"\x1f\x8b")
+@example(b"BZh9")
+@example(b"\xfd7zXZ\0")
+@example(gzip.compress(b"hello")[:-4])
+@example(b"\0" * 100)
+def test_any_bytes_are_mails_or_the_users_fault(content: bytes) -> None:
+    harmless(content)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=FIXED, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(sorted(path for path in SHAPES.iterdir() if path.is_file())),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 200)), min_size=1, max_size=4),
+)
+def test_damaged_mails_are_mails_or_the_users_fault(path: Path, cuts: list[tuple[float, bytes, int]]) -> None:
+    content = path.read_bytes()
+    for where, put, gone in cuts:
+        place = int(where * len(content))
+        content = content[:place] + put + content[place + gone :]
+    harmless(content)
+
+
+def test_what_unpacks_to_more_than_a_series_can_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator.intake import letters
+
+    bomb = gzip.compress(b"\0" * (letters.MAX_BYTES + 1), compresslevel=1)
+    with pytest.raises(UserError, match="more than 256 MiB"):
+        mail.read_bytes(bomb, "bomb")
