@@ -70,7 +70,7 @@ def _release(repository: git.Repository, commit: str, spec: str) -> str:
 
 def _git(path: Path, base: str | None, cache_dir: Path) -> tuple[Path, str]:
     """Borrow the objects of the user's repository; nothing is ever written to it."""
-    asked = proc.run(["git", "-C", path, "-c", "safe.directory=*", "rev-parse", "--absolute-git-dir"])
+    asked = git.alone("-C", path, "rev-parse", "--absolute-git-dir")
     if asked.returncode:
         raise UserError(f"{path} is not a git repository", hint=asked.output.strip()[-200:])
     theirs = git.Repository(Path(asked.output.strip()))
