@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kvm import proc
 from kvm.errors import UserError
-from orchestrator.intake import git
+from orchestrator.intake import git, guard
 from orchestrator.intake.source import Source
 from orchestrator.model import Patch, Series
 
@@ -63,8 +63,12 @@ def read(path: Path) -> list[Mail]:
     return sorted(mails, key=lambda mail: mail.number or 0) if len(files) == 1 else mails
 
 
-def apply(mails: list[Mail], source: Source) -> Applied:
-    """Put the series on the base; raises a UserError with patch, file and hunk where it does not apply."""
+def apply(mails: list[Mail], source: Source, limits: guard.Limits = guard.DEFAULT) -> Applied:
+    """Put the series on the base; raises a UserError with patch, file and hunk where it does not apply.
+
+    What a series may not do is refused first; see guard.
+    """
+    guard.check(((mail.source, mail.diff) for mail in mails), limits)
     with tempfile.TemporaryDirectory(prefix="kdelta-apply-") as scratch:
         repository = git.Repository(source.git_dir, index=Path(scratch) / "index")
         repository.run("read-tree", source.commit)
@@ -73,7 +77,7 @@ def apply(mails: list[Mail], source: Source) -> Applied:
         for mail in mails:
             if mail.diff:
                 commits.append(_commit(mail, commits[-1], repository))
-                files = repository.changed_files(commits[-2], commits[-1])
+                files = guard.check_commit(mail.source, commits[-2], commits[-1], repository)
                 patches.append(Patch(mail.title, f"{mail.author} <{mail.email}>", files))
         tree = repository.id(f"{commits[-1]}^{{tree}}") or source.tree
     return Applied(Series(_title(mails), tuple(patches)), tuple(commits[1:]), tree)
@@ -125,7 +129,11 @@ def _commit(mail: Mail, parent: str, repository: git.Repository) -> str:
             f"{mail.source}: {mail.title!r} does not apply: {_where(done.output, mail.diff)}",
             hint="is the kernel the one the series was made for? `--kernel` and `--base` choose another",
         )
-    tree = repository.run("write-tree").strip()
+    return record(mail, repository.run("write-tree").strip(), parent, repository)
+
+
+def record(mail: Mail, tree: str, parent: str, repository: git.Repository) -> str:
+    """Commit `tree` as what the mail makes of `parent`, in its author's name."""
     who = {"GIT_AUTHOR_NAME": mail.author, "GIT_AUTHOR_EMAIL": mail.email}
     when = {"GIT_AUTHOR_DATE": mail.date} if mail.date else {}
     message = mail.title.encode() + b"\n\n" + mail.body
