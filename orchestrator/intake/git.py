@@ -1,6 +1,7 @@
 """git, run so that nothing of the user's or the repository's configuration, hooks or index takes part."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,6 +69,16 @@ class Repository:
         if done.returncode:
             raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {done.output.strip()[-500:]}")
         return done.output
+
+    def run_bytes(self, *args: str | Path, input: bytes = b"") -> bytes:
+        """Run git and return its output byte for byte, as diffs need it; raises InfraError when it fails."""
+        with tempfile.TemporaryDirectory(prefix="kdelta-git-") as scratch:
+            output = Path(scratch) / "output"
+            env = {**environment(), **self._env}
+            done = proc.run(["git", *_OPTIONS, *args], env=env, input=input, output=output)
+            if done.returncode:
+                raise InfraError(f"git {args[0]} failed (exit {done.returncode})")
+            return output.read_bytes()
 
     def id(self, revision: str) -> str | None:
         """Return the object id of `revision`, or None where there is no such object."""

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +81,11 @@ def apply(mails: list[Mail], source: Source, limits: guard.Limits = guard.DEFAUL
                 files = guard.check_commit(mail.source, commits[-2], commits[-1], repository)
                 patches.append(Patch(mail.title, f"{mail.author} <{mail.email}>", files))
         tree = repository.id(f"{commits[-1]}^{{tree}}") or source.tree
-    return Applied(Series(_title(mails), tuple(patches)), tuple(commits[1:]), tree)
+    return Applied(Series(title(mails), tuple(patches)), tuple(commits[1:]), tree)
 
 
-def _title(mails: list[Mail]) -> str:
+def title(mails: Sequence[Mail]) -> str:
+    """Return the cover letter's subject, or else the first patch's."""
     cover = next((mail for mail in mails if not mail.diff and mail.number == 0), None)
     first = cover or next((mail for mail in mails if mail.diff), None)
     return first.title if first else "(empty series)"
@@ -126,7 +128,7 @@ def _commit(mail: Mail, parent: str, repository: git.Repository) -> str:
     done = repository.attempt("apply", "--cached", "--whitespace=nowarn", "-", input=mail.diff)
     if done.returncode:
         raise UserError(
-            f"{mail.source}: {mail.title!r} does not apply: {_where(done.output, mail.diff)}",
+            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail.diff)}",
             hint="is the kernel the one the series was made for? `--kernel` and `--base` choose another",
         )
     return record(mail, repository.run("write-tree").strip(), parent, repository)
@@ -140,7 +142,7 @@ def record(mail: Mail, tree: str, parent: str, repository: git.Repository) -> st
     return repository.run("commit-tree", tree, "-p", parent, "-F", "-", input=message, env={**who, **when}).strip()
 
 
-def _where(complaint: str, diff: bytes) -> str:
+def where(complaint: str, diff: bytes) -> str:
     """Turn git's complaint into file and hunk: git names the line at which the hunk that failed starts."""
     failed = re.search(r"^error: patch failed: (.+):(\d+)$", complaint, re.MULTILINE)
     if not failed:
