@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm import disk, packages, proc
@@ -49,6 +49,15 @@ def resolve(spec: str, base: str | None, cache_dir: Path) -> Source:
     tree = repository.id(f"{commit}^{{tree}}")
     assert tree, "a resolved commit has a tree"
     return Source(spec, git_dir, commit, tree, _release(repository, commit, spec))
+
+
+def at(origin: Source, commit: str) -> Source:
+    """Return the tree of another commit of the same repository."""
+    repository = git.Repository(origin.git_dir)
+    tree = repository.id(f"{commit}^{{tree}}")
+    if tree is None:
+        raise UserError(f"{origin.spec} has no commit {commit}")
+    return replace(origin, commit=commit, tree=tree, release=_release(repository, commit, origin.spec))
 
 
 def is_cached(spec: str, cache_dir: Path) -> bool:
