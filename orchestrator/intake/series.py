@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import proc
 from kvm.errors import UserError
 from orchestrator.intake import git, guard
 from orchestrator.intake.source import Source
@@ -93,7 +92,7 @@ def title(mails: Sequence[Mail]) -> str:
 
 def _split(file: Path) -> list[Mail]:
     with tempfile.TemporaryDirectory(prefix="kdelta-mail-") as scratch:
-        done = proc.run(["git", "mailsplit", "--keep-cr", "-b", f"-o{scratch}", "--", file])
+        done = git.alone("mailsplit", "--keep-cr", "-b", f"-o{scratch}", "--", file)
         if done.returncode:
             raise UserError(f"{file} is not a mailbox or a patch: {done.output.strip()[-200:]}")
         return [_mailinfo(part, Path(scratch), file) for part in sorted(Path(scratch).iterdir())]
@@ -101,7 +100,7 @@ def _split(file: Path) -> list[Mail]:
 
 def _mailinfo(part: Path, scratch: Path, file: Path) -> Mail:
     body, diff = scratch / "body", scratch / "diff"
-    done = proc.run(["git", "mailinfo", "--encoding=UTF-8", "-k", body, diff], input=part.read_bytes())
+    done = git.alone("mailinfo", "--encoding=UTF-8", "-k", body, diff, input=part.read_bytes())
     fields = dict(re.findall(r"^(Author|Email|Subject|Date): (.*)$", done.output, re.MULTILINE))
     if done.returncode or "Author" not in fields:
         raise UserError(f"{file}: a message has no From: line", hint="give mails as `git format-patch` writes them")
