@@ -128,20 +128,24 @@ def spawn(
     argv: Sequence[str | Path],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.STDOUT,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Start `argv` in its own process group and own it: it is ended and reaped when the block is left, however."""
+    """Start `argv` in its own process group and own it: it is ended and reaped when the block is left, however.
+
+    `env` comes over this process's own environment; None takes a variable out of it.
+    """
     words = [str(word) for word in argv]
+    variables = {**os.environ, "LC_ALL": "C", **(env or {})}
     log.debug("start: %s", " ".join(words))
     try:
         popen = subprocess.Popen(
             words,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C", **(env or {})},
+            env={name: value for name, value in variables.items() if value is not None},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -161,7 +165,7 @@ def run(
     argv: Sequence[str | Path],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     input: bytes = b"",
     output: Path | None = None,
     timeout: float = 600.0,

@@ -416,3 +416,39 @@ class FindingRecord:
     site: str = ""
     base_line: int | None = None
     objects: int = 1
+
+
+class BaseRule(StrEnum):
+    """What found the commit that the series is applied to, the strongest rule first."""
+
+    ASKED = "--base"
+    TRAILER = "base-commit trailer"
+    BLOBS = "blob hashes"
+    HEAD = "HEAD"
+
+
+@dataclass(frozen=True)
+class Base:
+    """The commit to apply the series to, what found it, how sure that is, and what else is to be said of it."""
+
+    commit: str
+    rule: BaseRule
+    sure: str
+    notes: tuple[str, ...] = ()
+
+
+class Presence(StrEnum):
+    """Is a patch in the tree already? `changed`: it was applied once, and cannot be taken out as it is."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True)
+class InTree:
+    """Whether one patch is in the tree, and the commits that brought it, as `1234567890ab ("subject")`."""
+
+    patch: str
+    presence: Presence
+    commits: tuple[str, ...] = ()

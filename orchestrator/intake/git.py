@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import InfraError
 
 # Commits must come out the same on every machine: identity and dates are ours unless a patch brings its own.
@@ -13,6 +13,10 @@ _ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "",  # a partial clone that lacks an object would ask its remote, by any program it names
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # an object is what its name says
+    "GIT_OPTIONAL_LOCKS": "0",
     "GIT_AUTHOR_NAME": "kdelta",
     "GIT_AUTHOR_EMAIL": "kdelta@localhost",
     "GIT_AUTHOR_DATE": "@946684800 +0000",
@@ -25,9 +29,27 @@ _OPTIONS = (
     *("-c", "core.quotePath=false"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.looseCompression=1"),
+    *("-c", "core.protectNTFS=true"),
+    *("-c", "core.protectHFS=true"),
+    *("-c", "log.showSignature=false"),
     *("-c", "gc.auto=0"),
     *("-c", "safe.directory=*"),  # reading another user's tree runs nothing of theirs
 )
+
+# The highest of all attributes files: what .gitattributes of a tree says about filters and line ends does not count,
+# so that a file is its blob, byte for byte.
+_ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding !diff\n"
+
+
+def environment() -> dict[str, str | None]:
+    """Return what git gets to see: nothing of the caller's GIT_* variables, and ours."""
+    theirs: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GIT_")}
+    return {**theirs, **_ENV}
+
+
+def alone(*args: str | Path, input: bytes = b"") -> proc.Completed:
+    """Run a git command that needs no repository, or looks for it by -C, and return how it ended."""
+    return proc.run(["git", *_OPTIONS, *args], env=environment(), input=input)
 
 
 class Repository:
@@ -35,11 +57,11 @@ class Repository:
 
     def __init__(self, git_dir: Path, *, index: Path | None = None) -> None:
         self.git_dir = git_dir
-        self._env = {**_ENV, "GIT_DIR": str(git_dir), **({"GIT_INDEX_FILE": str(index)} if index else {})}
+        self._env = {"GIT_DIR": str(git_dir), **({"GIT_INDEX_FILE": str(index)} if index else {})}
 
     def attempt(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> proc.Completed:
         """Run git and return how it ended, whatever that was."""
-        return proc.run(["git", *_OPTIONS, *args], env={**self._env, **(env or {})}, input=input)
+        return proc.run(["git", *_OPTIONS, *args], env={**environment(), **self._env, **(env or {})}, input=input)
 
     def run(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> str:
         """Run git and return its output; raises InfraError when it fails."""
@@ -51,12 +73,12 @@ class Repository:
     def raw(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         """Run git and return its output byte by byte: names and contents need not be UTF-8."""
         with tempfile.NamedTemporaryFile(prefix="kdelta-git-") as out:
-            argv = ["git", *_OPTIONS, *args]
-            done = proc.run(argv, env={**self._env, **(env or {})}, input=input, output=Path(out.name))
+            words = {**environment(), **self._env, **(env or {})}
+            done = proc.run(["git", *_OPTIONS, *args], env=words, input=input, output=Path(out.name))
             content = Path(out.name).read_bytes()
         if done.returncode:
-            words = content.decode("utf-8", "replace").strip()[-500:]
-            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {words}")
+            said = content.decode("utf-8", "replace").strip()[-500:]
+            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {said}")
         return content
 
     def id(self, revision: str) -> str | None:
@@ -78,7 +100,10 @@ def create(git_dir: Path, *, borrow: Path | None = None) -> Repository:
     """Create the bare repository `git_dir` unless it is there; it reads objects of `borrow` without copying them."""
     if not (git_dir / "HEAD").is_file():
         git_dir.parent.mkdir(parents=True, exist_ok=True)
-        proc.check(["git", "init", "--quiet", "--bare", git_dir], env={**_ENV, "GIT_TEMPLATE_DIR": ""})
+        proc.check(["git", "init", "--quiet", "--bare", git_dir], env={**environment(), "GIT_TEMPLATE_DIR": ""})
+    attributes = git_dir / "info" / "attributes"
+    if not attributes.is_file():
+        disk.write(attributes, _ATTRIBUTES)
     if borrow:
         alternates = git_dir / "objects" / "info" / "alternates"
         alternates.parent.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
-from kvm import proc
 from kvm.errors import UserError
+from orchestrator.intake import git
 
 Message: TypeAlias = "email.message.Message[Any, Any]"
 
@@ -110,7 +110,7 @@ def _messages(content: bytes) -> list[bytes]:
         mbox, parts = Path(scratch) / "mbox", Path(scratch) / "parts"
         mbox.write_bytes(escaped)
         parts.mkdir()
-        done = proc.run(["git", "mailsplit", "--mboxrd", "--keep-cr", "-b", "-d8", f"-o{parts}", "--", mbox])
+        done = git.alone("mailsplit", "--mboxrd", "--keep-cr", "-b", "-d8", f"-o{parts}", "--", mbox)
         if done.returncode:
             raise UserError(f"git mailsplit cannot split the mailbox: {done.output.strip()[-200:]}")
         return [part.read_bytes() for part in sorted(parts.iterdir())]

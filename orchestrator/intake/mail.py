@@ -10,9 +10,8 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from kvm import proc
 from kvm.errors import UserError
-from orchestrator.intake import choice, letters, lore, quilt, revisions
+from orchestrator.intake import choice, git, letters, lore, quilt, revisions
 from orchestrator.intake.choice import Choice, Head
 from orchestrator.intake.letters import Letter
 from orchestrator.intake.patch import Mail, Mails
@@ -193,7 +192,7 @@ def _mail(letter: Letter, room: Path) -> Mail:
     body, diff = room.with_suffix(".body"), room.with_suffix(".diff")
     # no --encoding=UTF-8, although that is the default: git 2.39 takes it as a wish not to convert at all
     scissors = "--no-scissors" if letter.exact else "--scissors"
-    done = proc.run(["git", "mailinfo", "-k", scissors, "--quoted-cr=nowarn", body, diff], input=letter.raw)
+    done = git.alone("mailinfo", "-k", scissors, "--quoted-cr=nowarn", body, diff, input=letter.raw)
     if done.returncode:
         raise UserError(f"{letter.source}: git mailinfo cannot read the message: {done.output.strip()[-200:]}")
     # an in-body From: or Subject: comes first, what it replaces after it

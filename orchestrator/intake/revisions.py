@@ -8,7 +8,6 @@ import re
 import tempfile
 from pathlib import Path
 
-from kvm import proc
 from kvm.errors import UserError
 from orchestrator.intake import git, letters
 from orchestrator.intake.patch import Mail, Mails
@@ -48,7 +47,7 @@ class _Reader:
 
 
 def _open(repository: Path) -> git.Repository:
-    asked = proc.run(["git", "-C", repository, "-c", "safe.directory=*", "rev-parse", "--absolute-git-dir"])
+    asked = git.alone("-C", repository, "rev-parse", "--absolute-git-dir")
     if asked.returncode:
         raise UserError(f"{repository} is not a git repository", hint=asked.output.strip()[-200:])
     return git.Repository(Path(asked.output.strip()))

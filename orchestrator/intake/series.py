@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from kvm.errors import InfraError, UserError
-from orchestrator.intake import git
+from orchestrator.intake import git, guard
 from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
 from orchestrator.model import Patch, Series
@@ -29,6 +29,7 @@ _WHEN = "946684800 +0000"  # what git.py gives to commits that bring no date
 _REF = "refs/kdelta/applied"
 
 Entries = dict[bytes, bytes]  # path -> b"mode id"
+Delta = dict[bytes, bytes | None]  # path -> what it is afterwards, None where it is gone
 
 
 @dataclass(frozen=True)
@@ -40,30 +41,42 @@ class Applied:
     tree: str
 
 
-def apply(mails: Sequence[Mail], source: Source) -> Applied:
-    """Put the series on the base; raises a UserError with patch, file and hunk where it does not apply."""
+def apply(mails: Sequence[Mail], source: Source, limits: guard.Limits = guard.DEFAULT) -> Applied:
+    """Put the series on the base; raises a UserError with patch, file and hunk where it does not apply.
+
+    What a series may not do is refused first; see guard.
+    """
+    guard.check(((mail.source, mail.diff) for mail in mails), limits)
     patches = [mail for mail in mails if mail.diff]
     repository = git.Repository(source.git_dir)
     with tempfile.TemporaryDirectory(prefix="kdelta-apply-") as scratch:
-        states = _states(patches, source, Path(scratch))
-        changes = [_changed(one, other) for one, other in pairwise(states)]
-        commits = _import(patches, changes, source, Path(scratch)) if patches else ()
+        held = states(patches, source, Path(scratch))
+        changes = [changed(one, other) for one, other in pairwise(held)]
+        named = describe(patches, changes, repository)
+        commits = commit(patches, changes, source, Path(scratch)) if patches else ()
     tree = repository.id(f"{commits[-1]}^{{tree}}") if commits else source.tree
     if tree is None:
         raise InfraError("git fast-import left no tree", hint="is the disk full?")
-    who = [f"{mail.author} <{mail.email}>" for mail in patches]
-    files = [tuple(sorted(path.decode("utf-8", "replace") for path in change)) for change in changes]
-    named = [Patch(mail.title, author, paths) for mail, author, paths in zip(patches, who, files, strict=True)]
-    return Applied(Series(_title(mails), tuple(named)), commits, tree)
+    return Applied(Series(title(mails), named), commits, tree)
 
 
-def _title(mails: Sequence[Mail]) -> str:
+def describe(patches: Sequence[Mail], changes: Sequence[Delta], repository: git.Repository) -> tuple[Patch, ...]:
+    """Say of each patch who wrote it and what it touches; raises a UserError for what a series may not make."""
+    pairs = zip(patches, changes, strict=True)
+    return tuple(
+        Patch(mail.title, f"{mail.author} <{mail.email}>", guard.check_change(mail.source, change, repository))
+        for mail, change in pairs
+    )
+
+
+def title(mails: Sequence[Mail]) -> str:
+    """Return the cover letter's subject, else the first patch's."""
     cover = next((mail for mail in mails if not mail.diff), None)
     first = cover or next(iter(mails), None)
     return first.title if first else "(empty series)"
 
 
-def _states(patches: Sequence[Mail], source: Source, scratch: Path) -> list[Entries]:
+def states(patches: Sequence[Mail], source: Source, scratch: Path, *how: str) -> list[Entries]:
     """Apply one patch after the other, each on a copy of the index; return what the indexes held, the first one first.
 
     A second thread lists an index while the next patch is applied.
@@ -77,7 +90,7 @@ def _states(patches: Sequence[Mail], source: Source, scratch: Path) -> list[Entr
             if before.exists():  # git writes no file for an index without entries
                 shutil.copyfile(before, after)
             repository = git.Repository(source.git_dir, index=after)
-            _apply(mail, repository)
+            _apply(mail, repository, *how)
             listings.append(pool.submit(_entries, repository))
         return [listing.result() for listing in listings]
 
@@ -150,25 +163,23 @@ def _ls(paths: Sequence[bytes], source: Source, repository: git.Repository, *opt
         yield from (entry + b"\0" for entry in listing.split(b"\0") if entry)
 
 
-def _apply(mail: Mail, repository: git.Repository) -> None:
-    args = ("apply", "--cached", "--whitespace=nowarn", f"-p{mail.strip}", "-")
+def _apply(mail: Mail, repository: git.Repository, *how: str) -> None:
+    args = ("apply", "--cached", "--whitespace=nowarn", f"-p{mail.strip}", *how, "-")
     done = repository.attempt(*args, input=mail.diff)
     if done.returncode:
         raise UserError(
-            f"{mail.source}: {mail.title!r} does not apply: {_where(done.output, mail.diff)}",
+            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail.diff)}",
             hint="is the kernel the one the series was made for? `--kernel` and `--base` choose another",
         )
 
 
-def _changed(before: Entries, after: Entries) -> dict[bytes, bytes | None]:
+def changed(before: Entries, after: Entries) -> Delta:
     """Return what each changed path is afterwards; None where it is gone."""
     paths = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     return {path: after.get(path) for path in paths}
 
 
-def _import(
-    patches: Sequence[Mail], changes: Sequence[dict[bytes, bytes | None]], source: Source, scratch: Path
-) -> tuple[str, ...]:
+def commit(patches: Sequence[Mail], changes: Sequence[Delta], source: Source, scratch: Path) -> tuple[str, ...]:
     """Make the commits; the ref that fast-import wants is never written, for it is reset to nothing in the same run."""
     marks, stream = scratch / "marks", []
     for number, (mail, change) in enumerate(zip(patches, changes, strict=True), 1):
@@ -207,7 +218,7 @@ def _when(date: str) -> str:
     return f"{seconds} {'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
-def _lines(change: dict[bytes, bytes | None]) -> list[bytes]:
+def _lines(change: Delta) -> list[bytes]:
     """What goes, goes first: a file may become a directory."""
     gone = [b"D " + _quoted(path) + b"\n" for path, state in sorted(change.items()) if state is None]
     here = [b"M " + state + b" " + _quoted(path) + b"\n" for path, state in sorted(change.items()) if state]
@@ -218,7 +229,7 @@ def _quoted(path: bytes) -> bytes:
     return b'"' + re.sub(rb'[\x00-\x1f"\\]', lambda found: b"\\%03o" % found[0][0], path) + b'"'
 
 
-def _where(complaint: str, diff: bytes) -> str:
+def where(complaint: str, diff: bytes) -> str:
     """Turn git's complaint into file and hunk: git names the line at which the hunk that failed starts."""
     failed = re.search(r"^error: patch failed: (.+):(\d+)$", complaint, re.MULTILINE)
     if not failed:

@@ -7,8 +7,9 @@ import logging
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm import disk, packages, proc
@@ -51,6 +52,38 @@ def resolve(spec: str, base: str | None, cache_dir: Path) -> Source:
     return Source(spec, git_dir, commit, tree, _release(repository, commit, spec))
 
 
+def at(origin: Source, commit: str) -> Source:
+    """Return the tree of another commit of the same repository."""
+    repository = git.Repository(origin.git_dir)
+    tree = repository.id(f"{commit}^{{tree}}")
+    if tree is None:
+        raise UserError(f"{origin.spec} has no commit {commit}")
+    return replace(origin, commit=commit, tree=tree, release=_release(repository, commit, origin.spec))
+
+
+def uncommitted(origin: Source) -> str | None:
+    """Return a note where the user's working tree differs from what is committed there: that is not looked at.
+
+    Their index is read as a copy, and with our configuration: git would write to it, and run their filters.
+    """
+    kind, _, path = origin.spec.partition(":")
+    words = ("rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index", "HEAD")
+    asked = git.alone("-C", Path(path).expanduser(), *words) if kind == "git" else None
+    if not asked or asked.returncode:  # a bare repository has no working tree
+        return None
+    top, index, head = asked.output.splitlines()
+    with tempfile.TemporaryDirectory(prefix="kdelta-index-") as scratch:
+        copy = Path(scratch) / "index"
+        shutil.copyfile(index, copy)
+        command = ("diff", "--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", head)
+        found = git.Repository(origin.git_dir, index=copy).attempt(*command, env={"GIT_WORK_TREE": top})
+    files = [file for file in found.output.split("\0") if file] if not found.returncode else []
+    if not files:
+        return None
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f"changes that are not committed are left out: {', '.join(files[:3])}{more}"
+
+
 def is_cached(spec: str, cache_dir: Path) -> bool:
     """Say whether resolving `spec` needs neither network nor unpacking."""
     kind, _, rest = spec.partition(":")
@@ -63,14 +96,15 @@ def _release(repository: git.Repository, commit: str, spec: str) -> str:
         re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)$", done.output, re.MULTILINE)
     )
     if done.returncode or "VERSION" not in words:
-        raise UserError(f"{spec} is not a Linux tree: its top Makefile names no VERSION")
+        hint = "a partial clone lacks files: `git fetch --refetch --no-filter` brings them"
+        raise UserError(f"{spec} is not a Linux tree: its top Makefile names no VERSION", hint=hint)
     numbers = [words.get(key, "0") or "0" for key in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
     return ".".join(numbers) + words.get("EXTRAVERSION", "")
 
 
 def _git(path: Path, base: str | None, cache_dir: Path) -> tuple[Path, str]:
     """Borrow the objects of the user's repository; nothing is ever written to it."""
-    asked = proc.run(["git", "-C", path, "-c", "safe.directory=*", "rev-parse", "--absolute-git-dir"])
+    asked = git.alone("-C", path, "rev-parse", "--absolute-git-dir")
     if asked.returncode:
         raise UserError(f"{path} is not a git repository", hint=asked.output.strip()[-200:])
     theirs = git.Repository(Path(asked.output.strip()))

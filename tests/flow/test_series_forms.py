@@ -207,8 +207,6 @@ def create(path: str, mode: str = "100644") -> str:
         (create("kernel/alpha.c"), "already exists"),
         (create("kernel"), "kernel"),
         (create("kernel/alpha.c/below"), "kernel/alpha.c/below"),
-        (create(".git/hooks/pre-commit"), "invalid path"),
-        (create("../outside"), "invalid path"),
         ("--- a/kernel/gone.c\n+++ b/kernel/gone.c\n@@ -1 +1 @@\n-x\n+y\n", "does not exist"),
         ("diff --git a/gone b/here\nsimilarity index 100%\nrename from gone\nrename to here\n", "does not exist"),
         ("--- a/kernel/alpha.c\n+++ b/kernel/alpha.c\n@@ -1 +1 @@\n-x\n+y\n", "hunk 1 of 1 of kernel/alpha.c"),

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.intake import mail, series
+from orchestrator.intake import guard, mail, series
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
 
-PATHS = [
-    b"a", b"dir", b"dir/b", b"dir/sub/c", b"with space", b"dir/with  two", b'quo"te', b"tab\tname", b"new\nline",
-    b"back\\slash", b"-dash", b":(glob)*", b"[x]*", "ünï".encode(), b"latin\xff", b"dir/a", b"b/a", b"trailing ",
+PATHS = [  # what guard.py lets pass
+    b"a", b"dir", b"dir/b", b"dir/sub/c", b"with space", b"dir/with  two", b'quo"te', b"-dash", b":(glob)*", b"[x]*",
+    "ünï".encode(), b"dir/a", b"b/a", b"trailing ",
 ]  # fmt: skip
 LINES = [
     b"", b"x", b"y", b"z", b"- ", b"-- ", b"--- a/a", b"+++ b/a", b"From a@b Mon Sep 17 00:00:00 2001", b">From x",
@@ -50,7 +50,7 @@ binaries = st.binary(max_size=60).map(lambda content: b"\0" + content)
 contents = st.one_of(texts, texts, texts, binaries)
 files = st.one_of(
     st.tuples(st.sampled_from([b"100644", b"100644", b"100755"]), contents),
-    st.tuples(st.just(b"120000"), st.sampled_from([b"a", b"../out", b"dir/b"])),
+    st.tuples(st.just(b"120000"), st.sampled_from([b"a", b"out", b"dir/b"])),
 )
 paths = st.sampled_from(PATHS)
 edits = st.one_of(
@@ -147,7 +147,7 @@ def test_a_series_comes_back_as_the_trees_it_was_made_from(form: str, history: l
     with tempfile.TemporaryDirectory() as scratch:
         source, trees = make(Path(scratch), history)
         mails = read(form, Path(scratch), flag, bool(trees))
-        applied = series.apply(mails.mails, source)
+        applied = series.apply(mails.mails, source, guard.Limits(allow_binary=True))
         got = [git(Path(scratch), "rev-parse", f"{commit}^{{tree}}") for commit in applied.commits]
         assert got == trees, mails.notes
         assert applied.tree == (trees or [source.tree])[-1]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from kvm.errors import UserError
-from orchestrator.intake import mail, series
+from orchestrator.intake import guard, mail, series
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
 
@@ -74,7 +74,7 @@ def test_every_file_has_its_expectation_and_there_are_many() -> None:
 def test_a_shape_is_read_and_applied_as_it_is_meant(name: str, base: Path, origin: Source, tmp_path: Path) -> None:
     expected = EXPECTED[name]
     mails = mail.read(SHAPES / name)
-    applied = series.apply(mails.mails, origin)
+    applied = series.apply(mails.mails, origin, guard.Limits(allow_binary=True))
     assert [patch.subject for patch in applied.series.patches] == expected["subjects"]
     assert [patch.author for patch in applied.series.patches] == expected["authors"]
     assert applied.tree == meant(base, expected, tmp_path)
