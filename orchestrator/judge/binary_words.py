@@ -49,10 +49,10 @@ def _details(found: BinaryDiff) -> Iterator[str]:
 def _functions(changes: Sequence[ByteChange]) -> Iterator[str]:
     both = [(c, c.patched - c.base) for c in changes if c.base is not None and c.patched is not None]
     for verb, sign in (("grew", 1), ("shrank", -1)):
-        picked = [(change.name, sign * by) for change, by in both if sign * by > 0]
-        if picked:
-            who = picked[0][0] if len(picked) == 1 else f"{len(picked)} functions"
-            yield f"{who} {verb} by {sum(by for _, by in picked)} bytes"
+        moved = [(change.name, sign * by) for change, by in both if sign * by > 0]
+        if moved:
+            who = moved[0][0] if len(moved) == 1 else f"{len(moved)} functions"
+            yield f"{who} {verb} by {sum(by for _, by in moved)} bytes"
     if same := [change for change, by in both if not by and "->" not in change.where]:
         yield f"{_list([change.name for change in same])} changed at the same size"
     for words, picked in (

@@ -35,7 +35,8 @@ def _look(argv: list[str], stem: pathlib.Path, seconds: float) -> dict[str, str]
             [*words, *_CLOSER], check=False, capture_output=True, text=True, timeout=seconds, errors="replace"
         )
         if made.returncode:
-            return {"error": (made.stderr.strip().splitlines() or ["no reason given"])[0]}
+            said = made.stderr.strip().splitlines() or ["no reason given"]
+            return {"error": next((line for line in said if "error" in line), said[-1])}
         usage = stem.with_suffix(".su")
         found = {"file": file.name, "usage": usage.read_text(errors="replace") if usage.exists() else ""}
         if shutil.which("pahole"):

@@ -67,7 +67,7 @@ class Elf:
             header = _HEADER.unpack_from(content)
             self.machine: int = header[2]
             self.sections = self._sections(offset=header[6], entry=header[11], count=header[12], names=header[13])
-        except (struct.error, IndexError) as fault:
+        except (struct.error, IndexError, OverflowError) as fault:
             raise Malformed(str(fault)) from fault
         # Headers may claim the same bytes over and over; reading all sections must not cost more than the file does.
         if sum(s.size for s in self.sections if s.kind != SHT_NOBITS) > 2 * len(content):

@@ -72,7 +72,8 @@ def _sections(vmlinux: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     try:
         file = Elf(vmlinux.read_bytes())
     except (OSError, elf.Malformed) as fault:
-        return {}, (f"no section sizes: vmlinux: {fault}",)
+        why = fault.strerror if isinstance(fault, OSError) else fault
+        return {}, (f"no section sizes: vmlinux: {why}",)
     return {section.name: section.size for section in file.sections if section.flags & elf.SHF_ALLOC}, ()
 
 

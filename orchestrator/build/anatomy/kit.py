@@ -39,14 +39,15 @@ class Kit:
 
     def built_from(self, source: str) -> set[str]:
         """Return the objects that are compiled from `source`, a path in the tree."""
-        return {name for name, command in self.commands.items() if command.endswith(f" {SRC}/{source}")}
+        return {name for name, command in self.commands.items() if f" {SRC}/{source} " in f"{command} "}
 
     def argv(self, name: str) -> list[str]:
         """Return the command line that compiled the object, up to what Kbuild does with it afterwards."""
         words = []
         for word in shlex.split(self.commands[name]):
-            words.append(word.rstrip(";"))
-            if word.endswith(";"):
+            if plain := word.rstrip(";"):
+                words.append(plain)
+            if plain != word:
                 break
         return words
 
