@@ -452,3 +452,58 @@ class InTree:
     patch: str
     presence: Presence
     commits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ByteChange:
+    """Something measured in bytes: None on the side that lacks it; equal when only its contents changed."""
+
+    name: str
+    where: str
+    base: int | None
+    patched: int | None
+
+
+@dataclass(frozen=True)
+class TextChange:
+    """Something said in words (a layout, a macro's value, an export): None on the side that lacks it."""
+
+    name: str
+    where: str
+    base: str | None
+    patched: str | None
+
+
+@dataclass(frozen=True)
+class ObjectChange:
+    """One object file that differs; `parts` are added, removed, or code, rodata, data, bss, lines, symbols, file."""
+
+    name: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UapiProblem:
+    """What a compiler says of a uapi header alone, and did not say of base's."""
+
+    header: str
+    compiler: str
+    words: str
+
+
+@dataclass(frozen=True)
+class BinaryDiff:
+    """What the series did to the binary of one architecture and flavour; `summary` is one sentence."""
+
+    arch: str
+    flavour: str
+    summary: str
+    objects: tuple[ObjectChange, ...] = ()
+    functions: tuple[ByteChange, ...] = ()
+    frames: tuple[ByteChange, ...] = ()
+    sections: tuple[ByteChange, ...] = ()
+    structs: tuple[TextChange, ...] = ()
+    exports: tuple[TextChange, ...] = ()
+    constants: tuple[TextChange, ...] = ()
+    uapi_problems: tuple[UapiProblem, ...] = ()
+    notes: tuple[str, ...] = ()
