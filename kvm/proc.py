@@ -161,7 +161,7 @@ def spawn(
         process.close()
 
 
-def run(
+def run(  # noqa: PLR0913  (what a process can be given)
     argv: Sequence[str | Path],
     *,
     cwd: Path | None = None,
@@ -170,6 +170,7 @@ def run(
     output: Path | None = None,
     timeout: float = 600.0,
     police: Callable[[int], str] = lambda _: "",
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run `argv` to its end, or to `timeout` seconds; stdout and stderr together, into the file `output` if given.
 
@@ -182,7 +183,8 @@ def run(
         source.seek(0)
         captured = stack.enter_context(tempfile.TemporaryFile("a+b"))
         sink = stack.enter_context(output.open("ab")) if output else captured
-        process = stack.enter_context(spawn(argv, cwd=cwd, env=env, stdin=source.fileno(), stdout=sink.fileno()))
+        owned = spawn(argv, cwd=cwd, env=env, stdin=source.fileno(), stdout=sink.fileno(), pass_fds=pass_fds)
+        process = stack.enter_context(owned)
         ended, charge = _wait(process, timeout, police)
         process.end(grace=0 if charge else TERM_GRACE_SECONDS)
         captured.seek(0)

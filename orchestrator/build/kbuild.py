@@ -15,7 +15,7 @@ from kvm.errors import BuildError, InfraError
 from orchestrator import cache
 from orchestrator.build.make import ENV, Make, Unfinished
 from orchestrator.build.order import Order
-from orchestrator.build.sandbox import Sandbox
+from orchestrator.build.sandbox import Escape, Sandbox
 from orchestrator.intake import git, tree
 from orchestrator.model import BuildRecord, Cell
 
@@ -129,7 +129,7 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
     last.write_text(order.files, encoding="utf-8")
     try:
         yield objects
-    except Unfinished:
+    except (Unfinished, Escape):
         raise
     except BuildError:
         dirty.unlink()  # make itself ended: what it left is consistent

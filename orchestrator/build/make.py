@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from kvm import disk, proc
+from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
 from orchestrator.build import kconfig
@@ -83,8 +83,8 @@ class Make:
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside.
         timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *argv]
         with order.quota.fence() as fence:
-            words = [*fence, *self.sandbox.argv(timed)]
-            done = proc.run(words, output=self.log, timeout=order.limit_seconds, police=order.quota.exceeded)
+            police, limit = order.quota.exceeded, order.limit_seconds
+            done = self.sandbox.run(timed, before=fence, output=self.log, timeout=limit, police=police)
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)
         if done.charge:
@@ -132,7 +132,7 @@ class Make:
         }
         inside = replace(self.sandbox, env={**self.sandbox.env, **env}, readable=readable)
         argv = ["python3", "/tmp/why/why.py", "/tmp/why", *(loss.option for loss in lost)]  # noqa: S108
-        done = proc.run(inside.argv(argv), timeout=120)
+        done = inside.run(argv, timeout=120)
         return dict(line.split("\t", 1) for line in done.output.splitlines() if "\t" in line)
 
 

@@ -244,3 +244,51 @@ def test_a_damaged_checkout_is_laid_out_anew_before_a_build_from_nothing(
     made = kbuild.build(order(origin.tree, origin), cache_dir, tmp_path / "log")
     assert made.image.read_text() == "".join(LINES)
     assert sorted(path.name for path in file.parent.iterdir()) == ["madvise.c"]
+
+
+@pytest.mark.parametrize(
+    ("deed", "left"),
+    [
+        ("ln -sf {outside} /build/.config", ".config"),
+        ("mkfifo /build/.config", ".config"),
+        ("mkdir -p /build/arch/arm64; ln -s {outside} /build/arch/arm64/boot", "arch/arm64/boot"),
+        ("ln -s ../../../etc /build/etc", "etc"),
+        ("ln -sf /src/Makefile /build/.config", ".config"),
+    ],
+)
+def test_a_makefile_that_leaves_a_way_out_is_found_before_anyone_follows_it(
+    fakelinux: Path, tmp_path: Path, deed: str, left: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    (fakelinux / "deed.sh").write_text(deed.format(outside=outside))
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", "tinyconfig:\n\tsh /src/deed.sh; exit 0\n"))
+    git(fakelinux, "add", ".")
+    git(fakelinux, "commit", "-q", "-m", "a way out")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    with pytest.raises(BuildError, match=f"the build left {left}, which is no file of its own"):
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    assert outside.read_text() == "mine"
+
+
+def test_links_as_kbuild_makes_them_are_no_way_out(fakelinux: Path, tmp_path: Path) -> None:
+    deed = "\tln -fsn /src /build/source; mkdir -p /build/a/b; ln -fsn ../../.config /build/a/b/link\n"
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{deed}"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "links")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    assert kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log").image.is_file()
+
+
+def test_what_a_makefile_leaves_running_is_over_when_make_is(fakelinux: Path, tmp_path: Path) -> None:
+    deed = "\t(while :; do echo x >>/build/growing; done) & sleep 0.2\n"
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{deed}"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "in the background")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    [growing] = tmp_path.glob("cache/objects/*/growing")
+    size = growing.stat().st_size
+    time.sleep(0.3)
+    assert growing.stat().st_size == size

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import proc
 from orchestrator.build.anatomy import kit
-from orchestrator.build.sandbox import OBJ, Sandbox
+from orchestrator.build.sandbox import OBJ, Escape, Sandbox
 
 _INSIDE = "/tmp/inside.py"  # noqa: S108  (in the sandbox)
 _WORK = ".errand"
@@ -51,7 +50,10 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
         place.ccache.mkdir(parents=True, exist_ok=True)
         box = Sandbox(place.sources, objects, place.ccache, readable={_INSIDE: script})
-        done = proc.run(box.argv(["python3", "-I", _INSIDE, f"{OBJ}/{_WORK}/job.json"]), timeout=seconds)
+        try:
+            done = box.run(["python3", "-I", _INSIDE, f"{OBJ}/{_WORK}/job.json"], timeout=seconds)
+        except Escape as fault:
+            raise NoAnswer(fault.message) from fault
         try:
             answer = Answer(plain_file(work / "answer.json"), work)
         except OSError as fault:

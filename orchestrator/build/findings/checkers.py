@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm import proc
 from kvm.errors import InfraError
 from orchestrator.build.findings import warnings
 from orchestrator.build.findings.units import Units
@@ -100,7 +99,7 @@ def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> tu
     what = task.rule or ", ".join(task.about[:3]) + (" ..." if len(task.about) > 3 else "")
     if limit_seconds <= 0:
         return {}, f"no time left for {what}", 0.0
-    done = proc.run(_inside(scene).argv(task.argv), timeout=limit_seconds)
+    done = _inside(scene).run(task.argv, timeout=limit_seconds)
     if done.output.startswith("bwrap: "):
         raise InfraError(f"{checker.name}: the sandbox did not start: {done.output.strip()[-200:]}")
     if done.timed_out:
