@@ -23,9 +23,10 @@ from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, sides, store
 from orchestrator.build import kbuild, sandbox
-from orchestrator.intake import source
+from orchestrator.intake import mail, source
 from orchestrator.job import Job
 from orchestrator.model import Cell, GuestOutcome, Lane, Run, Side, VerdictValue, cells
+from orchestrator.plan import Plan
 from orchestrator.publish import clean, html, text
 from orchestrator.request import Request
 
@@ -113,10 +114,16 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
         click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
+        click.option("--max-files", "files", type=int, help="Accept a series of more files."),
+        click.option("--max-series-size", "series_size", type=int, metavar="BYTES", help="Accept a larger series."),
+        click.option("--max-patch-size", "patch_size", type=int, metavar="BYTES", help="Accept larger patches."),
+        click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
+        click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
         click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
         click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
-        click.option("--config", "config_", metavar="FILE|defconfig|tinyconfig", help="What the .config starts from."),
+        click.option("--check", "checks", multiple=True, type=click.Choice(config.CHECKS), help="Static checkers."),
+        click.option("--config", metavar="FILE|defconfig|tinyconfig", help="What the .config starts from."),
         click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml."),
         click.argument("series", required=False),
     ):
@@ -132,12 +139,14 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> int:
     """Build, boot and test both kernels, and say what SERIES changes.
 
-    SERIES is the name of a bundled series, a directory of patches, or an mbox; pipeline.yaml's if it is left out.
+    SERIES is the name of a bundled series, a path (mbox, patch, directory, Maildir, quilt), -, commits of a git: kernel
+    (A..B or a branch), a Message-ID or lore URL; pipeline.yaml's if it is left out. See docs/series.md.
 
     \b
     Examples:
       kdelta run
       kdelta run 0001-my.patch --kernel git:~/linux --base v5.10 --arch x86_64
+      kdelta run v6.12..topic --kernel git:~/linux --each-patch
       kdelta run --json | jq .verdict
     """
     with _start(_request(cache_dir, **asked), out) as started:
@@ -156,7 +165,7 @@ def plan_(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
     Example:
       kdelta plan my-series/ --arch x86_64
     """
-    todo = plan.make(_request(cache_dir, **asked))
+    todo = _plan(_request(cache_dir, **asked))
     rows = [
         {"cell": str(cell), "build": "cached" if kbuild.find(order, cache_dir) else "to be built"}
         for cell, order in todo.orders.items()
@@ -165,6 +174,8 @@ def plan_(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
         "series": todo.applied.series.title,
         "patches": [patch.subject for patch in todo.applied.series.patches],
         "kernel": f"{todo.source.release} ({todo.source.spec})",
+        "base": {"commit": todo.base.commit, "rule": todo.base.rule, "sure": todo.base.sure, "reverted": todo.reverted},
+        "notes": list(todo.notes),
         "suites": [suite.name for suite in todo.suites],
         "noop": todo.empty,
         "cells": rows,
@@ -334,11 +345,17 @@ def _request(cache_dir: Path, *, verbose: bool, **asked: Any) -> Request:
     return request.make(cache_dir, **asked)
 
 
+def _plan(asked: Request) -> Plan:
+    """Plan what was asked for; a series on standard input is read here."""
+    piped = asked.pipeline.series == "-"
+    return plan.make(asked, mail.read_bytes(sys.stdin.buffer.read(), "standard input") if piped else None)
+
+
 @contextlib.contextmanager
 def _start(asked: Request, out: Path | None) -> Iterator[Job]:
     """Plan, make the run's directory, and work there."""
     sandbox.require()
-    todo = plan.make(asked)
+    todo = _plan(asked)
     results = (config.share() if Path(asked.near) == config.share() else Path.cwd()) / "results"
     title, now = todo.applied.series.title, datetime.datetime.now().astimezone()
     directory = store.given_directory(out) if out else store.new_directory(results, title, now)

@@ -1,6 +1,7 @@
 """pipeline.yaml in, a checked Pipeline out; and where the shipped files are."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
+CHECKS = ("checkpatch", "kernel-doc", "coccinelle")
 
 
 def _most_memory_mib() -> int:
@@ -36,6 +38,15 @@ class Limits(Section):
     silence: float = Field(30, gt=0)
 
 
+class Accept(Section):
+    """What a series may hold; sizes in bytes."""
+
+    binary: bool = False
+    patch_size: int = Field(64 << 20, gt=0)
+    series_size: int = Field(256 << 20, gt=0)
+    files: int = Field(20_000, gt=0)
+
+
 class Pipeline(Section):
     """What to validate. `series` and `suites` are names of what kdelta ships, or paths relative to the file."""
 
@@ -48,6 +59,9 @@ class Pipeline(Section):
     fragments: list[str] = Field(default_factory=list)
     toolchain: str = "gcc"
     each_patch: bool = False
+    revert: bool = False
+    checks: list[str] = Field(default_factory=lambda: ["checkpatch", "kernel-doc"])
+    accept: Accept = Accept()
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
     guest: GuestSize = GuestSize()
@@ -74,6 +88,12 @@ def find(kind: str, name: str, near: Path) -> Path | None:
         if "/" not in name and (top / kind / name).exists():
             return (top / kind / name).resolve()
     return None
+
+
+def is_series(name: str, kernel: str, near: Path) -> bool:
+    """Is it one that is shipped or there, or may it be one: stdin, a Message-ID or URL, commits of a git kernel?"""
+    may_be = name == "-" or "@" in name or "://" in name or kernel.startswith("git:")
+    return may_be or find("patches", name, near) is not None
 
 
 def find_suite(name: str, near: Path) -> Path:
@@ -120,27 +140,33 @@ def _no_such(kind: str, name: str, word: str) -> str:
 
 def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
     """What pipeline.yaml names and is not there."""
-    faults: list[Fault] = []
-    for index, arch in enumerate(pipeline.arches):
-        if arch not in ARCHES:
-            faults.append((("arches", index), f"no arch {arch!r}{nearest(arch, list(ARCHES))}"))
-    known = flavours()
-    for index, flavour in enumerate(pipeline.flavours):
-        if flavour not in known:
-            words = f"no flavour {flavour!r}{nearest(flavour, known)}; known: {', '.join(known)}"
-            faults.append((("flavours", index), words))
-    if pipeline.toolchain not in TOOLCHAINS:
-        words = f"no toolchain {pipeline.toolchain!r}{nearest(pipeline.toolchain, TOOLCHAINS)}"
-        faults.append((("toolchain",), f"{words}; known: {', '.join(TOOLCHAINS)}"))
+    return [
+        *_unknown("arches", "arch", pipeline.arches, list(ARCHES)),
+        *_unknown("flavours", "flavour", pipeline.flavours, flavours()),
+        *_unknown("checks", "check", pipeline.checks, CHECKS),
+        *_unknown("toolchain", "toolchain", pipeline.toolchain, TOOLCHAINS),
+        *_no_files(pipeline, near),
+    ]
+
+
+def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) -> Iterator[Fault]:
+    """The names under `key` that are not known."""
+    places: list[tuple[tuple[str | int, ...], str]] = [((key,), given)] if isinstance(given, str) else []
+    places += [((key, index), name) for index, name in enumerate(given) if not isinstance(given, str)]
+    for place, name in places:
+        if name not in known:
+            yield place, f"no {word} {name!r}{nearest(name, known)}; known: {', '.join(known)}"
+
+
+def _no_files(pipeline: Pipeline, near: Path) -> Iterator[Fault]:
     if pipeline.config not in CONFIG_GOALS and not (near / Path(pipeline.config).expanduser()).is_file():
-        faults.append((("config",), f"no such file: {pipeline.config}; or one of {', '.join(CONFIG_GOALS)}"))
+        yield ("config",), f"no such file: {pipeline.config}; or one of {', '.join(CONFIG_GOALS)}"
     for index, fragment in enumerate(pipeline.fragments):
         if not (near / Path(fragment).expanduser()).is_file():
-            faults.append((("fragments", index), f"no such file: {fragment}"))
+            yield ("fragments", index), f"no such file: {fragment}"
     for index, suite in enumerate(pipeline.suites):
         path = find("guest_tests", suite, near)
         if path is None or not (path / "suite.yaml").is_file():
-            faults.append((("suites", index), _no_such("guest_tests", suite, "suite")))
-    if pipeline.series is not None and find("patches", pipeline.series, near) is None:
-        faults.append((("series",), _no_such("patches", pipeline.series, "series")))
-    return faults
+            yield ("suites", index), _no_such("guest_tests", suite, "suite")
+    if pipeline.series is not None and not is_series(pipeline.series, pipeline.kernel, near):
+        yield ("series",), _no_such("patches", pipeline.series, "series")

@@ -53,7 +53,6 @@ class Job:
 @contextlib.contextmanager
 def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
     """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
-    store.save_json(directory / _REQUEST, todo.request.model_dump())
     _save_recipe(todo, directory)
     record = Run(
         id=directory.name,
@@ -63,8 +62,9 @@ def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.bo
         wall_seconds=None,
         command=("kdelta", *sys.argv[1:]),
         series=todo.applied.series,
-        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit),
+        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit, todo.base, todo.reverted),
         host=_host(todo),
+        notes=todo.notes,
     )
     with _working(todo, Recorder(record, directory), watch, boot) as job:
         yield job
@@ -105,11 +105,15 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
     )
     if todo.expect_file:
         store.place(todo.expect_file, directory / "series" / "expect.yaml")
-    asked = todo.request.pipeline.model_dump(exclude_none=True, exclude={"series", "base"})
-    disk.write(directory / "pipeline.yaml", recipe.pipeline(asked))
+    pinned = {"series": "series", "base": todo.base.commit if todo.source.spec.startswith("git:") else None}
+    asked = todo.request.pipeline.model_copy(update=pinned)
+    disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
     script = directory / "reproduce.sh"
-    disk.write(script, recipe.script(todo.source.commit if todo.source.spec.startswith("git:") else None))
+    disk.write(script, recipe.SCRIPT)
     script.chmod(0o755)
+    # a later stage plans from what was read now: a branch moves, standard input is gone
+    again = todo.request.model_copy(update={"pipeline": asked.model_copy(update={"series": str(directory / "series")})})
+    store.save_json(directory / _REQUEST, again.model_dump())
 
 
 def _now() -> str:

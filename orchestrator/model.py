@@ -133,11 +133,16 @@ class Series:
 
 @dataclass(frozen=True)
 class KernelSource:
-    """The tree the series was applied to; `base_commit` is a commit of kdelta's store or of the user's repository."""
+    """The tree the series was applied to; `base_commit` is a commit of kdelta's store or of the user's repository.
+
+    `chosen` says how it was found; `reverted` that it is the tree without a series that the source holds.
+    """
 
     source: str
     release: str
     base_commit: str
+    chosen: "Base | None" = None
+    reverted: bool = False
 
 
 @dataclass(frozen=True)
@@ -354,6 +359,9 @@ class Run:
     builds: tuple[BuildRecord, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     configs: tuple[ConfigChange, ...] = ()
+    findings: tuple["FindingRecord", ...] = ()
+    binaries: tuple["BinaryDiff", ...] = ()
+    notes: tuple[str, ...] = ()
     guests: tuple[GuestRecord, ...] = ()
     tests: tuple[Change, ...] = ()
     metrics: tuple[MetricPair, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from orchestrator import sides, store
+from orchestrator import delta, sides, store
 from orchestrator.job import Job
 from orchestrator.judge import diff, splat, verdict
 from orchestrator.model import (
@@ -23,8 +23,17 @@ from orchestrator.trial import layout, runner, suites
 
 def validate(job: Job) -> Run:
     """Build, boot and test every cell, then compare: all of `kdelta run` but the report."""
-    each(job, lambda lane: test(job, lane, sides.build(job, lane)))
+    checking = job.engine.start(delta.check, job)
+    each(job, lambda lane: _go(job, lane))
+    job.engine.gather([checking])
     return compare(job)
+
+
+def _go(job: Job, lane: Lane) -> None:
+    built = sides.build(job, lane)
+    looking = job.engine.start(delta.look, job, lane, built)
+    test(job, lane, built)
+    job.engine.gather([looking])
 
 
 def each(job: Job, work: Callable[[Lane], object]) -> None:

@@ -14,10 +14,12 @@ from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
-from orchestrator.intake import git, mail, series, source
+from orchestrator.intake import base as base_rules
+from orchestrator.intake import git, guard, history, mail, series, source
+from orchestrator.intake.patch import Mails
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
-from orchestrator.model import Cell, ChangeKind, Expectation, Lane, Patch, Side
+from orchestrator.model import Base, Cell, ChangeKind, Expectation, Lane, Patch, Side
 from orchestrator.request import Request
 from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
@@ -30,6 +32,9 @@ class Plan:
 
     request: Request
     source: Source
+    base: Base
+    reverted: bool
+    notes: tuple[str, ...]
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
@@ -79,31 +84,67 @@ class _ExpectFile(Section):
     suites: dict[str, _Expected]
 
 
-def make(request: Request) -> Plan:
-    """Read all that the request names, apply the series, and order the builds. Raises UserError for what is wrong."""
+def make(request: Request, mails: Mails | None = None) -> Plan:
+    """Read all that the request names, apply the series, and order the builds. Raises UserError for what is wrong.
+
+    `mails` are those of a series that was not read from where the request says, but from standard input.
+    """
     pipeline, near, cache_dir = request.pipeline, Path(request.near), Path(request.cache)
     if pipeline.series is None:
         raise UserError("no series", hint="name one: `kdelta run SERIES`, or `series:` in pipeline.yaml")
-    path = config.find_series(pipeline.series, near)
-    mails = mail.read(path).mails
+    mails = mails or _mails(pipeline, pipeline.series, near)
+    accept = pipeline.accept
+    limits = guard.Limits(accept.patch_size, accept.series_size, accept.files, accept.binary)
+    guard.check(((letter.source, letter.diff) for letter in mails.mails), limits)  # before anything is fetched for it
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
-    expect_file = (path if path.is_dir() else path.parent) / "expect.yaml"
-    expectations = tuple(_expectations(expect_file, chosen))
-    tree = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
-    applied = series.apply(mails, tree)
-    limits = pipeline.limits
-    quota = Quota(limits.build_processes, limits.build_memory_mib << 20)
+    expect_file = _expect_file(Path(pipeline.series))
+    expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
+    tree, base, applied = _applied(pipeline, mails, limits, cache_dir)
+    seconds, quota = pipeline.limits.build, _quota(pipeline)
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
         touched = _instrumented(wish, applied)
         for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
-            orders[cell] = Order(
-                cell, tree, files, wish, request.jobs, limits.build, quota, pipeline.toolchain, touched
-            )
-    kept = expect_file if expect_file.is_file() else None
-    return Plan(request, tree, applied, chosen, expectations, kept, orders)
+            orders[cell] = Order(cell, tree, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+    return Plan(
+        request=request,
+        source=tree,
+        base=base,
+        reverted=pipeline.revert,
+        notes=(*mails.notes, *filter(None, [source.uncommitted(tree)])),
+        applied=applied,
+        suites=chosen,
+        expectations=expectations,
+        expect_file=expect_file,
+        orders=orders,
+    )
+
+
+def _mails(pipeline: Pipeline, name: str, near: Path) -> Mails:
+    kind, _, path = pipeline.kernel.partition(":")
+    found = config.find("patches", name, near)
+    return mail.read(found or name, repository=Path(path) if kind == "git" else None, base=pipeline.base)
+
+
+def _quota(pipeline: Pipeline) -> Quota:
+    return Quota(pipeline.limits.build_processes, pipeline.limits.build_memory_mib << 20)
+
+
+def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: Path) -> tuple[Source, Base, Applied]:
+    """Find the base, and put the series on it, or take it out of the tree."""
+    origin = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
+    wish = base_rules.Wish(bool(pipeline.base), mails.base_commit, mails.prerequisites)
+    found = base_rules.choose((letter.diff for letter in mails.mails), origin, wish)
+    if pipeline.revert:
+        without, applied = history.revert(mails.mails, origin, limits)
+        return without, found, applied
+    origin = source.at(origin, found.commit)
+    try:
+        return origin, found, series.apply(mails.mails, origin, limits)
+    except UserError as fault:
+        raise history.explain(mails.mails, origin, fault) from fault
 
 
 def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:
@@ -112,9 +153,11 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     if start not in config.CONFIG_GOALS:
         start = Path(start).read_text(encoding="utf-8", errors="replace")
     paths = [*config.fragments(arch, flavour), *map(Path, pipeline.fragments)]
-    wish = kconfig.parse("\n".join(path.read_text(encoding="utf-8") for path in paths))
+    fragments = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    wish = kconfig.parse(fragments)
     needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
-    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")))
+    may_be = kconfig.text(kconfig.optional(fragments))
+    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
 
 
 def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
@@ -125,9 +168,13 @@ def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
     return tuple(sorted(f"GCOV_PROFILE_{path.stem}.o=y" for path in sources))
 
 
+def _expect_file(series_path: Path) -> Path | None:
+    """Find expect.yaml beside the patches; a series that is no path declares nothing."""
+    file = (series_path if series_path.is_dir() else series_path.parent) / "expect.yaml"
+    return file if series_path.exists() and file.is_file() else None
+
+
 def _expectations(file: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:
-    if not file.is_file():
-        return
     names = {suite.name for suite in chosen}
 
     def unknown(content: _ExpectFile) -> Iterable[Fault]:

@@ -1,11 +1,13 @@
 """Options over pipeline.yaml: what was asked for, as it is kept beside the run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from orchestrator import config
-from orchestrator.config import Pipeline
+from orchestrator.config import Accept, Pipeline
 from orchestrator.yamlfile import Section
 
 FILE = "pipeline.yaml"
@@ -20,44 +22,42 @@ class Request(Section):
     jobs: int
 
 
-def make(  # noqa: PLR0913  (one for each option)
-    cache_dir: Path,
-    *,
-    series: str | None,
-    file: Path | None,
-    kernel: str | None,
-    base: str | None,
-    arches: tuple[str, ...],
-    flavours: tuple[str, ...],
-    config_: str | None,
-    fragments: tuple[str, ...],
-    toolchain: str | None,
-    each_patch: bool,
-    suites: tuple[str, ...],
-    jobs: int,
-) -> Request:
-    """Put the options over what pipeline.yaml says: `file`, else the one here, else the shipped one."""
+def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Request:
+    """Put the options over what pipeline.yaml says: `file`, else the one here, else the shipped one.
+
+    `asked` holds keys of Pipeline and of Accept; what was not asked for is None, False or empty.
+    """
     here = Path.cwd()
     path = file or (here / FILE if (here / FILE).is_file() else config.share() / FILE)
     found = config.load(path.absolute())
     near = here if not file and not (here / FILE).is_file() else path.absolute().parent
+    asked = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if value}
+    accept = found.accept.model_copy(update={key: asked.pop(key) for key in Accept.model_fields.keys() & asked.keys()})
     # what stands on the command line is relative to where we are, what stands in the file to the file
-    given = {
-        "series": str(config.find_series(series, here)) if series else None,
-        "kernel": _absolute(kernel, here) if kernel else _absolute(found.kernel, near),
-        "base": base,
-        "arches": list(arches) or None,
-        "flavours": [config.find_flavour(name) for name in flavours] or None,
-        "config": _start(config_, here) if config_ else _start(found.config, near),
-        "fragments": [_file(name, here) for name in fragments] or [_file(name, near) for name in found.fragments],
-        "toolchain": toolchain,
-        "each_patch": each_patch or None,
-        "suites": [str(config.find_suite(name, here)) for name in suites] or None,
+    own = {key: found.__dict__[key] for key in _NAMES if key not in asked}
+    named = {**_named(asked, here), **_named(own, near)}
+    name, where = (asked["series"], here) if "series" in asked else (found.series, near)
+    if name:
+        named["series"] = _series(name, named["kernel"], where)
+    whole = found.model_copy(update={**asked, **named, "accept": accept})
+    return Request(pipeline=whole, near=str(near), cache=str(cache_dir), jobs=jobs)
+
+
+def _named(given: dict[str, Any], near: Path) -> dict[str, Any]:
+    """Resolve what the keys name, seen from `near`."""
+    known = {key: value for key, value in given.items() if key in _NAMES}
+    return {
+        key: [_NAMES[key](name, near) for name in value] if isinstance(value, list) else _NAMES[key](value, near)
+        for key, value in known.items()
     }
-    for arch in arches:
-        get_arch(arch)
-    changes = {name: value for name, value in given.items() if value is not None}
-    return Request(pipeline=found.model_copy(update=changes), near=str(near), cache=str(cache_dir), jobs=jobs)
+
+
+def _series(name: str, kernel: str, near: Path) -> str:
+    """A shipped series or a path as a path; commits, a Message-ID, a URL or - as they are."""
+    found = config.find("patches", name, near)
+    if found is None and not config.is_series(name, kernel, near):
+        return str(config.find_series(name, near))  # says which there are
+    return str(found or name)
 
 
 def _start(name: str, near: Path) -> str:
@@ -75,3 +75,13 @@ def _file(name: str, near: Path) -> str:
 def _absolute(kernel: str, near: Path) -> str:
     kind, _, rest = kernel.partition(":")
     return f"{kind}:{(near / Path(rest).expanduser()).resolve()}" if kind in ("git", "tar") and rest else kernel
+
+
+_NAMES: dict[str, Callable[[str, Path], str]] = {
+    "kernel": _absolute,
+    "config": _start,
+    "fragments": _file,
+    "suites": lambda name, near: str(config.find_suite(name, near)),
+    "flavours": lambda name, _: config.find_flavour(name),
+    "arches": lambda name, _: get_arch(name).name,
+}

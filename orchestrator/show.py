@@ -73,7 +73,10 @@ class Board:
 def plan(facts: Mapping[str, Any]) -> str:
     """Lay out what `kdelta plan` found."""
     lines = [f"series  {line(facts['series'])}", *(f"        {line(subject)}" for subject in facts["patches"])]
-    lines += [f"kernel  {facts['kernel']}", f"suites  {', '.join(facts['suites'])}"]
+    base = facts["base"]
+    lines += [f"kernel  {facts['kernel']}", f"base    {base['commit'][:12]} by {base['rule']}: {line(base['sure'])}"]
+    lines += ["        the tree without the series, which it holds"] if base["reverted"] else []
+    lines += [*(f"note    {line(note)}" for note in facts["notes"]), f"suites  {', '.join(facts['suites'])}"]
     if facts["noop"]:
         lines.append("noop    the series changes no file: nothing will be built or booted")
     else:

@@ -22,6 +22,8 @@ _KEYS = {
     "builds": ("side", "arch", "flavour"),
     "steps": ("arch", "flavour", "number"),
     "configs": ("arch", "flavour", "option"),
+    "findings": ("arch", "flavour", "tool", "file", "line", "kind", "message", "change"),
+    "binaries": ("arch", "flavour"),
     "guests": ("side", "arch", "flavour"),
 }
 

@@ -13,6 +13,9 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError
 from orchestrator import cache
+from orchestrator.build import dissect
+from orchestrator.build.findings import units
+from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape, Sandbox
@@ -20,6 +23,7 @@ from orchestrator.intake import git, tree
 from orchestrator.model import BuildRecord, Cell
 
 _HIDDEN = "half-built"  # marks objects that a killed make may have left half written
+_FINDINGS = "findings.json"
 _LAST = "built-from"  # names the tree that the objects were built from
 
 
@@ -46,6 +50,11 @@ class KernelBuild:
     def config(self) -> Path:
         """The final .config."""
         return self.directory / "config"
+
+    @property
+    def findings(self) -> Units:
+        """What the compilers said of each object, whichever make compiled it."""
+        return units.load(self.directory / _FINDINGS) or {}
 
     @property
     def log(self) -> Path:
@@ -110,9 +119,13 @@ def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
             ccache = cache_dir / "ccache"
             ccache.mkdir(parents=True, exist_ok=True)
             made = Make(order, Sandbox(sources, objects, ccache, ENV), log)
-            made.configure()
-            made.compile()
-            return _keep(order, made, cache_dir)
+            try:
+                made.configure()
+                made.compile()
+            finally:
+                said = log.read_text(encoding="utf-8", errors="replace")
+                findings = units.record(_findings(objects), said, src=sources, obj=objects)
+            return _keep(order, made, findings, cache_dir)
 
 
 @contextlib.contextmanager
@@ -121,8 +134,9 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
     objects = cache_dir / "objects" / order.objects
     last = objects.with_suffix(f".{_LAST}")
     dirty = objects.with_suffix(f".{_HIDDEN}")
-    if dirty.exists() or not _move(order, last, sources):
+    if dirty.exists() or not _findings(objects).is_file() or not _move(order, last, sources):
         shutil.rmtree(objects, ignore_errors=True)
+        _findings(objects).unlink(missing_ok=True)
         tree.mend(order.source, order.files, cache_dir)
     objects.mkdir(parents=True, exist_ok=True)
     dirty.touch()
@@ -149,7 +163,12 @@ def _move(order: Order, last: Path, sources: Path) -> bool:
     return True
 
 
-def _keep(order: Order, made: Make, cache_dir: Path) -> KernelBuild:
+def _findings(objects: Path) -> Path:
+    """Where what was said of the objects stands, beside them."""
+    return objects.with_suffix(".findings")
+
+
+def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelBuild:
     final = cache_dir / "builds" / order.key
     objects = made.sandbox.obj
     hits, asked = made.ccache()
@@ -158,6 +177,8 @@ def _keep(order: Order, made: Make, cache_dir: Path) -> KernelBuild:
         shutil.copyfile(objects / ".config", draft / "config")
         shutil.copyfile(made.log, draft / "build.log")
         (draft / order.cell.arch).touch()
+        (draft / _FINDINGS).write_bytes(units.dump(findings))
+        dissect.keep(objects, draft)
         facts: dict[str, object] = {
             "image_sha256": _sha256(draft / "image"),
             "config_sha256": _sha256(draft / "config"),

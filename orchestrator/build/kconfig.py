@@ -12,10 +12,14 @@ _UNSET = re.compile(r"^# CONFIG_(\w+) is not set$")
 
 @dataclass(frozen=True)
 class Wish:
-    """What a .config starts from, one of CONFIG_GOALS or the text of another, and what is merged onto that."""
+    """What a .config starts from, one of CONFIG_GOALS or the text of another, and what is merged onto that.
+
+    `optional` is asked for too, and may be dropped: not every kernel version has it.
+    """
 
     start: str
     fragments: str
+    optional: str = ""
 
     @property
     def is_goal(self) -> bool:
@@ -41,6 +45,11 @@ def parse(text: str) -> dict[str, str]:
         elif found := _UNSET.match(line):
             options[found[1]] = "n"
     return options
+
+
+def optional(fragments: str) -> dict[str, str]:
+    """Read the options that a fragment asks for where they exist: `#? CONFIG_X=y`."""
+    return parse("\n".join(line[3:] for line in fragments.splitlines() if line.startswith("#? ")))
 
 
 def text(options: Mapping[str, str]) -> str:

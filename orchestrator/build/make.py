@@ -54,7 +54,7 @@ class Make:
             start = config.read_text(encoding="utf-8")
         else:
             start = wish.start
-        config.write_text(f"{start}\n{wish.fragments}", encoding="utf-8")
+        config.write_text(f"{start}\n{wish.optional}{wish.fragments}", encoding="utf-8")
         self.run("olddefconfig")
         if before == config.read_bytes() and time:  # the same answer must not rebuild what hangs on its time
             os.utime(config, ns=(time.st_atime_ns, time.st_mtime_ns))

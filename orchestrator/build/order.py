@@ -11,7 +11,7 @@ from orchestrator.build.toolchain import Toolchain
 from orchestrator.intake.source import Source
 from orchestrator.model import Cell
 
-RECIPE = 2  # raise it when the same inputs would give another image
+RECIPE = 3  # raise it when the same inputs would give another image
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Order:
 
     @property
     def _setting(self) -> tuple[str, ...]:
-        return (self.cell.arch, self.wish.start, self.wish.fragments, self.toolchain.version)
+        return (self.cell.arch, self.wish.start, self.wish.fragments, self.wish.optional, self.toolchain.version)
 
 
 def _name(*inputs: object) -> str:

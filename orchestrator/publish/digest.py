@@ -4,11 +4,15 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from orchestrator.model import (
+    BinaryDiff,
     BuildRecord,
     Change,
     ChangeKind,
+    FindingChange,
+    FindingRecord,
     GuestRecord,
     Lane,
     MetricPair,
@@ -18,7 +22,9 @@ from orchestrator.model import (
     VerdictValue,
 )
 
-_Located = BuildRecord | GuestRecord | Change | MetricPair
+_Located = BuildRecord | GuestRecord | Change | MetricPair | BinaryDiff
+
+R = TypeVar("R")
 
 DASH = "—"
 WORST_FIRST = (
@@ -106,11 +112,11 @@ def _worst_first(change: Change) -> tuple[object, ...]:
     return (*rank, change.suite, change.name, _lane_order(lane_of(change)))
 
 
-def merged(changes: Iterable[Change], key: Callable[[Change], Hashable]) -> list[list[Change]]:
-    """Changes alike in `key`, together, in the order of their first."""
-    groups: dict[Hashable, list[Change]] = {}
-    for change in changes:
-        groups.setdefault(key(change), []).append(change)
+def merged(records: Iterable[R], key: Callable[[R], Hashable]) -> list[list[R]]:
+    """Records alike in `key`, together, in the order of their first."""
+    groups: dict[Hashable, list[R]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
     return list(groups.values())
 
 
@@ -126,6 +132,22 @@ def _tally(name: str, tests: list[Change]) -> Tally:
 def metrics(run: Run) -> list[MetricPair]:
     """Every metric, by name and lane."""
     return sorted(run.metrics, key=lambda pair: (pair.suite, pair.name, _lane_order(lane_of(pair))))
+
+
+def binaries(run: Run) -> list[BinaryDiff]:
+    """What the series did to the binary, lane by lane."""
+    return sorted(run.binaries, key=lambda found: _lane_order(lane_of(found)))
+
+
+def findings(run: Run) -> list[FindingRecord]:
+    """What the author should read first: new, gone, then what moved or was not looked at."""
+    order = list(FindingChange)
+    return sorted(run.findings, key=lambda found: (order.index(found.change), found.file, found.line, found.message))
+
+
+def notes(run: Run) -> list[str]:
+    """What was decided or left out on the way, about the base first."""
+    return [*(run.kernel.chosen.notes if run.kernel.chosen else ()), *run.notes]
 
 
 def spread(side: Samples) -> Spread | None:

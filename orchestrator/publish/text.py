@@ -4,12 +4,12 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, Lane, MetricPair, Run, Samples
+from orchestrator.model import Change, ChangeKind, FindingChange, FindingRecord, Lane, MetricPair, Run, Samples
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES = 5, 4, 9
+REASON_LINES, LANES, CHANGES, FINDINGS = 5, 4, 9, 3
 
 
 def summary(run: Run, report: Path | None) -> str:
@@ -19,6 +19,8 @@ def summary(run: Run, report: Path | None) -> str:
         _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
         *_some(_reasons(run), REASON_LINES),
         *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
+        *_some(_binaries(run, names), LANES),
+        *_some(_findings(run), FINDINGS),
         *_some(_changes(run, names), CHANGES),
     ]
     pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
@@ -48,6 +50,20 @@ def _tally(tally: digest.Tally) -> str:
     unmet = [f"{tally.unmet} unmet"] if tally.unmet else []
     tests = f"{tally.total} test{'s' if tally.total != 1 else ''}"
     return _fit(f"{line(tally.lane)}: {tests}{': ' if kinds else ''}{', '.join(kinds + unmet)}")
+
+
+def _binaries(run: Run, names: dict[Lane, str]) -> list[str]:
+    return [_fit(f"{names[digest.lane_of(found)]}: {line(found.summary)}") for found in digest.binaries(run)]
+
+
+def _findings(run: Run) -> list[str]:
+    new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
+    merged = digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message))
+    return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in merged]
+
+
+def _place(found: FindingRecord) -> str:
+    return f"{found.tool} {found.file}{f':{found.line}' if found.line else ''}"
 
 
 def _changes(run: Run, names: dict[Lane, str]) -> list[str]:

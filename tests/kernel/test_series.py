@@ -41,11 +41,29 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
     assert {guest["outcome"] for guest in record["guests"]} == {"ok"}
     assert "VALIDATED" in done.process.stdout
     assert (done.directory / "report.html").is_file()
+    assert record["kernel"]["chosen"]["rule"] == "blob hashes"
+    for binary in record["binaries"]:
+        assert binary["summary"].startswith("only mm/madvise.o differs: do_madvise grew by ")
+        [constant] = binary["constants"]
+        assert (constant["name"], constant["base"], constant["patched"]) == ("MADV_DONTNEED_LOCKED", None, "24")
+    assert len(record["binaries"]) == len(ARCHES)
+    assert {finding["tool"] for finding in record["findings"]} <= {"checkpatch"}
     for side in ("base", "patched"):
         for arch in ARCHES:
             cell = done.directory / side / f"{arch}-fast"
             for name in ("build.log", ".config", "qemu.sh", "console.log", "tests/madvise_locked.ktap"):
                 assert (cell / name).stat().st_size, f"{cell / name} is empty"
+
+
+def test_each_patch_is_built_and_a_new_warning_is_found_by_what_it_says(validate: Validate, copied: Path) -> None:
+    before = next((cache.default_root() / "trees").glob("*/mm/mincore.c")).read_text()
+    append_patch(copied, "mm: leave", "mm/mincore.c", before, f"{before}\nstatic int left(void)\n{{\n\treturn 0;\n}}\n")
+    record = validate(copied, "--arch", "arm64", "--each-patch").record
+    assert [(step["number"], step["error"]) for step in record["steps"]] == [(1, None), (2, None)]
+    [warning] = [found for found in record["findings"] if found["tool"] != "checkpatch"]
+    assert (warning["change"], warning["kind"], warning["file"]) == ("new", "-Wunused-function", "mm/mincore.c")
+    assert warning["line"] == len(before.splitlines()) + 2
+    assert record["verdict"]["value"] == "validated"
 
 
 def test_a_second_run_builds_nothing(validate: Validate) -> None:

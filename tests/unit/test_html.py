@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.model import (
+    BinaryDiff,
+    ByteChange,
     ChangeKind,
+    ConfigChange,
+    FindingChange,
+    FindingRecord,
     GuestOutcome,
     Observed,
     Outcome,
@@ -18,6 +23,9 @@ from orchestrator.model import (
     RunStatus,
     Series,
     Splat,
+    StepRecord,
+    TextChange,
+    UapiProblem,
     Verdict,
     VerdictValue,
 )
@@ -358,3 +366,27 @@ def test_every_ink_has_contrast_on_every_ground_it_stands_on(scheme: int) -> Non
     for ink, ground in pairs:
         low, high = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
         assert (high + 0.05) / (low + 0.05) >= 4.5, f"{ink} on {ground}"
+
+
+def test_what_differs_in_the_code_is_shown_with_hostile_words_as_text(tmp_path: Path) -> None:
+    found = FindingRecord("gcc", "-Wx", EVIL, 3, EVIL, "x86_64", "fast", FindingChange.NEW)
+    moved = dataclasses.replace(found, message="walked", change=FindingChange.MOVED)
+    binary = BinaryDiff(
+        "x86_64",
+        "fast",
+        f"only {EVIL} differs",
+        functions=(ByteChange("grown", EVIL, 10, 20), ByteChange("added", "b.o", None, 7)),
+        structs=(TextChange(EVIL, "a.h", "struct old", EVIL),),
+        uapi_problems=(UapiProblem("linux/x.h", "g++", EVIL),),
+        notes=(EVIL,),
+    )
+    step = StepRecord(1, EVIL, "x86_64", "fast", 1.0, 1.0, False, "patched/log", error=EVIL)
+    option = ConfigChange("x86_64", "fast", "SWAP", "y", "n")
+    run = sample_run(findings=(moved, found), binaries=(binary,), steps=(step,), configs=(option,), notes=(EVIL,))
+    report = page(run, tmp_path)
+    text = report.text("code")
+    assert text.index("walked") > text.index("new")
+    assert "<script>alert" not in report.source
+    assert "\x1b" not in report.source
+    for words in ("CONFIG_SWAP", "grown", "-Wx", "struct old", "Each patch"):
+        assert words in text, words

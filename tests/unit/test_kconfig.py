@@ -27,3 +27,9 @@ def test_two_configs_differ_by_option_not_by_line() -> None:
     base = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=4\n"
     patched = "CONFIG_C=4\nCONFIG_B=y\nCONFIG_NEW=m\n"
     assert kconfig.differences(base, patched) == [("A", "y", "n"), ("B", "n", "y"), ("NEW", "n", "m")]
+
+
+def test_an_option_that_may_be_missing_is_asked_for_and_not_required() -> None:
+    fragment = "CONFIG_A=y\n#? CONFIG_OLD=y\n# a comment\n"
+    assert kconfig.optional(fragment) == {"OLD": "y"}
+    assert kconfig.parse(fragment) == {"A": "y"}
