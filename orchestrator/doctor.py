@@ -17,6 +17,10 @@ _TOOLS = {  # program -> Debian package
     **{"bwrap": "bubblewrap", "setpriv": "util-linux", "time": "time", "tar": "tar", "xz": "xz-utils"},
     **{"readelf": "binutils", "apt-get": "apt", "dpkg-deb": "dpkg", "perl": "perl", "python3": "python3"},
 }
+_MORE = {  # program -> Debian package, of what a report says less without
+    **{"pahole": "dwarves", "g++": "g++", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "spatch": "coccinelle"},
+    **{"clang": "clang lld llvm", "b4": "b4"},
+}
 _DISK_BYTES = 8 << 30  # a kernel tree, its git store, objects of both architectures, ccache
 _MEMORY_BYTES = 3 << 30
 
@@ -40,6 +44,9 @@ def _tools() -> Iterator[Finding]:
     for tool, package in _TOOLS.items():
         where = shutil.which(tool)
         yield Finding(tool, where or "missing", "" if where else f"apt install {package}")
+    for tool, package in _MORE.items():
+        where = shutil.which(tool)
+        yield Finding(tool, where or "missing", "" if where else f"apt install {package}", fatal=False)
 
 
 def _arches(cache_dir: Path) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES, FINDINGS = 5, 4, 9, 3
+REASON_LINES, LANES, CHANGES, FINDINGS = 5, 4, 6, 3
 
 
 def summary(run: Run, report: Path | None) -> str:
@@ -41,8 +41,12 @@ def _fit(text: str) -> str:
 
 
 def _reasons(run: Run) -> list[str]:
-    wrapped = (textwrap.wrap(line(reason), WIDTH - 4, max_lines=2, placeholder=" …") for reason in digest.reasons(run))
-    return [f"  {'  ' if number else '- '}{text}" for reason in wrapped for number, text in enumerate(reason)]
+    return [text for reason in digest.reasons(run) for text in _wrapped(f"  - {line(reason)}", "    ")]
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """The text in two lines at most."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, max_lines=2, placeholder=" …")
 
 
 def _tally(tally: digest.Tally) -> str:
@@ -53,7 +57,8 @@ def _tally(tally: digest.Tally) -> str:
 
 
 def _binaries(run: Run, names: dict[Lane, str]) -> list[str]:
-    return [_fit(f"{names[digest.lane_of(found)]}: {line(found.summary)}") for found in digest.binaries(run)]
+    said = (f"{names[digest.lane_of(found)]}: {line(found.summary)}" for found in digest.binaries(run))
+    return [text for words in said for text in _wrapped(words, "  ")]
 
 
 def _findings(run: Run) -> list[str]:

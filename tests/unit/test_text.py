@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model import ChangeKind, MetricPair, Outcome, RunStatus, Samples, Series, Verdict, VerdictValue
+from orchestrator.model import (
+    BinaryDiff,
+    ChangeKind,
+    FindingChange,
+    FindingRecord,
+    MetricPair,
+    Outcome,
+    RunStatus,
+    Samples,
+    Series,
+    Verdict,
+    VerdictValue,
+)
 from orchestrator.publish import clean, excerpt, text
 from tests.unit.runs import change, sample_run
 
@@ -81,13 +93,17 @@ def test_a_huge_run_keeps_to_25_lines_of_80_columns_and_says_what_it_left_out() 
     run = sample_run(
         tests=(*tests, *(change("one", arch, flavour=f"f{n}") for arch in ("x86_64", "arm64") for n in range(9))),
         metrics=tuple(metrics),
+        binaries=tuple(BinaryDiff(arch, f"f{n}", "it grew " * 99) for arch in ("x86_64", "arm64") for n in range(9)),
+        findings=tuple(
+            FindingRecord("gcc", "-Wx", f"f{n}.c", n, "w" * 90, "arm64", "f0", FindingChange.NEW) for n in range(50)
+        ),
         series=Series("t" * 300, ()),
         verdict=Verdict(VerdictValue.REGRESSED, tuple("because of many words " * 20 for _ in range(30))),
     )
     lines = text.summary(run, REPORT).splitlines()
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
-    assert "  ... and 292 more" in lines
+    assert {"  ... and 295 more", "  ... and 48 more"} <= set(lines)
     assert lines[0].endswith("…")
     assert lines[-1] == f"report: {REPORT}"
 
