@@ -26,6 +26,7 @@ slow: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
+	PYTHONPATH=. $(BIN)/python benchmarks/builds.py
 
 # docs/run.schema.json, from the model.
 schema: $(STAMP)

@@ -120,6 +120,7 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
+        click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
         click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
         click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
         click.option("--check", "checks", multiple=True, type=click.Choice(config.CHECKS), help="Static checkers."),

@@ -59,6 +59,7 @@ class Pipeline(Section):
     fragments: list[str] = Field(default_factory=list)
     toolchain: str = "gcc"
     each_patch: bool = False
+    enable_touched: bool = False
     revert: bool = False
     checks: list[str] = Field(default_factory=lambda: ["checkpatch", "kernel-doc"])
     accept: Accept = Accept()

@@ -1,19 +1,22 @@
 """What differs before anything boots: what the compilers and checkers say, and what the binary holds."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.build import dissect
+from kvm.arch import get as get_arch
+from orchestrator.build import dissect, kbuild_options, kconfig
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import Anatomy
 from orchestrator.build.findings import checkers
 from orchestrator.build.findings.checkers import Checked, Checker, Scene
+from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.sandbox import Sandbox
 from orchestrator.intake import git, tree
 from orchestrator.job import Job
 from orchestrator.judge import binary, findings, hunks
 from orchestrator.judge.hunks import LineMap
-from orchestrator.model import FindingChange, FindingRecord, Lane, Side, cells
+from orchestrator.model import FindingChange, FindingRecord, Lane, Side, Uncompiled, cells
 from orchestrator.sides import Built
 
 
@@ -23,6 +26,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
         return
     base, patched = (built[cell] for cell in cells(lane))
     with job.engine.task(f"compare {lane}"):
+        job.recorder.add("uncompiled", *_uncompiled(job, lane, patched))
         _keep(job, findings.compare(base.findings, patched.findings, _lines(job), arch=lane.arch, flavour=lane.flavour))
         if base.image_sha256 != patched.image_sha256:
             places = tuple(
@@ -31,6 +35,27 @@ def look(job: Job, lane: Lane, built: Built) -> None:
             )
             both = dissect.dissect((places[0], places[1]), lane.arch, _touched(job), _differ)
             job.recorder.add("binaries", binary.diff(*both, arch=lane.arch, flavour=lane.flavour))
+
+
+def _uncompiled(job: Job, lane: Lane, patched: KernelBuild) -> Iterator[Uncompiled]:
+    """The touched sources that are in the patched tree, of this architecture, and of which no object came."""
+    sources, config = _sources(job, Side.PATCHED), kconfig.parse(patched.config.read_text(encoding="utf-8"))
+    others = tuple(f"arch/{path.name}/" for path in (sources / "arch").glob("*") if path.name != _arch(lane))
+    if not any(unit.endswith(".o") for unit in patched.findings):
+        return  # this tree's make does not say what it compiles
+    for file in _touched(job):
+        kernel = file.endswith((".c", ".S")) and not file.startswith((*others, "tools/", "scripts/", "samples/"))
+        if kernel and (sources / file).is_file() and f"{file.rpartition('.')[0]}.o" not in patched.findings:
+            options = kbuild_options.options_for(file, lambda path: _text(sources / path)) or ()
+            yield Uncompiled(*lane, file, tuple(name for name in options if config.get(name) not in ("y", "m")))
+
+
+def _arch(lane: Lane) -> str:
+    return get_arch(lane.arch).srcarch
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def check(job: Job) -> None:

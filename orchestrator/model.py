@@ -208,6 +208,16 @@ class ConfigChange:
 
 
 @dataclass(frozen=True)
+class Uncompiled:
+    """A source file of the series that a lane's kernel is built without; `options` are those it waits for."""
+
+    arch: str
+    flavour: str
+    file: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Splat:
     """A kernel report found on a console: its kind, its title, the report itself."""
 
@@ -359,6 +369,7 @@ class Run:
     builds: tuple[BuildRecord, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     configs: tuple[ConfigChange, ...] = ()
+    uncompiled: tuple[Uncompiled, ...] = ()
     findings: tuple["FindingRecord", ...] = ()
     binaries: tuple["BinaryDiff", ...] = ()
     notes: tuple[str, ...] = ()

@@ -79,7 +79,15 @@ def compare(job: Job) -> Run:
             changes += diff.compare(base, patched, names, job.plan.expectations)
             metrics += diff.pair_metrics(base, patched)
     run, declared = job.run, bool(job.plan.expectations)
-    answer = verdict.decide(run.builds, run.guests, changes, steps=run.steps, declared=declared, empty=job.plan.empty)
+    answer = verdict.decide(
+        run.builds,
+        run.guests,
+        changes,
+        steps=run.steps,
+        uncompiled=run.uncompiled,
+        declared=declared,
+        empty=job.plan.empty,
+    )
     timeline = job.engine.timeline or run.timeline
     return job.recorder.update(tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline)
 

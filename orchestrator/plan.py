@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
-from orchestrator.build import kconfig
+from orchestrator.build import kbuild_options, kconfig
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
@@ -101,9 +101,11 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     tree, base, applied = _applied(pipeline, mails, limits, cache_dir)
     seconds, quota = pipeline.limits.build, _quota(pipeline)
+    enabled = _enabled(tree, applied) if pipeline.enable_touched else ""
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
+        wish = replace(wish, optional=wish.optional + enabled)
         touched = _instrumented(wish, applied)
         for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
@@ -158,6 +160,14 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
     may_be = kconfig.text(kconfig.optional(fragments))
     return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
+
+
+def _enabled(tree: Source, applied: Applied) -> str:
+    """The options that the Makefiles of the patched tree want for the touched files; Kconfig may not let all be set."""
+    repository = git.Repository(tree.git_dir)
+    files = {file for patch in applied.series.patches for file in patch.files}
+    found = (kbuild_options.options_for(file, lambda path: repository.text(applied.tree, path)) for file in files)
+    return kconfig.text({option: "y" for options in found for option in options or ()})
 
 
 def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ _KEYS = {
     "builds": ("side", "arch", "flavour"),
     "steps": ("arch", "flavour", "number"),
     "configs": ("arch", "flavour", "option"),
+    "uncompiled": ("arch", "flavour", "file"),
     "findings": ("arch", "flavour", "tool", "file", "line", "kind", "message", "change"),
     "binaries": ("arch", "flavour"),
     "guests": ("side", "arch", "flavour"),

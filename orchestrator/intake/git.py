@@ -86,6 +86,11 @@ class Repository:
         done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
         return done.output.strip() if done.returncode == 0 else None
 
+    def text(self, tree: str, path: str) -> str | None:
+        """Return a file of a tree as text; None if there is no such file."""
+        done = self.attempt("cat-file", "blob", f"{tree}:{path}")
+        return done.output if done.returncode == 0 else None
+
     def tree(self, commit: str) -> str:
         """Return the id of the tree of `commit`."""
         return self.run("rev-parse", "--verify", f"{commit}^{{tree}}").strip()

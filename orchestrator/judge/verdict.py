@@ -12,6 +12,7 @@ from orchestrator.model import (
     Side,
     Splat,
     StepRecord,
+    Uncompiled,
     Verdict,
     VerdictValue,
 )
@@ -28,6 +29,7 @@ def decide(
     *,
     declared: bool,
     steps: Sequence[StepRecord] = (),
+    uncompiled: Sequence[Uncompiled] = (),
     empty: bool = False,
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
@@ -41,6 +43,7 @@ def decide(
     reasons = [
         *_of_builds(builds),
         *_of_steps(builds, steps),
+        *_of_uncompiled(uncompiled),
         *_of_guests(guests),
         *_of_tests(changes),
         *_of_expectations(builds, changes, declared),
@@ -73,6 +76,16 @@ def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Ite
         if step.error and (step.arch, step.flavour) in base_builds:
             words = f"the tree after patch {step.number} ({step.subject}) does not build: {step.error}"
             yield VerdictValue.REGRESSED, words
+
+
+def _of_uncompiled(uncompiled: Sequence[Uncompiled]) -> Iterable[Reason]:
+    """A pass says nothing of code that is not in the kernel."""
+    for file in sorted({found.file for found in uncompiled}):
+        here = [found for found in uncompiled if found.file == file]
+        lanes = ", ".join(f"{found.arch}-{found.flavour}" for found in here)
+        options = sorted({f"CONFIG_{name}" for found in here for name in found.options})
+        wanted = f": it waits for {', '.join(options)} (--enable-touched)" if options else ""
+        yield VerdictValue.CLEAN, f"{file} is not compiled on {lanes}{wanted}"
 
 
 def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:

@@ -56,11 +56,11 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def append_patch(series: Path, subject: str, file: str, before: str, after: str) -> None:
+def append_patch(series: Path, subject: str, file: str, before: str, after: str, number: int = 9) -> None:
     """Add one more patch that turns `file` from `before` into `after`."""
     diff = "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{file}", f"b/{file}"))
     head = f"From: A Developer <a@example.org>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: [PATCH] {subject}\n"
-    (series / "0009-last.patch").write_text(
+    (series / f"{number:04d}-last.patch").write_text(
         f"From {'0' * 40} Mon Sep 17 00:00:00 2001\n{head}\nWhy.\n\n"
         f"---\n\ndiff --git a/{file} b/{file}\n{diff}-- \n2.39\n"
     )

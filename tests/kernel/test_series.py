@@ -55,11 +55,17 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
                 assert (cell / name).stat().st_size, f"{cell / name} is empty"
 
 
-def test_each_patch_is_built_and_a_new_warning_is_found_by_what_it_says(validate: Validate, copied: Path) -> None:
+def test_each_patch_is_built_and_what_is_new_or_not_compiled_is_said(validate: Validate, copied: Path) -> None:
     before = next((cache.default_root() / "trees").glob("*/mm/mincore.c")).read_text()
     append_patch(copied, "mm: leave", "mm/mincore.c", before, f"{before}\nstatic int left(void)\n{{\n\treturn 0;\n}}\n")
+    swap = next((cache.default_root() / "trees").glob("*/mm/zswap.c")).read_text()
+    append_patch(copied, "mm: say", "mm/zswap.c", swap, f"{swap}/* nothing */\n", 8)
     record = validate(copied, "--arch", "arm64", "--each-patch").record
-    assert [(step["number"], step["error"]) for step in record["steps"]] == [(1, None), (2, None)]
+    assert [(step["number"], step["error"]) for step in record["steps"]] == [(1, None), (2, None), (3, None)]
+    assert [(found["file"], found["options"]) for found in record["uncompiled"]] == [("mm/zswap.c", ["ZSWAP"])]
+    assert "mm/zswap.c is not compiled on arm64-fast: it waits for CONFIG_ZSWAP" in " ".join(
+        record["verdict"]["reasons"]
+    )
     [warning] = [found for found in record["findings"] if found["tool"] != "checkpatch"]
     assert (warning["change"], warning["kind"], warning["file"]) == ("new", "-Wunused-function", "mm/mincore.c")
     assert warning["line"] == len(before.splitlines()) + 2
