@@ -1,15 +1,19 @@
 """Where what may be used again is kept: content-addressed, published whole by one rename."""
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kvm import disk
 from kvm.errors import Interrupted
+
+log = logging.getLogger(__name__)
 
 DRAFT_SECONDS = 6 * 3600.0  # no run works on one draft for longer
 BUSY_SECONDS = 3600.0  # a run that found it may still be on the way to it
@@ -110,6 +114,13 @@ def remove(root: Path, going: Iterable[Entry]) -> list[Entry]:
                 beside.unlink(missing_ok=True)
             gone.append(entry)
     return gone
+
+
+def trim(root: Path, most: int) -> None:
+    """Keep no more than `most` bytes of what can be made again, the last used; walks the whole cache."""
+    gone = remove(root, stale(entries(root), now=time.time(), age=float("inf"), most=most))
+    if gone:
+        log.info("the cache had outgrown its limit: freed %d MiB", sum(entry.size for entry in gone) >> 20)
 
 
 def _size(path: Path) -> int:

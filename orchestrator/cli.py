@@ -362,6 +362,8 @@ def _start(asked: Request, out: Path | None) -> Iterator[Job]:
     directory = store.given_directory(out) if out else store.new_directory(results, title, now)
     with show.Board() as board, job.start(todo, directory, board.tell) as started:
         yield started
+    if any(not build.cached for build in started.run.builds):
+        cache.trim(todo.cache_dir, int(asked.pipeline.limits.cache_gib * (1 << 30)))
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ class Limits(Section):
     """Deadlines in seconds, for hardware virtualisation; those of a guest are scaled up under TCG."""
 
     build: float = Field(5400, gt=0)
+    cache_gib: float = Field(40, gt=0)
     build_processes: int = Field(2000, ge=50)
     build_memory_mib: int = Field(_most_memory_mib(), ge=256)
     boot: float = Field(30, gt=0)
