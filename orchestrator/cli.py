@@ -21,7 +21,7 @@ from kvm import accel, guest, proc, rootfs
 from kvm.arch import get as get_arch
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
-from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, sides, store
+from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, store
 from orchestrator.build import kbuild, sandbox
 from orchestrator.intake import mail, source
 from orchestrator.job import Job
@@ -196,7 +196,7 @@ def build(cache_dir: Path, /, out: Path | None, **asked: Any) -> int:
       kdelta build && kdelta boot && kdelta test && kdelta diff && kdelta report
     """
     with _start(_request(cache_dir, **asked), out) as started:
-        pipeline.each(started, lambda lane: sides.build(started, lane))
+        pipeline.build(started)
     click.echo(show.builds(started.run, started.directory))
     return 1 if any(record.error for record in started.run.builds) else 0
 

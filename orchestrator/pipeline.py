@@ -23,10 +23,19 @@ from orchestrator.trial import layout, runner, suites
 
 def validate(job: Job) -> Run:
     """Build, boot and test every cell, then compare: all of `kdelta run` but the report."""
-    checking = job.engine.start(delta.check, job)
-    each(job, lambda lane: _go(job, lane))
-    job.engine.gather([checking])
+    _each_beside_checks(job, lambda lane: _go(job, lane))
     return compare(job)
+
+
+def build(job: Job) -> None:
+    """Build every cell and say what differs before anything boots: all of `kdelta build`."""
+    _each_beside_checks(job, lambda lane: delta.look(job, lane, sides.build(job, lane)))
+
+
+def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
+    checking = job.engine.start(delta.check, job)
+    each(job, work)
+    job.engine.gather([checking])
 
 
 def _go(job: Job, lane: Lane) -> None:

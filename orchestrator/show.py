@@ -94,7 +94,8 @@ def builds(run: Run, directory: Path) -> str:
         )
         for build in run.builds
     ]
-    return "\n".join([*rows, str(directory)])
+    said = [f"{binary.arch}-{binary.flavour}: {line(binary.summary)}" for binary in run.binaries]
+    return "\n".join([*rows, *said, str(directory)])
 
 
 def guests(run: Run) -> str:
