@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from kvm import accel, guest, proc, rootfs
 from kvm.arch import get as get_arch
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
-from orchestrator import cache, config, doctor, job, pipeline, plan, request, show, store
+from orchestrator import cache, config, doctor, job, options, pipeline, plan, request, show, store
 from orchestrator.build import kbuild, sandbox
-from orchestrator.intake import mail, source
+from orchestrator.intake import mail
 from orchestrator.job import Job
 from orchestrator.model import Cell, GuestOutcome, Lane, Run, Side, VerdictValue, cells
 from orchestrator.plan import Plan
@@ -104,36 +104,8 @@ def _log(verbose: bool) -> None:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
 
-def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what to validate."""
-    for decorator in (
-        click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
-        click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
-        click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
-        click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
-        click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
-        click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
-        click.option("--kernel", help=f"The tree: {source.FORMS}."),
-        click.option("--max-files", "files", type=int, help="Accept a series of more files."),
-        click.option("--max-series-size", "series_size", type=int, metavar="BYTES", help="Accept a larger series."),
-        click.option("--max-patch-size", "patch_size", type=int, metavar="BYTES", help="Accept larger patches."),
-        click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
-        click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
-        click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
-        click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
-        click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
-        click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
-        click.option("--check", "checks", multiple=True, type=click.Choice(config.CHECKS), help="Static checkers."),
-        click.option("--config", metavar="FILE|defconfig|tinyconfig", help="What the .config starts from."),
-        click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml."),
-        click.argument("series", required=False),
-    ):
-        command = decorator(command)
-    return command
-
-
 @main.command()
-@_request_options
+@options.of_request
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
 @click.pass_obj
@@ -156,7 +128,7 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> in
 
 
 @main.command("plan")
-@_request_options
+@options.of_request
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def plan_(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
@@ -185,7 +157,7 @@ def plan_(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
 
 
 @main.command()
-@_request_options
+@options.of_request
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
 @click.pass_obj
 def build(cache_dir: Path, /, out: Path | None, **asked: Any) -> int:

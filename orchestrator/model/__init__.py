@@ -1,0 +1,75 @@
+"""The types that flow through the rooms, and the run record that is written to run.json. No I/O."""
+
+from orchestrator.model.answers import (
+    Change,
+    ChangeKind,
+    Expectation,
+    MetricPair,
+    Observed,
+    Samples,
+    Verdict,
+    VerdictValue,
+)
+from orchestrator.model.cells import Cell, Lane, Side, cells
+from orchestrator.model.code import (
+    BinaryDiff,
+    ByteChange,
+    Finding,
+    FindingChange,
+    FindingRecord,
+    ObjectChange,
+    TextChange,
+    UapiProblem,
+)
+from orchestrator.model.guests import GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Splat, SuiteEnd, TestResult
+from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
+from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
+from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
+
+__all__ = [
+    "SCHEMA",
+    "AccelChoice",
+    "Base",
+    "BaseRule",
+    "BinaryDiff",
+    "BuildRecord",
+    "ByteChange",
+    "Cell",
+    "Change",
+    "ChangeKind",
+    "ConfigChange",
+    "Expectation",
+    "Finding",
+    "FindingChange",
+    "FindingRecord",
+    "GuestOutcome",
+    "GuestRecord",
+    "GuestRun",
+    "HostFacts",
+    "InTree",
+    "KernelSource",
+    "Lane",
+    "Metric",
+    "MetricPair",
+    "ObjectChange",
+    "Observed",
+    "Outcome",
+    "Patch",
+    "Presence",
+    "Run",
+    "RunStatus",
+    "Samples",
+    "Series",
+    "Side",
+    "Splat",
+    "StepRecord",
+    "SuiteEnd",
+    "TestResult",
+    "TextChange",
+    "TimelineEntry",
+    "UapiProblem",
+    "Uncompiled",
+    "Verdict",
+    "VerdictValue",
+    "cells",
+]

@@ -1,0 +1,93 @@
+"""What the comparison says: changes, expectations, the verdict."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.model.guests import Outcome
+
+
+class ChangeKind(StrEnum):
+    """What the series did to one test."""
+
+    SAME = "same"
+    REGRESSED = "regressed"
+    FIXED = "fixed"
+    ADDED = "added"
+    REMOVED = "removed"
+    FLAKY = "flaky"
+    INFRA = "infra"
+
+
+class VerdictValue(StrEnum):
+    """The answer, worst first when cells are combined: regressed > unmet > inconclusive > validated, clean."""
+
+    REGRESSED = "regressed"
+    UNMET = "unmet"
+    INCONCLUSIVE = "inconclusive"
+    VALIDATED = "validated"
+    CLEAN = "clean"
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code that carries this verdict; `git bisect run` reads 125 as skip."""
+        return {"regressed": 1, "unmet": 1, "inconclusive": 125}.get(self.value, 0)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One side of a comparison; over several repeats the worst outcome, and every outcome in `repeats`."""
+
+    outcome: Outcome
+    output: str = ""
+    repeats: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One test, compared; `expected` is what the series declares for it, if it does."""
+
+    suite: str
+    name: str
+    arch: str
+    flavour: str
+    base: Observed
+    patched: Observed
+    change: ChangeKind
+    expected: ChangeKind | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one side."""
+
+    samples: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricPair:
+    """One metric, side by side."""
+
+    suite: str
+    name: str
+    unit: str
+    arch: str
+    flavour: str
+    base: Samples
+    patched: Samples
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the series declares for one test: the change it must show, on every architecture."""
+
+    suite: str
+    name: str
+    change: ChangeKind
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer and why, the strongest reason first."""
+
+    value: VerdictValue
+    reasons: tuple[str, ...]

@@ -1,0 +1,59 @@
+"""What came of the builds."""
+
+from dataclasses import dataclass
+
+from orchestrator.model.cells import Side
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """One kernel build. Paths are relative to the run directory; `error` is the first compiler error, or None."""
+
+    side: Side
+    arch: str
+    flavour: str
+    seconds: float
+    cpu_seconds: float
+    cached: bool
+    image_sha256: str | None
+    noop: bool
+    log: str
+    error: str | None = None
+    ccache_hits: int = 0
+    ccache_asked: int = 0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The tree after the first `number` patches of the series, built; `error` as in BuildRecord."""
+
+    number: int
+    subject: str
+    arch: str
+    flavour: str
+    seconds: float
+    cpu_seconds: float
+    cached: bool
+    log: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ConfigChange:
+    """An option that came out otherwise on patched, as in .config; "n" where it is not set or not known."""
+
+    arch: str
+    flavour: str
+    option: str
+    base: str
+    patched: str
+
+
+@dataclass(frozen=True)
+class Uncompiled:
+    """A source file of the series that a lane's kernel is built without; `options` are those it waits for."""
+
+    arch: str
+    flavour: str
+    file: str
+    options: tuple[str, ...]

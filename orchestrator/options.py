@@ -1,0 +1,39 @@
+"""The options that say what to validate: the same on every command that plans."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator import config
+from orchestrator.intake import source
+
+
+def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what to validate."""
+    for decorator in (
+        click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
+        click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
+        click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
+        click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
+        click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
+        click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
+        click.option("--kernel", help=f"The tree: {source.FORMS}."),
+        click.option("--max-files", "files", type=int, help="Accept a series of more files."),
+        click.option("--max-series-size", "series_size", type=int, metavar="BYTES", help="Accept a larger series."),
+        click.option("--max-patch-size", "patch_size", type=int, metavar="BYTES", help="Accept larger patches."),
+        click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
+        click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
+        click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
+        click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
+        click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
+        click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
+        click.option("--check", "checks", multiple=True, type=click.Choice(config.CHECKS), help="Static checkers."),
+        click.option("--config", metavar="FILE|defconfig|tinyconfig", help="What the .config starts from."),
+        click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml."),
+        click.argument("series", required=False),
+    ):
+        command = decorator(command)
+    return command
