@@ -45,6 +45,7 @@ def decide(
         *_of_steps(builds, steps),
         *_of_uncompiled(uncompiled),
         *_of_guests(guests),
+        *_of_unseen(builds, guests, changes),
         *_of_tests(changes),
         *_of_expectations(builds, changes, declared),
     ]
@@ -106,6 +107,20 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
         if base_ok and before:
             for splat in _new(guest.splats, before.splats):
                 yield VerdictValue.REGRESSED, f"{name}: new {splat.kind} on the console: {splat.title}"
+
+
+def _of_unseen(
+    builds: Sequence[BuildRecord], guests: Sequence[GuestRecord], changes: Sequence[Change]
+) -> Iterable[Reason]:
+    """Nothing is good because nobody looked."""
+    if not builds and not guests and not changes:
+        yield VerdictValue.INCONCLUSIVE, "nothing was built"
+    noop = {(build.arch, build.flavour) for build in builds if build.noop}
+    seen = {(guest.side, guest.arch, guest.flavour) for guest in guests}
+    for build in builds:
+        lane = (build.arch, build.flavour)
+        if not build.error and lane not in noop and (build.side, *lane) not in seen:
+            yield VerdictValue.INCONCLUSIVE, f"{build.side}/{build.arch}-{build.flavour} was not booted"
 
 
 def _new(patched: Iterable[Splat], base: Iterable[Splat]) -> list[Splat]:

@@ -164,3 +164,50 @@ def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_s
     facts = json.loads(again.stdout)
     assert facts["patches"] == ["mm: step 0", "mm: step 1"]
     assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
+
+
+def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path = make_series("one\n", "two\n")
+    git(fakelinux, "merge", "-q", "--ff-only", "topic")
+    args = ["plan", path, "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--json"]
+    found = json.loads(kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache")).stdout)
+    assert (found["base"]["rule"], found["base"]["commit"]) == ("blob hashes", git(fakelinux, "rev-parse", "main~2"))
+    there = kdelta(*args, "--base", "topic", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert there.returncode == 2
+    assert "the series is already applied to" in there.stderr
+    assert "--revert" in there.stderr
+    taken = kdelta(*args, "--revert", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert taken.returncode == 0, taken.stderr
+    facts = json.loads(taken.stdout)
+    assert facts["base"]["reverted"]
+    assert facts["patches"] == ["mm: step 0", "mm: step 1"]
+
+
+def test_a_series_on_standard_input_is_kept_for_the_stages_that_follow(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    mbox = b"".join(file.read_bytes() for file in sorted(make_series("one\n", "two\n", cover=False).iterdir()))
+    words = kdelta_argv("build", "-", "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(words, input=mbox, env=env, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    request = json.loads((tmp_path / "out" / "request.json").read_text())
+    assert request["pipeline"]["series"] == str(tmp_path / "out" / "series")
+    again = subprocess.run(
+        kdelta_argv("diff", tmp_path / "out", "--json"), env=env, cwd=tmp_path, capture_output=True, check=False
+    )
+    assert again.returncode == 125, again.stderr  # nothing was booted
+    assert [patch["subject"] for patch in json.loads(again.stdout)["series"]["patches"]] == ["mm: step 0", "mm: step 1"]
+
+
+def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    make_series("one\n")
+    done = kdelta("plan", "main..topic", "--kernel", f"git:{fakelinux}", "--json", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["patches"] == ["mm: step 0"]
+    assert facts["base"]["commit"] == git(fakelinux, "rev-parse", "main")

@@ -164,6 +164,14 @@ def test_a_patched_tree_that_does_not_build_is_regressed_and_a_base_that_does_no
     assert verdict.decide((build(Side.BASE, error="x"),), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
 
 
+def test_a_kernel_that_nobody_booted_is_no_good_news() -> None:
+    both = (build(Side.BASE), build(Side.PATCHED))
+    answer = verdict.decide(both, (guest(Side.BASE),), (), declared=False)
+    assert (answer.value, answer.reasons) == (VerdictValue.INCONCLUSIVE, ("patched/x86_64-fast was not booted",))
+    assert verdict.decide((), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
+    assert verdict.decide(both, (guest(Side.BASE), guest(Side.PATCHED)), (), declared=False).value is VerdictValue.CLEAN
+
+
 def test_an_identical_image_is_clean_and_says_that_nothing_was_booted() -> None:
     answer = verdict.decide((build(Side.BASE), build(Side.PATCHED, noop=True)), (), (), declared=False)
     assert answer.value is VerdictValue.CLEAN
