@@ -120,7 +120,6 @@ void hugetlb_treated_as_dontneed(void)
 	p = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT,
 		 -1, 0);
-	write_file("/proc/sys/vm/nr_hugepages", "0");
 	if (p == MAP_FAILED)
 		SKIP("no hugetlb page: %s", strerror(errno));
 	p[0] = FILL;
@@ -129,6 +128,8 @@ void hugetlb_treated_as_dontneed(void)
 	CHECK_OK(mlock(p, HUGE_SIZE));
 	compare_on(p, pages);
 	munmap(p, HUGE_SIZE);
+	/* Not before: a dropped page must find its way back to the range. */
+	write_file("/proc/sys/vm/nr_hugepages", "0");
 }
 
 /* The first page after the RAM: no memory of anybody. */
