@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
         f"{todo.source.commit}..{(todo.source.commit, *todo.applied.commits)[-1]}",
     )
     if todo.expect_file:
-        store.place(todo.expect_file, directory / "series" / "expect.yaml")
+        shutil.copyfile(todo.expect_file, directory / "series" / "expect.yaml")  # a link would change with the user's
     pinned = {"series": "series", "base": todo.base.commit if todo.source.spec.startswith("git:") else None}
     asked = todo.request.pipeline.model_copy(update=pinned)
     disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
