@@ -12,7 +12,9 @@ from tests.kernel.conftest import BUNDLED
 pytestmark = pytest.mark.kernel
 
 
-def test_another_cache_another_time_and_no_ccache_give_the_same_images(shared_cache: Path, tmp_path: Path) -> None:
+def test_another_cache_another_time_and_an_empty_ccache_give_the_same_images(
+    shared_cache: Path, tmp_path: Path
+) -> None:
     first = run_kdelta("build", BUNDLED, "--out", tmp_path / "first")
     assert first.returncode == 0, first.stderr
     record = json.loads((tmp_path / "first" / "run.json").read_text())
@@ -22,7 +24,9 @@ def test_another_cache_another_time_and_no_ccache_give_the_same_images(shared_ca
         assert again.returncode == 0, again.stderr
     rebuilt = json.loads((tmp_path / "again" / "run.json").read_text())
     assert [build["cached"] for build in rebuilt["builds"]] == [False] * 4
-    assert sum(build["ccache_hits"] for build in rebuilt["builds"] if build["side"] == "base") == 0
+    for build in rebuilt["builds"]:
+        if build["side"] == "base":  # Kconfig asks the compiler the same things twice
+            assert build["ccache_hits"] < 0.3 * build["ccache_asked"]
     assert images(rebuilt) == images(record)
 
 
