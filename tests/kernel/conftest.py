@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator import cache
+from orchestrator.config import Pipeline
+from orchestrator.intake import git, source
 from tests.conftest import ROOT, run_kdelta
 
 BUNDLED = ROOT / "patches" / "madv-dontneed-locked"
@@ -64,3 +67,11 @@ def append_patch(series: Path, subject: str, file: str, before: str, after: str,
         f"From {'0' * 40} Mon Sep 17 00:00:00 2001\n{head}\nWhy.\n\n"
         f"---\n\ndiff --git a/{file} b/{file}\n{diff}-- \n2.39\n"
     )
+
+
+def base_file(path: str) -> str:
+    """A file of the shipped kernel as it is without any series."""
+    origin = source.resolve(Pipeline().kernel, None, cache.default_root())
+    text = git.Repository(origin.git_dir).text(origin.tree, path)
+    assert text is not None, f"no {path} in {origin.spec}"
+    return text

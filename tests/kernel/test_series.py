@@ -10,9 +10,8 @@ import pexpect
 import pytest
 import yaml
 
-from orchestrator import cache
 from tests.conftest import ROOT, kdelta_argv, run_kdelta
-from tests.kernel.conftest import BUNDLED, Validate, append_patch, replace_once
+from tests.kernel.conftest import BUNDLED, Validate, append_patch, base_file, replace_once
 
 pytestmark = pytest.mark.kernel
 ARCHES = ("x86_64", "arm64")
@@ -56,9 +55,9 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
 
 
 def test_each_patch_is_built_and_what_is_new_or_not_compiled_is_said(validate: Validate, copied: Path) -> None:
-    before = next((cache.default_root() / "trees").glob("*/mm/mincore.c")).read_text()
+    before = base_file("mm/mincore.c")
     append_patch(copied, "mm: leave", "mm/mincore.c", before, f"{before}\nstatic int left(void)\n{{\n\treturn 0;\n}}\n")
-    swap = next((cache.default_root() / "trees").glob("*/mm/zswap.c")).read_text()
+    swap = base_file("mm/zswap.c")
     append_patch(copied, "mm: say", "mm/zswap.c", swap, f"{swap}/* nothing */\n", 8)
     record = validate(copied, "--arch", "arm64", "--each-patch").record
     assert [(step["number"], step["error"]) for step in record["steps"]] == [(1, None), (2, None), (3, None)]
@@ -118,8 +117,7 @@ def test_an_inverted_guard_is_regressed_and_the_cases_are_named(validate: Valida
 
 
 def test_a_panic_at_boot_on_arm64_alone_leaves_the_other_cells_whole(validate: Validate, copied: Path) -> None:
-    base = (cache.default_root() / "trees").glob("*/arch/arm64/kernel/io.c")
-    before = next(base).read_text()
+    before = base_file("arch/arm64/kernel/io.c")
     after = before + (
         "\n#include <linux/init.h>\n#include <linux/kernel.h>\n"
         'static int __init boom(void)\n{\n\tpanic("seeded");\n\treturn 0;\n}\nlate_initcall(boom);\n'
