@@ -116,9 +116,7 @@ def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
             return done
         sources = tree.checkout(order.source, order.files, cache_dir)
         with _objects_for(order, sources, cache_dir) as objects:
-            ccache = cache_dir / "ccache"
-            ccache.mkdir(parents=True, exist_ok=True)
-            made = Make(order, Sandbox(sources, objects, ccache, ENV), log)
+            made = Make(order, Sandbox(sources, objects, cache_dir / "ccache", ENV), log)
             try:
                 made.configure()
                 made.compile()

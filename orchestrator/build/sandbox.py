@@ -74,6 +74,7 @@ class Sandbox:
 
         Raises Escape when what it left in `obj` leads out of it.
         """
+        self.ccache.mkdir(parents=True, exist_ok=True)  # whoever comes first to a new cache
         reading, writing = os.pipe()
         try:
             words = [*before, *self.argv(command, f"--json-status-fd={writing}")]

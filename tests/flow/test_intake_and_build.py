@@ -14,6 +14,7 @@ from orchestrator.build import kbuild
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
+from orchestrator.build.sandbox import Sandbox
 from orchestrator.intake import mail, series, source, tree
 from orchestrator.model import Cell, Side
 from tests.flow.conftest import git
@@ -292,3 +293,11 @@ def test_what_a_makefile_leaves_running_is_over_when_make_is(fakelinux: Path, tm
     size = growing.stat().st_size
     time.sleep(0.3)
     assert growing.stat().st_size == size
+
+
+def test_the_first_command_in_a_new_cache_needs_no_other_before_it(tmp_path: Path) -> None:
+    for name in ("src", "obj"):
+        (tmp_path / name).mkdir()
+    box = Sandbox(tmp_path / "src", tmp_path / "obj", tmp_path / "cache" / "ccache")
+    assert box.run(["sh", "-c", "echo here >/ccache/x; echo out"]).output == "out\n"
+    assert (tmp_path / "cache" / "ccache" / "x").read_text() == "here\n"

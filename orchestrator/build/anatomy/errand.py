@@ -48,7 +48,6 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
         work = objects / _WORK
         work.mkdir()
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        place.ccache.mkdir(parents=True, exist_ok=True)
         box = Sandbox(place.sources, objects, place.ccache, readable={_INSIDE: script})
         try:
             done = box.run(["python3", "-I", _INSIDE, f"{OBJ}/{_WORK}/job.json"], timeout=seconds)
