@@ -30,23 +30,6 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = filelock.FileLock(path, thread_local=False)
-    while True:
-        try:
-            held.acquire(blocking=False)
-            break
-        except filelock.Timeout:
-            proc.wait_readable([], LOCK_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        held.release()
-
-
-@contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` if nobody else does; yields whether it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +43,17 @@ def try_lock(path: Path) -> Iterator[bool]:
         yield True
     finally:
         held.release()
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait."""
+    while True:
+        with try_lock(path) as held:
+            if held:
+                yield
+                return
+        proc.wait_readable([], LOCK_POLL_SECONDS)
 
 
 def room(path: Path) -> int:

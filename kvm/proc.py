@@ -169,7 +169,7 @@ def run(  # noqa: PLR0913  (what a process can be given)
     input: bytes = b"",
     output: Path | None = None,
     timeout: float = 600.0,
-    police: Callable[[int], str] = lambda _: "",
+    police: Callable[[int], str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run `argv` to its end, or to `timeout` seconds; stdout and stderr together, into the file `output` if given.
@@ -201,8 +201,10 @@ def run(  # noqa: PLR0913  (what a process can be given)
         )
 
 
-def _wait(process: Process, timeout: float, police: Callable[[int], str]) -> tuple[bool, str]:
+def _wait(process: Process, timeout: float, police: Callable[[int], str] | None) -> tuple[bool, str]:
     """Wait for the end, the deadline or the police: whether it ended, and what it is charged with."""
+    if police is None:
+        return process.wait(timeout), ""
     deadline = time.monotonic() + timeout
     while (remaining := deadline - time.monotonic()) > 0:
         if process.wait(min(remaining, POLICE_SECONDS)):

@@ -36,14 +36,20 @@ def publish(final: Path) -> Iterator[Path]:
     If another run published the same content first, theirs stays and ours is dropped.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    try:
+    with scratch(Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))) as draft:
         yield draft
         draft.chmod(0o755)
         with contextlib.suppress(FileExistsError):
             _rename_new(draft, final)
+
+
+@contextlib.contextmanager
+def scratch(draft: Path) -> Iterator[Path]:
+    """Lend the directory `draft` and remove what is left of it; when interrupted it stays, for clear() or gc."""
+    try:
+        yield draft
     except Interrupted:
-        raise  # removing 75,000 files takes longer than a person waits for Ctrl-C: clear() or gc does it
+        raise  # removing 75,000 files takes longer than a person waits for Ctrl-C
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

@@ -33,7 +33,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
                 Place(build.directory, _sources(job, side), job.plan.cache_dir / "ccache")
                 for side, build in ((Side.BASE, base), (Side.PATCHED, patched))
             )
-            both = dissect.dissect((places[0], places[1]), lane.arch, _touched(job), _differ)
+            both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
             job.recorder.add("binaries", binary.diff(*both, arch=lane.arch, flavour=lane.flavour))
 
 
@@ -43,7 +43,7 @@ def _uncompiled(job: Job, lane: Lane, patched: KernelBuild) -> Iterator[Uncompil
     others = tuple(f"arch/{path.name}/" for path in (sources / "arch").glob("*") if path.name != _arch(lane))
     if not any(unit.endswith(".o") for unit in patched.findings):
         return  # this tree's make does not say what it compiles
-    for file in _touched(job):
+    for file in job.plan.applied.series.files:
         kernel = file.endswith((".c", ".S")) and not file.startswith((*others, "tools/", "scripts/", "samples/"))
         if kernel and (sources / file).is_file() and f"{file.rpartition('.')[0]}.o" not in patched.findings:
             options = kbuild_options.options_for(file, lambda path: _text(sources / path)) or ()
@@ -80,7 +80,7 @@ def _checked(job: Job, side: Side, row: Checker) -> Checked:
     sources = _sources(job, side)
     with tempfile.TemporaryDirectory(prefix="kdelta-check-") as scratch:
         box = Sandbox(sources, Path(scratch), job.plan.cache_dir / "ccache")
-        files = tuple(file for file in _touched(job) if (sources / file).is_file())
+        files = tuple(file for file in job.plan.applied.series.files if (sources / file).is_file())
         patches = tuple(sorted((job.directory / "series").glob("*.patch"))) if side is Side.PATCHED else ()
         return checkers.run(row, Scene(box, _sources(job, Side.BASE), (), files, patches=patches))
 
@@ -96,10 +96,6 @@ def _differ(base: Anatomy, patched: Anatomy) -> list[str]:
 def _sources(job: Job, side: Side) -> Path:
     plan = job.plan
     return tree.checkout(plan.source, plan.source.tree if side is Side.BASE else plan.applied.tree, plan.cache_dir)
-
-
-def _touched(job: Job) -> list[str]:
-    return sorted({file for patch in job.plan.applied.series.patches for file in patch.files})
 
 
 def _lines(job: Job) -> LineMap:

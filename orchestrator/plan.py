@@ -1,5 +1,6 @@
 """A request in, a plan out: everything read and checked, the series applied, nothing built yet."""
 
+import functools
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -165,8 +166,8 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
 def _enabled(tree: Source, applied: Applied) -> str:
     """The options that the Makefiles of the patched tree want for the touched files; Kconfig may not let all be set."""
     repository = git.Repository(tree.git_dir)
-    files = {file for patch in applied.series.patches for file in patch.files}
-    found = (kbuild_options.options_for(file, lambda path: repository.text(applied.tree, path)) for file in files)
+    read = functools.partial(repository.text, applied.tree)
+    found = (kbuild_options.options_for(file, read) for file in applied.series.files)
     return kconfig.text({option: "y" for options in found for option in options or ()})
 
 
@@ -174,8 +175,8 @@ def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
     """With gcov in the kernel, the objects that the series touches count what they execute, on both sides."""
     if kconfig.parse(wish.fragments).get("GCOV_KERNEL") != "y":
         return ()
-    sources = {Path(file) for patch in applied.series.patches for file in patch.files if file.endswith(".c")}
-    return tuple(sorted(f"GCOV_PROFILE_{path.stem}.o=y" for path in sources))
+    stems = {Path(file).stem for file in applied.series.files if file.endswith(".c")}
+    return tuple(f"GCOV_PROFILE_{stem}.o=y" for stem in sorted(stems))
 
 
 def _expect_file(series_path: Path) -> Path | None:

@@ -28,9 +28,9 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
     `asked` holds keys of Pipeline and of Accept; what was not asked for is None, False or empty.
     """
     here = Path.cwd()
-    path = file or (here / FILE if (here / FILE).is_file() else config.share() / FILE)
-    found = config.load(path.absolute())
-    near = here if not file and not (here / FILE).is_file() else path.absolute().parent
+    own_file = file or (here / FILE if (here / FILE).is_file() else None)
+    found = config.load((own_file or config.share() / FILE).absolute())
+    near = own_file.absolute().parent if own_file else here
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if value}
     accept = found.accept.model_copy(update={key: asked.pop(key) for key in Accept.model_fields.keys() & asked.keys()})
     # what stands on the command line is relative to where we are, what stands in the file to the file

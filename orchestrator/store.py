@@ -131,26 +131,25 @@ class Recorder:
     def update(self, **changes: Any) -> Run:
         """Replace fields of the record and write it."""
         with self._lock:
-            self.run = dataclasses.replace(self.run, **changes)
-            save(self.run, self.directory)
-            return self.run
+            return self._replace(**changes)
 
     def add(self, field: str, *records: Any) -> Run:
         """Add to one of the record's lists; what is there under the same key is replaced."""
         with self._lock:
             key = operator.attrgetter(*_KEYS[field])
             kept = {key(record): record for record in (*getattr(self.run, field), *records)}
-            changes: dict[str, Any] = {field: tuple(kept[name] for name in sorted(kept))}
-            self.run = dataclasses.replace(self.run, **changes)
-            save(self.run, self.directory)
-            return self.run
+            return self._replace(**{field: tuple(kept[name] for name in sorted(kept))})
 
     def add_accel(self, arch: str, choice: AccelChoice) -> None:
         """Say which accelerator runs the guests of `arch`."""
         with self._lock:
-            host = dataclasses.replace(self.run.host, accel={**self.run.host.accel, arch: choice})
-            self.run = dataclasses.replace(self.run, host=host)
-            save(self.run, self.directory)
+            self._replace(host=dataclasses.replace(self.run.host, accel={**self.run.host.accel, arch: choice}))
+
+    def _replace(self, **changes: Any) -> Run:
+        """Do it; the caller holds the lock."""
+        self.run = dataclasses.replace(self.run, **changes)
+        save(self.run, self.directory)
+        return self.run
 
 
 def newest(results: Path) -> Path:

@@ -59,14 +59,16 @@ def _above(directory: str, read: Read) -> tuple[str, ...] | None:
 
 def _skips(directory: str, read: Read) -> bool:
     """Is there no Makefile that could name what is below?"""
-    return not any(read(f"{directory}/{name}" if directory else name) for name in ("Kbuild", "Makefile")) or (
-        directory.startswith("arch/") and directory.count("/") == 1
-    )
+    return not _texts(directory, read) or (directory.startswith("arch/") and directory.count("/") == 1)
 
 
 def _parts(directory: str, read: Read) -> list[_Part]:
+    return [part for text in _texts(directory, read) for part in _assignments(text)]
+
+
+def _texts(directory: str, read: Read) -> list[str]:
     texts = (read(f"{directory}/{name}" if directory else name) for name in ("Kbuild", "Makefile"))
-    return [part for text in texts if text for part in _assignments(text)]
+    return [text for text in texts if text]
 
 
 def _assignments(text: str) -> Iterator[_Part]:

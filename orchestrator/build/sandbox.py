@@ -68,7 +68,7 @@ class Sandbox:
         before: Sequence[str] = (),
         output: Path | None = None,
         timeout: float = 600.0,
-        police: Callable[[int], str] = lambda _: "",
+        police: Callable[[int], str] | None = None,
     ) -> proc.Completed:
         """Run `command` inside until nothing that it started is left; `before` stands in front of bwrap itself.
 

@@ -1,7 +1,5 @@
 """Touched uapi headers as user space gets them: do they compile alone, in C and C++, and what do they define?"""
 
-import hashlib
-import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -10,7 +8,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kvm import disk
 from kvm.arch import get as get_arch
 from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, pahole
@@ -48,15 +45,9 @@ def look(place: Place, arch: str, files: Iterable[str]) -> Uapi:
         return Uapi({}, True, _others(others))
     tools = toolchain.find(arch)
     missing = [program for program in (f"{tools.prefix}g++", "pahole") if not shutil.which(program)]
-    inputs = json.dumps([RECIPE, names, others, tools.version, missing])
-    kept = place.build / f"uapi-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.json"
-    try:
-        return _ADAPTER.validate_json(kept.read_bytes())
-    except (OSError, ValueError):
-        notes = [*_others(others), *(f"uapi headers: {program} is not installed" for program in missing)]
-        seen = _look(place, arch, names, tuple(notes))
-        disk.write(kept, _ADAPTER.dump_json(seen))
-        return seen
+    notes = (*_others(others), *(f"uapi headers: {program} is not installed" for program in missing))
+    inputs = [RECIPE, names, others, tools.version, missing]
+    return place.remember("uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes))
 
 
 def touched(files: Iterable[str], arch: str) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kvm import disk, proc
-from kvm.errors import InfraError
+from kvm.errors import InfraError, UserError
 
 # Commits must come out the same on every machine: identity and dates are ours unless a patch brings its own.
 _ENV = {
@@ -81,6 +81,11 @@ class Repository:
             raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {said}")
         return content
 
+    @property
+    def common(self) -> Path:
+        """Where its objects are: of a linked worktree, in the repository that it belongs to."""
+        return (self.git_dir / self.run("rev-parse", "--git-common-dir").strip()).resolve()
+
     def id(self, revision: str) -> str | None:
         """Return the object id of `revision`, or None where there is no such object."""
         done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
@@ -99,6 +104,14 @@ class Repository:
         """Return the paths that differ between two trees or commits."""
         listing = self.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
         return tuple(path for path in listing.split("\0") if path)
+
+
+def opened(path: Path) -> Repository:
+    """Return the repository that the user's directory `path` is in; raises UserError where there is none."""
+    asked = alone("-C", path, "rev-parse", "--absolute-git-dir")
+    if asked.returncode:
+        raise UserError(f"{path} is not a git repository", hint=asked.output.strip()[-200:])
+    return Repository(Path(asked.output.strip()))
 
 
 def create(git_dir: Path, *, borrow: Path | None = None) -> Repository:

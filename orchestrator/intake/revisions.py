@@ -23,7 +23,7 @@ def read(spec: str, repository: Path, base: str | None = None) -> Mails:
 
     Raises UserError for what is no commit and for merges. The base commit is the one that the first patch stands on.
     """
-    theirs = _open(repository)
+    theirs = git.opened(repository)
     start, end, rule = _ends(spec, theirs, base, repository)
     with tempfile.TemporaryDirectory(prefix="kdelta-range-") as scratch:
         ours = git.create(Path(scratch) / "git")
@@ -46,16 +46,9 @@ class _Reader:
         return self._repository.attempt("merge-base", one, other, env=self._env).output.strip() or None
 
 
-def _open(repository: Path) -> git.Repository:
-    asked = git.alone("-C", repository, "rev-parse", "--absolute-git-dir")
-    if asked.returncode:
-        raise UserError(f"{repository} is not a git repository", hint=asked.output.strip()[-200:])
-    return git.Repository(Path(asked.output.strip()))
-
-
 def _lent(theirs: git.Repository, ours: git.Repository) -> dict[str, str]:
     """Let git read the objects of theirs, and know where a shallow clone ends."""
-    common = (theirs.git_dir / theirs.run("rev-parse", "--git-common-dir").strip()).resolve()
+    common = theirs.common
     shallow = common / "shallow"
     if shallow.is_file():
         (ours.git_dir / "shallow").write_bytes(shallow.read_bytes())

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from kvm.errors import InfraError, UserError
-from orchestrator.intake import git, guard
+from orchestrator.intake import git, guard, patchtext
 from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
 from orchestrator.model import Patch, Series
@@ -23,8 +23,6 @@ from orchestrator.model import Patch, Series
 _LIST = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree")
 _NAMED_AT_ONCE = 400  # paths in one command line
 _FROM = re.compile(rb"^(?:rename|copy) from (.*)$", re.MULTILINE)
-_ESCAPE = re.compile(rb'\\([abtnvfr"\\]|[0-7]{3})')
-_LETTERS = dict(zip(b"abtnvfr", b"\a\b\t\n\v\f\r", strict=True))
 _WHEN = "946684800 +0000"  # what git.py gives to commits that bring no date
 _REF = "refs/kdelta/applied"
 
@@ -132,14 +130,8 @@ def _counted(diff: bytes, strip: int, repository: git.Repository) -> set[bytes]:
 
 def _unquoted(path: bytes) -> bytes:
     """Undo git's C quoting."""
-    if not (path.startswith(b'"') and path.endswith(b'"') and len(path) > 1):
-        return path
-
-    def letter(found: re.Match[bytes]) -> bytes:
-        code = found[1]
-        return bytes([int(code, 8) & 255]) if len(code) == 3 else bytes([_LETTERS.get(code[0], code[0])])
-
-    return _ESCAPE.sub(letter, path[1:-1])
+    quoted = path.startswith(b'"') and path.endswith(b'"') and len(path) > 1
+    return patchtext.unquote(path[1:-1]) if quoted else path
 
 
 def _listed(paths: Iterable[bytes], source: Source, repository: git.Repository) -> bytes:

@@ -1,6 +1,5 @@
 """Kernel sources: a Debian source package, a tarball or a git repository in, a commit to start from out."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -8,12 +7,12 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm import disk, packages, proc
-from kvm.errors import InfraError, Interrupted, UserError
+from kvm.errors import InfraError, UserError
 from orchestrator import cache
 from orchestrator.intake import git
 
@@ -84,12 +83,6 @@ def uncommitted(origin: Source) -> str | None:
     return f"changes that are not committed are left out: {', '.join(files[:3])}{more}"
 
 
-def is_cached(spec: str, cache_dir: Path) -> bool:
-    """Say whether resolving `spec` needs neither network nor unpacking."""
-    kind, _, rest = spec.partition(":")
-    return kind != "debian" or _note(f"debian-{rest.replace('/', '_')}", cache_dir).is_file()
-
-
 def _release(repository: git.Repository, commit: str, spec: str) -> str:
     done = repository.attempt("cat-file", "blob", f"{commit}:Makefile")
     words: dict[str, str] = dict(
@@ -104,16 +97,12 @@ def _release(repository: git.Repository, commit: str, spec: str) -> str:
 
 def _git(path: Path, base: str | None, cache_dir: Path) -> tuple[Path, str]:
     """Borrow the objects of the user's repository; nothing is ever written to it."""
-    asked = git.alone("-C", path, "rev-parse", "--absolute-git-dir")
-    if asked.returncode:
-        raise UserError(f"{path} is not a git repository", hint=asked.output.strip()[-200:])
-    theirs = git.Repository(Path(asked.output.strip()))
+    theirs = git.opened(path)
     wanted = base or "HEAD"
     commit = theirs.id(f"{wanted}^{{commit}}")
     if commit is None:
         raise UserError(f"{path} has no commit {wanted!r}", hint="name a commit, tag or branch that it has, by --base")
-    common = Path(theirs.run("rev-parse", "--git-common-dir").strip())
-    objects = (theirs.git_dir / common).resolve() / "objects"
+    objects = theirs.common / "objects"
     name = hashlib.sha256(str(objects).encode()).hexdigest()[:16]
     store = git.create(cache_dir / "git" / f"{name}.git", borrow=objects)
     shallow = objects.parent / "shallow"
@@ -164,25 +153,13 @@ def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tupl
         return git_dir, str(json.loads(note.read_text(encoding="utf-8"))["commit"])
 
 
-@contextlib.contextmanager
-def _scratch(draft: Path) -> Iterator[Path]:
-    """Lend an empty directory; what an interrupted import left there goes first. The caller holds the source's lock."""
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-    except Interrupted:
-        raise  # removing what tar wrote can take longer than a person waits for Ctrl-C
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    shutil.rmtree(draft, ignore_errors=True)
-
-
 def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:
     log.info("importing %s, once", name)
     trees = cache_dir / "trees"
-    with _scratch(trees / f".import.{name}") as draft:
+    draft = trees / f".import.{name}"
+    shutil.rmtree(draft, ignore_errors=True)  # what an interrupted import left; the caller holds the source's lock
+    draft.mkdir(parents=True)
+    with cache.scratch(draft):
         unpacked = draft / "tree"
         unpacked.mkdir()
         done = proc.run(["tar", "-xf", tarball(draft), "-C", unpacked, "--no-same-owner", "--no-same-permissions"])

@@ -20,6 +20,11 @@ class Series:
     title: str
     patches: tuple[Patch, ...]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every path that a patch touches, once, in order."""
+        return tuple(sorted({file for patch in self.patches for file in patch.files}))
+
 
 class BaseRule(StrEnum):
     """What found the commit that the series is applied to, the strongest rule first."""

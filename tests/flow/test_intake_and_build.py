@@ -23,6 +23,14 @@ LINES = [f"line {number}\n" for number in range(40)]
 EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
 
 
+def misbehave(fakelinux: Path, deed: str) -> None:
+    """Let `make tinyconfig` do something first: a line of shell."""
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n\t{deed}\n"))
+    git(fakelinux, "add", ".")
+    git(fakelinux, "commit", "-q", "-m", "a deed")
+
+
 def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
     return Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, Wish("tinyconfig", wish), 2, 60, Quota(50, 1 << 28))
 
@@ -186,11 +194,8 @@ HOG = "b = []\nwhile True: b.append(b'x' * (1 << 22))"
 def test_a_makefile_that_takes_all_it_can_get_is_ended_and_reported(
     fakelinux: Path, tmp_path: Path, deed: str, charge: str
 ) -> None:
-    makefile = fakelinux / "Makefile"
     (fakelinux / "deed.sh").write_text(f"{deed}\n")
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", "tinyconfig:\n\tbash /src/deed.sh\n"))
-    git(fakelinux, "add", ".")
-    git(fakelinux, "commit", "-q", "-m", "greed")
+    misbehave(fakelinux, "bash /src/deed.sh")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(BuildError) as caught:
         kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
@@ -209,14 +214,12 @@ def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(
     fakelinux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
-    makefile = fakelinux / "Makefile"
     (tmp_path / "id_ed25519").write_text("a private key")
     with socket.create_server(("127.0.0.1", 0)) as server:
         call = f"import socket; socket.create_connection({server.getsockname()})"
-        spy = f"\t@ls -A /home /root 2>&1 | head -3; touch /src/x; cat /proc/net/dev {tmp_path}/id_ed25519; true\n"
-        spy += f'\t@python3 -c "{call}" 2>&1; env\n'
-        makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{spy}"))
-        git(fakelinux, "commit", "-q", "-a", "-m", "spy")
+        spy = f"@ls -A /home /root 2>&1 | head -3; touch /src/x; cat /proc/net/dev {tmp_path}/id_ed25519; true\n"
+        spy += f'\t@python3 -c "{call}" 2>&1; env'
+        misbehave(fakelinux, spy)
         origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
         kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
     text = (tmp_path / "log").read_text()
@@ -263,10 +266,7 @@ def test_a_makefile_that_leaves_a_way_out_is_found_before_anyone_follows_it(
     outside = tmp_path / "outside"
     outside.write_text("mine")
     (fakelinux / "deed.sh").write_text(deed.format(outside=outside))
-    makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", "tinyconfig:\n\tsh /src/deed.sh; exit 0\n"))
-    git(fakelinux, "add", ".")
-    git(fakelinux, "commit", "-q", "-m", "a way out")
+    misbehave(fakelinux, "sh /src/deed.sh; exit 0")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(BuildError, match=f"the build left {left}, which is no file of its own"):
         kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
@@ -274,19 +274,13 @@ def test_a_makefile_that_leaves_a_way_out_is_found_before_anyone_follows_it(
 
 
 def test_links_as_kbuild_makes_them_are_no_way_out(fakelinux: Path, tmp_path: Path) -> None:
-    deed = "\tln -fsn /src /build/source; mkdir -p /build/a/b; ln -fsn ../../.config /build/a/b/link\n"
-    makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{deed}"))
-    git(fakelinux, "commit", "-q", "-a", "-m", "links")
+    misbehave(fakelinux, "ln -fsn /src /build/source; mkdir -p /build/a/b; ln -fsn ../../.config /build/a/b/link")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     assert kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log").image.is_file()
 
 
 def test_what_a_makefile_leaves_running_is_over_when_make_is(fakelinux: Path, tmp_path: Path) -> None:
-    deed = "\t(while :; do echo x >>/build/growing; done) & sleep 0.2\n"
-    makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n{deed}"))
-    git(fakelinux, "commit", "-q", "-a", "-m", "in the background")
+    misbehave(fakelinux, "(while :; do echo x >>/build/growing; done) & sleep 0.2")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
     [growing] = tmp_path.glob("cache/objects/*/growing")

@@ -1,7 +1,5 @@
 """Objects of a build compiled again with debug info: stack frames, layouts, code function by function."""
 
-import hashlib
-import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +7,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kvm import disk
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Closeup, Closeups, Export
@@ -28,14 +25,8 @@ def look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups
 
     What was seen once is kept beside the image.
     """
-    inputs = json.dumps([RECIPE, sorted(names), sorted(touched), shutil.which("pahole")])
-    kept = place.build / f"closeup-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.json"
-    try:
-        return _ADAPTER.validate_json(kept.read_bytes())
-    except (OSError, ValueError):
-        seen = _look(place, names, touched)
-        disk.write(kept, _ADAPTER.dump_json(seen))
-        return seen
+    inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole")]
+    return place.remember("closeup", inputs, _ADAPTER, lambda: _look(place, names, touched))
 
 
 def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups:
