@@ -1,23 +1,30 @@
 """Where what may be used again is kept: content-addressed, published whole by one rename."""
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from kvm import disk
 from kvm.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 DRAFT_SECONDS = 6 * 3600.0  # no run works on one draft for longer
 BUSY_SECONDS = 3600.0  # a run that found it may still be on the way to it
-PARTS = ("builds", "objects", "suites", "trees")
+PARTS = ("builds", "checks", "objects", "suites", "trees")
 LOCKS = {"objects": "objects", "trees": "tree"}  # part -> the first word of its entries' lock files
 
 
@@ -54,6 +61,29 @@ def scratch(draft: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     shutil.rmtree(draft, ignore_errors=True)
+
+
+def remember(
+    where: Path,
+    inputs: list[object],
+    form: TypeAdapter[T],
+    look: Callable[[], T],
+    *,
+    whole: Callable[[T], bool] = lambda _: True,
+) -> T:
+    """Return what `look` gave for the same `inputs` before, or gives now; kept in a file whose name begins as `where`.
+
+    An answer that is not `whole` is asked for again the next time.
+    """
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+    kept = where.with_name(f"{where.name}-{key}.json")
+    try:
+        return form.validate_json(kept.read_bytes())
+    except (OSError, ValueError):
+        seen = look()
+        if whole(seen):
+            disk.write(kept, form.dump_json(seen))
+        return seen
 
 
 def clear(final: Path) -> None:

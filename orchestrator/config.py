@@ -13,7 +13,7 @@ from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
-CHECKS = ("checkpatch", "kernel-doc", "coccinelle")
+CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 
 def _most_memory_mib() -> int:

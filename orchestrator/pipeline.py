@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from orchestrator import delta, sides, store
+from orchestrator import checks, delta, sides, store
 from orchestrator.job import Job
 from orchestrator.judge import diff, splat, verdict
 from orchestrator.model import (
@@ -29,20 +29,25 @@ def validate(job: Job) -> Run:
 
 def build(job: Job) -> None:
     """Build every cell and say what differs before anything boots: all of `kdelta build`."""
-    _each_beside_checks(job, lambda lane: delta.look(job, lane, sides.build(job, lane)))
+    _each_beside_checks(job, lambda lane: _look(job, lane, sides.build(job, lane)))
 
 
 def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
-    checking = job.engine.start(delta.check, job)
+    checking = job.engine.start(checks.of_sources, job)
     each(job, work)
     job.engine.gather([checking])
 
 
 def _go(job: Job, lane: Lane) -> None:
     built = sides.build(job, lane)
-    looking = job.engine.start(delta.look, job, lane, built)
+    looking = job.engine.start(_look, job, lane, built)
     test(job, lane, built)
     job.engine.gather([looking])
+
+
+def _look(job: Job, lane: Lane, built: sides.Built) -> None:
+    delta.look(job, lane, built)
+    checks.of_objects(job, lane, built)
 
 
 def each(job: Job, work: Callable[[Lane], object]) -> None:

@@ -16,10 +16,12 @@ from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
 from orchestrator.intake import base as base_rules
-from orchestrator.intake import git, guard, history, mail, series, source
+from orchestrator.intake import git, guard, history, mail, series, source, tree
 from orchestrator.intake.patch import Mails
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
+from orchestrator.judge import hunks
+from orchestrator.judge.hunks import LineMap
 from orchestrator.model import Base, Cell, ChangeKind, Expectation, Lane, Patch, Side
 from orchestrator.request import Request
 from orchestrator.trial import suites
@@ -51,6 +53,24 @@ class Plan:
     def empty(self) -> bool:
         """Does the series leave the tree as it is?"""
         return self.applied.tree == self.source.tree
+
+    def files(self, side: Side) -> str:
+        """The id of one side's git tree."""
+        return self.source.tree if side is Side.BASE else self.applied.tree
+
+    def sources(self, side: Side) -> Path:
+        """The directory with one side's files."""
+        return tree.checkout(self.source, self.files(side), self.cache_dir)
+
+    def touched(self, side: Side) -> tuple[str, ...]:
+        """The files that the series touches and that are on one side."""
+        return tuple(file for file in self.applied.series.files if (self.sources(side) / file).is_file())
+
+    @functools.cached_property
+    def lines(self) -> LineMap:
+        """Where the series carries each line of base."""
+        args = "diff-tree", "-r", "-p", "-M", "-U0", self.source.tree, self.applied.tree
+        return hunks.parse(git.Repository(self.source.git_dir).raw(*args).decode("utf-8", "replace"))
 
     def without_suites(self) -> "Plan":
         """The same, for a boot alone."""
@@ -100,23 +120,23 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
-    tree, base, applied = _applied(pipeline, mails, limits, cache_dir)
+    origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
     seconds, quota = pipeline.limits.build, _quota(pipeline)
-    enabled = _enabled(tree, applied) if pipeline.enable_touched else ""
+    enabled = _enabled(origin, applied) if pipeline.enable_touched else ""
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
         wish = replace(wish, optional=wish.optional + enabled)
         touched = _instrumented(wish, applied)
-        for side, files in ((Side.BASE, tree.tree), (Side.PATCHED, applied.tree)):
+        for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
-            orders[cell] = Order(cell, tree, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+            orders[cell] = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
     return Plan(
         request=request,
-        source=tree,
+        source=origin,
         base=base,
         reverted=pipeline.revert,
-        notes=(*mails.notes, *filter(None, [source.uncommitted(tree)])),
+        notes=(*mails.notes, *filter(None, [source.uncommitted(origin)])),
         applied=applied,
         suites=chosen,
         expectations=expectations,
@@ -163,9 +183,9 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
 
 
-def _enabled(tree: Source, applied: Applied) -> str:
+def _enabled(origin: Source, applied: Applied) -> str:
     """The options that the Makefiles of the patched tree want for the touched files; Kconfig may not let all be set."""
-    repository = git.Repository(tree.git_dir)
+    repository = git.Repository(origin.git_dir)
     read = functools.partial(repository.text, applied.tree)
     found = (kbuild_options.options_for(file, read) for file in applied.series.files)
     return kconfig.text({option: "y" for options in found for option in options or ()})

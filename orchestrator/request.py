@@ -25,13 +25,16 @@ class Request(Section):
 def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Request:
     """Put the options over what pipeline.yaml says: `file`, else the one here, else the shipped one.
 
-    `asked` holds keys of Pipeline and of Accept; what was not asked for is None, False or empty.
+    `asked` holds keys of Pipeline and of Accept, and checkers to run besides; what was not asked for is None, False or
+    empty.
     """
     here = Path.cwd()
     own_file = file or (here / FILE if (here / FILE).is_file() else None)
     found = config.load((own_file or config.share() / FILE).absolute())
     near = own_file.absolute().parent if own_file else here
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if value}
+    if more := [name for name in config.CHECKS if asked.pop(name, False)]:
+        asked["checks"] = list(dict.fromkeys((*asked.get("checks", found.checks), *more)))
     accept = found.accept.model_copy(update={key: asked.pop(key) for key in Accept.model_fields.keys() & asked.keys()})
     # what stands on the command line is relative to where we are, what stands in the file to the file
     own = {key: found.__dict__[key] for key in _NAMES if key not in asked}

@@ -140,6 +140,11 @@ class Recorder:
             kept = {key(record): record for record in (*getattr(self.run, field), *records)}
             return self._replace(**{field: tuple(kept[name] for name in sorted(kept))})
 
+    def note(self, *notes: str) -> None:
+        """Add to what else is to be said of the run, each thing once."""
+        with self._lock:
+            self._replace(notes=tuple(dict.fromkeys((*self.run.notes, *notes))))
+
     def add_accel(self, arch: str, choice: AccelChoice) -> None:
         """Say which accelerator runs the guests of `arch`."""
         with self._lock:

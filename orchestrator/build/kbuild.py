@@ -110,20 +110,38 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
+    with disk.lock(_lock(order, cache_dir)):
         if done := find(order, cache_dir):
             shutil.copyfile(done.log, log)
             return done
-        sources = tree.checkout(order.source, order.files, cache_dir)
-        with _objects_for(order, sources, cache_dir) as objects:
-            made = Make(order, Sandbox(sources, objects, cache_dir / "ccache", ENV), log)
-            try:
-                made.configure()
-                made.compile()
-            finally:
-                said = log.read_text(encoding="utf-8", errors="replace")
-                findings = units.record(_findings(objects), said, src=sources, obj=objects)
+        with _compiled(order, cache_dir, log) as (made, findings):
             return _keep(order, made, findings, cache_dir)
+
+
+@contextlib.contextmanager
+def compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[Make]:
+    """Lend make in an O= in which `order` is compiled; no other run moves it to another tree meanwhile."""
+    with disk.lock(_lock(order, cache_dir)), _compiled(order, cache_dir, log) as (made, _):
+        yield made
+
+
+@contextlib.contextmanager
+def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, Units]]:
+    """Compile `order` on top of what the last one left in its O=; the caller holds the lock."""
+    sources = tree.checkout(order.source, order.files, cache_dir)
+    with _objects_for(order, sources, cache_dir) as objects:
+        made = Make(order, Sandbox(sources, objects, cache_dir / "ccache", ENV), log)
+        try:
+            made.configure()
+            made.compile()
+        finally:
+            said = log.read_text(encoding="utf-8", errors="replace")
+            findings = units.record(_findings(objects), said, src=sources, obj=objects)
+        yield made, findings
+
+
+def _lock(order: Order, cache_dir: Path) -> Path:
+    return cache_dir / "locks" / f"objects-{order.objects}"
 
 
 @contextlib.contextmanager

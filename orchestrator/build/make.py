@@ -44,6 +44,13 @@ class Make:
         log.write_bytes(b"")
         (sandbox.obj / _STATS).unlink(missing_ok=True)
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """make with what it is told of directories, architecture and toolchain, inside the sandbox."""
+        order = self.order
+        fixed = "make", "-C", SRC, f"O={OBJ}", f"ARCH={order.cell.arch}"
+        return (*fixed, *order.toolchain.variables, *order.variables)
+
     def configure(self) -> None:
         """Merge the fragments onto what the configuration starts from; every option that they ask for must be there."""
         wish, config = self.order.wish, self.sandbox.obj / ".config"
@@ -74,12 +81,7 @@ class Make:
     def run(self, *goals: str) -> None:
         """Run make for `goals`; raises BuildError when it fails or exceeds a limit."""
         order = self.order
-        argv = [
-            *("make", "-C", SRC, f"O={OBJ}", f"ARCH={order.cell.arch}"),
-            *order.toolchain.variables,
-            *order.variables,
-            *goals,
-        ]
+        argv = [*self.command, *goals]
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside.
         timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *argv]
         with order.quota.fence() as fence:

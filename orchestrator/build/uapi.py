@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from kvm.arch import get as get_arch
+from orchestrator import cache
 from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, pahole
 from orchestrator.build.anatomy.errand import NoAnswer, Place
@@ -47,7 +48,7 @@ def look(place: Place, arch: str, files: Iterable[str]) -> Uapi:
     missing = [program for program in (f"{tools.prefix}g++", "pahole") if not shutil.which(program)]
     notes = (*_others(others), *(f"uapi headers: {program} is not installed" for program in missing))
     inputs = [RECIPE, names, others, tools.version, missing]
-    return place.remember("uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes))
+    return cache.remember(place.build / "uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes))
 
 
 def touched(files: Iterable[str], arch: str) -> tuple[list[str], list[str]]:

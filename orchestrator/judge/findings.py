@@ -86,6 +86,11 @@ def compare_checks(
     return records, notes
 
 
+def unlike(records: Iterable[FindingRecord]) -> list[FindingRecord]:
+    """Return what is not the same on both sides."""
+    return [record for record in records if record.change is not FindingChange.SAME]
+
+
 def _only_patched(unit: str, lines: LineMap) -> bool:
     """Did the series add or rename the file that a unit is about? (A unit may be `file rule`.)"""
     found = lines.by_patched.get(unit.split(" ", 1)[0])

@@ -56,18 +56,22 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
 
 def test_each_patch_is_built_and_what_is_new_or_not_compiled_is_said(validate: Validate, copied: Path) -> None:
     before = base_file("mm/mincore.c")
-    append_patch(copied, "mm: leave", "mm/mincore.c", before, f"{before}\nstatic int left(void)\n{{\n\treturn 0;\n}}\n")
+    more = "static int left(void)\n{\n\treturn 0;\n}\nint *none(void);\nint *none(void)\n{\n\treturn 0;\n}\n"
+    append_patch(copied, "mm: leave", "mm/mincore.c", before, f"{before}\n{more}")
     swap = base_file("mm/zswap.c")
     append_patch(copied, "mm: say", "mm/zswap.c", swap, f"{swap}/* nothing */\n", 8)
-    record = validate(copied, "--arch", "arm64", "--each-patch").record
+    record = validate(copied, "--arch", "arm64", "--each-patch", "--sparse").record
     assert [(step["number"], step["error"]) for step in record["steps"]] == [(1, None), (2, None), (3, None)]
     assert [(found["file"], found["options"]) for found in record["uncompiled"]] == [("mm/zswap.c", ["ZSWAP"])]
     assert "mm/zswap.c is not compiled on arm64-fast: it waits for CONFIG_ZSWAP" in " ".join(
         record["verdict"]["reasons"]
     )
-    [warning] = [found for found in record["findings"] if found["tool"] != "checkpatch"]
-    assert (warning["change"], warning["kind"], warning["file"]) == ("new", "-Wunused-function", "mm/mincore.c")
-    assert warning["line"] == len(before.splitlines()) + 2
+    new = [found for found in record["findings"] if found["change"] == "new" and found["tool"] != "checkpatch"]
+    last = len(before.splitlines())
+    assert {(found["tool"], found["kind"], found["file"], found["line"]) for found in new} == {
+        ("cc", "-Wunused-function", "mm/mincore.c", last + 2),
+        ("sparse", "using-plain-integer-as-null-pointer", "mm/mincore.c", last + 9),
+    }
     assert record["verdict"]["value"] == "validated"
 
 

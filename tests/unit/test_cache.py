@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from kvm import disk
 from kvm.errors import Interrupted
@@ -42,6 +43,22 @@ def test_an_interrupted_draft_stays_for_clear_or_a_later_sweep(tmp_path: Path) -
     assert cache.stale(found, now=now, age=86400) == []  # a run may be writing it
     assert cache.remove(tmp_path, cache.stale(found, now=now + 80000, age=86400)) == found
     assert names(tmp_path / "trees") == []
+
+
+def test_an_answer_is_asked_for_once_per_input_and_again_if_it_was_not_whole(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def look() -> int:
+        asked.append(1)
+        return len(asked)
+
+    def ask(*inputs: object, whole: bool = True) -> int:
+        return cache.remember(tmp_path / "answer", list(inputs), TypeAdapter(int), look, whole=lambda _: whole)
+
+    assert [ask("a", whole=False), ask("a"), ask("a"), ask("b")] == [1, 2, 2, 3]
+    [first, _] = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    first.write_text("half an ans")
+    assert ask("a") == 4
 
 
 def entry(name: str, size: int, idle: float) -> cache.Entry:

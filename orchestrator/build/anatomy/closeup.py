@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from orchestrator import cache
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Closeup, Closeups, Export
@@ -26,7 +27,7 @@ def look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups
     What was seen once is kept beside the image.
     """
     inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole")]
-    return place.remember("closeup", inputs, _ADAPTER, lambda: _look(place, names, touched))
+    return cache.remember(place.build / "closeup", inputs, _ADAPTER, lambda: _look(place, names, touched))
 
 
 def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups:

@@ -4,21 +4,14 @@ The tools it starts work on the tree's files, with the tree's flags: they see no
 """
 
 import contextlib
-import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import TypeAdapter
-
-from kvm import disk
 from orchestrator.build.anatomy import kit
 from orchestrator.build.sandbox import OBJ, Escape, Sandbox
-
-T = TypeVar("T")
 
 _INSIDE = "/tmp/inside.py"  # noqa: S108  (in the sandbox)
 _WORK = ".errand"
@@ -36,17 +29,6 @@ class Place:
     build: Path
     sources: Path
     ccache: Path
-
-    def remember(self, name: str, inputs: list[object], form: TypeAdapter[T], look: Callable[[], T]) -> T:
-        """Return what `look` gave for the same `inputs` before, or gives now; it is kept beside the image."""
-        key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
-        kept = self.build / f"{name}-{key}.json"
-        try:
-            return form.validate_json(kept.read_bytes())
-        except (OSError, ValueError):
-            seen = look()
-            disk.write(kept, form.dump_json(seen))
-            return seen
 
 
 @dataclass(frozen=True)

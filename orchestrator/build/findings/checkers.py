@@ -6,6 +6,7 @@ patches are base's on both sides: a series cannot change its judge. A checker th
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +58,8 @@ class Task:
 class Checker:
     """One row. `read` gives what was looked at, with the findings; `per_arch` says whether architectures can differ.
 
-    `judges_patches` marks one that has nothing to say about base: all it finds is new.
+    `judges_patches` marks one that has nothing to say about base: all it finds is new. `helpers` are programs without
+    which it says less.
     """
 
     name: str
@@ -67,14 +69,16 @@ class Checker:
     script: str = ""  # what base's tree must have
     per_arch: bool = False
     judges_patches: bool = False
+    helpers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What one checker said of one side: every unit it looked at, and what it could not do."""
+    """What one checker said of one side: every unit it looked at, and what it could not do; `late` for want of time."""
 
     units: Units
     notes: tuple[str, ...] = ()
+    late: bool = False
 
 
 def run(checker: Checker, scene: Scene) -> Checked:
@@ -83,32 +87,30 @@ def run(checker: Checker, scene: Scene) -> Checked:
         return Checked({}, (f"{checker.program} is not installed",))
     if checker.script and not (scene.judge / checker.script).exists():
         return Checked({}, (f"{checker.name}: base has no {checker.script}",))
-    units: Units = {}
-    notes: list[str] = []
-    left = scene.limit_seconds
+    answer = Checked({})
+    deadline = time.monotonic() + scene.limit_seconds
     for task in checker.tasks(scene):
-        seen, note, seconds = _run(checker, task, scene, left)
-        units.update(seen)
-        notes += [f"{checker.name}: {note}"] if note else []
-        left -= seconds
-    return Checked(units, tuple(notes))
+        seen = _run(checker, task, scene, deadline - time.monotonic())
+        notes = (f"{checker.name}: {note}" for note in seen.notes)
+        answer = Checked(answer.units | seen.units, (*answer.notes, *notes), answer.late or seen.late)
+    return answer
 
 
-def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> tuple[Units, str, float]:
+def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> Checked:
     """One task; a non-zero exit without a finding is no answer."""
     what = task.rule or ", ".join(task.about[:3]) + (" ..." if len(task.about) > 3 else "")
     if limit_seconds <= 0:
-        return {}, f"no time left for {what}", 0.0
+        return Checked({}, (f"no time left for {what}",), late=True)
     done = _inside(scene).run(task.argv, timeout=limit_seconds)
     if done.output.startswith("bwrap: "):
         raise InfraError(f"{checker.name}: the sandbox did not start: {done.output.strip()[-200:]}")
     if done.timed_out:
-        return {}, f"no end after {limit_seconds:.0f} s on {what}", done.seconds
+        return Checked({}, (f"no end after {limit_seconds:.0f} s on {what}",), late=True)
     units = checker.read(done.output, task)
     if done.returncode and not any(units.values()):
         words = (done.output.strip().splitlines() or ["no output"])[-1]
-        return {}, f"no answer on {what} (exit {done.returncode}): {words[:200]}", done.seconds
-    return units, "", done.seconds
+        return Checked({}, (f"no answer on {what} (exit {done.returncode}): {words[:200]}",))
+    return Checked(units)
 
 
 def _inside(scene: Scene) -> Sandbox:
@@ -214,7 +216,14 @@ CHECKERS: tuple[Checker, ...] = (
     Checker("sparse", "sparse", _make_check("sparse"), _read_make("sparse"), per_arch=True),
     Checker("smatch", "smatch", _make_check("smatch -p=kernel"), _read_make("smatch"), per_arch=True),
     Checker("kernel-doc", "perl", _kernel_doc, _read_kernel_doc, script="scripts/kernel-doc"),
-    Checker("coccinelle", "spatch", _coccinelle, _read_coccinelle, script="scripts/coccinelle"),
+    Checker(
+        "coccinelle",
+        "spatch",
+        _coccinelle,
+        _read_coccinelle,
+        script="scripts/coccinelle",
+        helpers=("ocamlopt", "ocamlopt.opt"),  # for semantic patches with parts in OCaml
+    ),
     Checker("checkpatch", "perl", _checkpatch, _read_checkpatch, script="scripts/checkpatch.pl", judges_patches=True),
 )
 

@@ -1,0 +1,109 @@
+"""Static checkers over both sides: those that read sources once, those that go through make for each lane."""
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from orchestrator import cache, store
+from orchestrator.build import kbuild
+from orchestrator.build.findings import checkers, units
+from orchestrator.build.findings.checkers import Checked, Checker, Scene
+from orchestrator.build.kbuild import KernelBuild
+from orchestrator.build.sandbox import PATH, Sandbox
+from orchestrator.job import Job
+from orchestrator.judge import findings
+from orchestrator.model import Cell, Lane, Side, cells
+from orchestrator.sides import Built
+
+RECIPE = 1  # raise it when the same sources would be told otherwise
+MOST_OBJECTS = 100  # thousands may include a header that a series touches
+
+_Said = dict[str, Checked]  # by the checker's name
+_ADAPTER = TypeAdapter(Checked)
+
+
+def of_sources(job: Job) -> None:
+    """Run the checkers that read sources and patches, once for all lanes."""
+    rows = [row for row in _chosen(job) if not row.per_arch]
+    if rows and not job.plan.empty:
+        with job.engine.task("check"):
+            base, patched = ({row.name: _source(job, side, row) for row in rows if _fits(row, side)} for side in Side)
+            _keep(job, base, patched)
+
+
+def of_objects(job: Job, lane: Lane, built: Built) -> None:
+    """Run the checkers that go through make, over both kernels of a lane."""
+    rows = [row for row in _chosen(job) if row.per_arch]
+    if rows and len(built) == len(Side):
+        base, patched = cells(lane)
+        with job.engine.task(f"check {lane}"):
+            new = _objects(job, patched, built[patched], rows)  # first: the last make was this side's
+            _keep(job, _objects(job, base, built[base], rows), new, lane)
+
+
+def _chosen(job: Job) -> tuple[Checker, ...]:
+    return checkers.named(tuple(job.plan.request.pipeline.checks))
+
+
+def _fits(row: Checker, side: Side) -> bool:
+    return side is Side.PATCHED or not row.judges_patches
+
+
+def _source(job: Job, side: Side, row: Checker) -> Checked:
+    plan = job.plan
+    files = plan.touched(side)
+    patches = tuple(sorted((job.directory / "series").glob("*.patch"))) if row.judges_patches else ()
+
+    def look() -> Checked:
+        with tempfile.TemporaryDirectory(prefix="kdelta-check-") as scratch:
+            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache")
+            return checkers.run(row, Scene(box, plan.sources(Side.BASE), (), files, patches=patches))
+
+    where = plan.cache_dir / "checks" / plan.files(side)
+    where.mkdir(parents=True, exist_ok=True)
+    os.utime(where)  # last use, for gc
+    mails = [patch.read_text(encoding="utf-8", errors="replace") for patch in patches]
+    return _remembered(where, row, [plan.files(Side.BASE), files, mails], look)
+
+
+def _objects(job: Job, cell: Cell, built: KernelBuild, rows: list[Checker]) -> _Said:
+    """What is not known takes the O= back to this side's tree, where the objects are."""
+    plan, files = job.plan, job.plan.touched(cell.side)
+
+    def look(row: Checker) -> Checked:
+        log = store.cell_directory(job.directory, cell) / "check.log"
+        with kbuild.compiled(plan.orders[cell], plan.cache_dir, log) as made:
+            found = units.objects_of(made.sandbox.obj, files)
+            make = *made.command, f"-j{made.order.jobs}"
+            scene = Scene(made.sandbox, plan.sources(Side.BASE), make, files, found[:MOST_OBJECTS])
+            answer = checkers.run(row, scene)
+        left = len(found) - len(scene.objects)
+        note = f"{row.name}: {left} more objects on {cell.lane} include what the series touches, and were not checked"
+        return replace(answer, notes=(*answer.notes, note)) if left else answer
+
+    return {row.name: _remembered(built.directory, row, [files], functools.partial(look, row)) for row in rows}
+
+
+def _remembered(where: Path, row: Checker, inputs: list[object], look: Callable[[], Checked]) -> Checked:
+    """Ask a checker, in the version that is installed, what it was not asked before."""
+    found = [shutil.which(name, path=PATH) for name in (row.program, *row.helpers)]
+    versions = [Path(program).stat().st_mtime_ns if program else None for program in found]
+    return cache.remember(
+        where / row.name, [RECIPE, versions, *inputs], _ADAPTER, look, whole=lambda said: not said.late
+    )
+
+
+def _keep(job: Job, base: _Said, patched: _Said, lane: Lane | None = None) -> None:
+    """Put on record what differs, and what could not be looked at."""
+    arch, flavour = lane or ("", "")
+    before, after = ({name: found.units for name, found in said.items()} for said in (base, patched))
+    records, notes = findings.compare_checks(before, after, job.plan.lines, arch=arch, flavour=flavour)
+    job.recorder.add("findings", *findings.unlike(records))
+    gaps = [note for side in (base, patched) for found in side.values() for note in found.notes]
+    job.recorder.note(*gaps, *notes)
