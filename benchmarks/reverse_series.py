@@ -7,7 +7,7 @@ import sys
 import time
 
 from orchestrator import cache, config
-from orchestrator.intake import git, history, series, source
+from orchestrator.intake import git, history, mail, series, source
 
 KERNELS = {"6.1": "bookworm", "6.12": "trixie", "7.2": "sid"}
 FLAG = "MADV_DONTNEED_LOCKED"
@@ -17,7 +17,7 @@ def main() -> int:
     bad = 0
     for version, suite in KERNELS.items():
         origin = source.resolve(f"debian:linux-source-{version}/{suite}", None, cache.default_root())
-        mails = series.read(config.find_series(f"madv-dontneed-locked-{version}", config.share()))
+        mails = mail.read(config.find_series(f"madv-dontneed-locked-{version}", config.share())).mails
         began = time.monotonic()
         found = history.find(mails, origin)
         base, patched = history.revert(mails, origin)

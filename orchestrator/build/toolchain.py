@@ -2,10 +2,14 @@
 
 import functools
 import platform
+import shutil
 from dataclasses import dataclass
 
 from kvm import proc
 from kvm.arch import get
+from kvm.errors import UserError
+
+LLVM = ("clang", "ld.lld", "llvm-ar", "llvm-nm", "llvm-objcopy", "llvm-readelf", "llvm-strip")  # what LLVM=1 calls
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,13 @@ class Toolchain:
 
 @functools.cache
 def find(arch_name: str, kind: str = "gcc") -> Toolchain:
-    """Return the toolchain for one architecture on this host; raises UserError when the compiler is missing."""
+    """Return the toolchain for one architecture on this host; raises UserError when a program of it is missing."""
     arch = get(arch_name)
     prefix = "" if platform.machine() == arch.host else arch.cross
+    if kind == "clang" and (missing := [program for program in LLVM if not shutil.which(program)]):
+        raise UserError(
+            f"{', '.join(missing)} not found, which a kernel of clang needs", hint="apt install clang lld llvm"
+        )
     program = "clang" if kind == "clang" else f"{prefix}gcc"
     version = proc.check([program, "--version"], timeout=30).splitlines()[0]
     return Toolchain(kind, prefix, version)

@@ -80,7 +80,6 @@ def test_a_function_that_another_moved_is_the_same_and_one_with_another_constant
     assert [function.name for function in found.functions] == ["second"]
 
 
-@pytest.mark.skipif(not shutil.which("pahole"), reason="pahole (package dwarves) is not installed")
 def test_a_layout_is_shown_on_both_sides(bench: Bench) -> None:
     wider = "struct thing { long more; int a; };\n"
     found = bench.compare(bench.place("base", SOURCE), bench.place("patched", SOURCE, wider), ["mm/thing.h"])

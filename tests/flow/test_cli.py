@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_what_the_user_got_wrong_exits_2_with_words_on_stderr_alone(
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
+
+
+def test_clang_without_its_tools_exits_2_and_names_them(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("git", "bwrap", "sh"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    done = kdelta("plan", make_series("x\n"), "--kernel", f"git:{fakelinux}", "--toolchain", "clang", PATH=str(tools))
+    assert done.returncode == 2
+    assert "ld.lld, llvm-ar" in done.stderr
+    assert "apt install clang lld llvm" in done.stderr
 
 
 def test_a_wrong_pipeline_yaml_exits_2_with_its_place(kdelta: Kdelta, tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Headers for user space, installed and compiled alone by the real compilers of both architectures."""
 
-import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from kvm.arch import ARCHES
-from orchestrator.build import toolchain, uapi
+from orchestrator.build import uapi
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import UapiHeader
 
@@ -68,16 +67,14 @@ def test_a_plain_header_has_no_problems_and_its_constants_and_layouts_are_read(p
     assert found.problems == {}
     assert {name: found.macros[name] for name in ("X", "Y(a)")} == {"X": "24", "Y(a)": "((a) + 1)"}
     assert found.enumerators == {"E_ONE": "1", "E_NEXT": "2"}
-    if shutil.which("pahole"):
-        assert "size: 16," in found.structs["struct s"]
+    assert "size: 16," in found.structs["struct s"]
 
 
 def test_each_language_complains_of_what_it_does_not_take(probe, arch: str) -> None:  # type: ignore[no-untyped-def]
     found = probe("#ifndef A\n#define A\n// not in C90\nstruct s { int class; };\n#endif\n")
     assert "C90" in found.problems
     assert "C11" not in found.problems
-    if shutil.which(f"{toolchain.find(arch).prefix}g++"):
-        assert any(line.startswith("linux/a.h: error: ") for line in found.problems["C++"])
+    assert any(line.startswith("linux/a.h: error: ") for line in found.problems["C++"])
 
 
 def test_an_include_that_is_not_exported_and_a_leak_are_found(probe) -> None:  # type: ignore[no-untyped-def]
