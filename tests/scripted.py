@@ -52,7 +52,7 @@ class ScriptedGuest:
     def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:
         self._alive()
         stdout, stderr, status, timed_out = b"", b"", 0, False
-        for line in self._programs.get(command.strip("'"), []):
+        for line in self._programs.get(command.rsplit(maxsplit=1)[-1].strip("'"), []):
             word, _, rest = line.partition(" ")
             if word == "say":
                 stdout += f"{rest.strip(chr(39))}\n".encode()

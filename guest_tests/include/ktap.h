@@ -37,9 +37,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Generous: a hang is the exception, a loaded host with emulated CPUs is not. */
+/*
+ * Generous: a hang is the exception, a loaded host is not. On a slow kernel or
+ * an emulated CPU, KDELTA_SCALE in the environment multiplies it.
+ */
 #ifndef KTAP_SECONDS
-#define KTAP_SECONDS	20
+#define KTAP_SECONDS	5
 #endif
 
 #define KTAP_FAIL_STATUS	1
@@ -159,6 +162,14 @@ static inline bool ktap_selected(const struct ktap_case *c, int argc, char **arg
 	return argc < 2;
 }
 
+static inline unsigned int ktap_seconds(void)
+{
+	const char *scale = getenv("KDELTA_SCALE");
+	double seconds = KTAP_SECONDS * (scale ? atof(scale) : 1.0);
+
+	return seconds < 1 ? 1 : (unsigned int)seconds;
+}
+
 /* Returns the wait status of the case's process. */
 static inline int ktap_run_in_child(const struct ktap_case *c)
 {
@@ -172,7 +183,7 @@ static inline int ktap_run_in_child(const struct ktap_case *c)
 	if (!pid) {
 		setpgid(0, 0);
 		signal(SIGALRM, SIG_DFL);
-		alarm(KTAP_SECONDS);
+		alarm(ktap_seconds());
 		c->run();
 		_exit(0);
 	}
@@ -195,7 +206,7 @@ static inline bool ktap_report(int number, const char *name, int status)
 		return false;
 	}
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-		ktap_diag("%s: SIGALRM: no end after %d s", name, KTAP_SECONDS);
+		ktap_diag("%s: SIGALRM: no end after %u s", name, ktap_seconds());
 	else if (WIFSIGNALED(status))
 		ktap_diag("%s: SIG%s (%s)", name,
 			  sigabbrev_np(WTERMSIG(status)),

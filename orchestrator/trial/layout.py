@@ -1,5 +1,6 @@
 """A built kernel in, a trial out: everything that boots it lies in its run directory, to be booted again by hand."""
 
+import math
 from pathlib import Path
 
 from kvm.accel import Choice
@@ -7,9 +8,12 @@ from kvm.arch import get as get_arch
 from kvm.guest import Limits
 from kvm.qemu import Machine
 from orchestrator import store
+from orchestrator.build import kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.config import Pipeline
 from orchestrator.trial.runner import Program, Trial
+
+SLOW = {"KASAN": 3.0, "PROVE_LOCKING": 2.0}  # option -> how many times slower it makes a kernel, about
 
 
 def trial(
@@ -32,10 +36,16 @@ def trial(
         cpus=pipeline.guest.cpus,
         disk_mib=max([0, *(need.swap_mib for need in needs)]),
     )
+    scale = choice.scale * _slowness(kernel)
     limits = Limits(
-        boot_seconds=pipeline.limits.boot * choice.scale,
-        silence_seconds=pipeline.limits.silence * choice.scale,
-        command_seconds=pipeline.limits.boot * choice.scale,
-        scale=choice.scale,
+        boot_seconds=pipeline.limits.boot * scale,
+        silence_seconds=pipeline.limits.silence * scale,
+        command_seconds=pipeline.limits.boot * scale,
+        scale=scale,
     )
     return Trial(kernel.cell, machine, limits, programs, pipeline.repeats, directory)
+
+
+def _slowness(kernel: KernelBuild) -> float:
+    config = kconfig.parse(kernel.config.read_text(encoding="utf-8"))
+    return math.prod(factor for option, factor in SLOW.items() if config.get(option) == "y")

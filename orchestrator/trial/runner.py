@@ -101,7 +101,7 @@ def _run_suite(trial: Trial, guest: guests.Guest, program: Program, repeat: int,
         guest.push(program.path, inside)
     guest.log_line(f"suite {suite.name} starts")
     try:
-        done = guest.run(shlex.quote(inside), timeout=limit)
+        done = guest.run(f"KDELTA_SCALE={trial.limits.scale:g} {shlex.quote(inside)}", timeout=limit)
     except GuestLost as fault:
         partial = fault.stdout
         said.write_bytes(partial)

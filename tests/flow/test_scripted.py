@@ -102,6 +102,19 @@ def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures
     assert {guest.outcome for guest in run.guests} == {"ok"}
 
 
+def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
+    seen = []
+
+    def boot(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+        seen.append(limits.scale)
+        return scripted.boot(machine, workdir=workdir, limits=limits)
+
+    fragment = tmp_path / "slow.config"
+    fragment.write_text("CONFIG_KASAN=y\nCONFIG_PROVE_LOCKING=y\n")
+    validate(FAILS, PASSES, boot=boot, arches=["arm64"], fragments=[str(fragment)])
+    assert seen == [4.0 * 3 * 2] * 2  # emulated, KASAN, lockdep
+
+
 def test_a_declared_change_that_happens_is_validated_and_one_that_does_not_is_unmet(
     validate: Validate, tmp_path: Path, make_series
 ) -> None:
