@@ -1,5 +1,6 @@
 """Everything that differs between architectures: one row each, under the kernel's own names."""
 
+import platform
 from dataclasses import dataclass
 
 from kvm.errors import UserError
@@ -23,6 +24,11 @@ class Arch:
     triplet: str
     loader: str
     compiler: tuple[str, ...]
+
+    @property
+    def prefix(self) -> str:
+        """What the compiler's tools for it are called with on this machine; "" where it is the machine's own."""
+        return "" if platform.machine() == self.host else self.cross
 
 
 # To add an architecture, add a row.

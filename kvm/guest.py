@@ -1,40 +1,23 @@
 """A booted kernel that takes commands; it lives inside its `with` and nothing of it outlives that."""
 
 import contextlib
-import re
-import secrets
 import shlex
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import paramiko
 import pexpect
 
-from kvm import disk, proc, qemu, rootfs, ssh
+from kvm import proc, qemu, ssh, vm
 from kvm.console import Console, Event
-from kvm.errors import BootError, GuestLost, InfraError
+from kvm.errors import GuestLost, InfraError
 from kvm.qemu import Machine
-from kvm.qmp import Monitor
+from kvm.vm import PANIC_GRACE_SECONDS, Limits
 
-PANIC_GRACE_SECONDS = 1.0
-FULL_BYTES = 1 << 16  # less room than this is none
 _CHUNK = 32768
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Deadlines in seconds, already scaled for the accelerator; `scale` is what suites multiply theirs by."""
-
-    boot_seconds: float = 30.0
-    silence_seconds: float = 30.0
-    command_seconds: float = 30.0
-    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +44,17 @@ class Boot(Protocol):
 class Guest:
     """A kernel that reached its ready line and answers over SSH."""
 
-    def __init__(self, console: Console, transport: paramiko.Transport, boot_seconds: float, limits: Limits) -> None:
+    def __init__(
+        self, console: Console, transport: paramiko.Transport, boot_seconds: float, limits: Limits, *, first: str = ":"
+    ) -> None:
+        """`first` is run before the first command."""
         self.console = console.path
         self.boot_seconds = boot_seconds
         self._console = console
         self._transport = transport
         self._limits = limits
         self._commands = 0
+        self._first = first
 
     def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:
         """Run a shell command as root, to its end or to `timeout` seconds, when all its processes are killed.
@@ -78,7 +65,8 @@ class Guest:
         mark = f"/run/command.{self._commands}"
         started = time.monotonic()
         # The outer shell turns a death by signal into a status: of SSH's own message for that paramiko says nothing.
-        inner = shlex.quote(f"echo $$ >{mark}; {command}")
+        inner = shlex.quote(f"echo $$ >{mark}; {self._first}; {command}")
+        self._first = ":"
         with contextlib.closing(self._open(f"setsid sh -c {inner}; exit $?")) as channel:
             exchange = _Exchange(channel, stdin, output_limit)
             timed_out = not self._follow(exchange, timeout)
@@ -153,11 +141,11 @@ class Guest:
         self._console.drain(PANIC_GRACE_SECONDS)
         if self._console.panic:
             raise GuestLost(f"panic: {self._console.panic}", kind="panic", log=self.console, stdout=said())
-        _blame(self.console)
+        vm.blame(self.console)
         raise GuestLost(f"{words}; {self._last()}", kind="lost", log=self.console, stdout=said())
 
     def _hangs(self) -> NoReturn:
-        _blame(self.console)
+        vm.blame(self.console)
         words = f"no answer over ssh for {self._limits.command_seconds:.0f} s; {self._last()}"
         raise GuestLost(words, kind="hang", log=self.console)
 
@@ -229,19 +217,21 @@ def boot(machine: Machine, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
 
     Raises BootError when the kernel does not get there, InfraError when QEMU itself does not start.
     """
+    write_by_hand(machine, workdir)
+    with vm.parts(machine) as given:
+        started = time.monotonic()
+        with vm.start(machine, given, workdir / "console.log") as running:
+            running.await_ready(limits)
+            with running.log_in(given.keys, limits) as transport:
+                yield Guest(running.console, transport, round(time.monotonic() - started, 3), limits)
+
+
+def write_by_hand(machine: Machine, workdir: Path) -> None:
+    """Leave qemu.sh in `workdir`, which boots the same machine with a shell."""
     workdir.mkdir(parents=True, exist_ok=True)
     by_hand = workdir / "qemu.sh"
     by_hand.write_text(qemu.script(machine, workdir), encoding="utf-8")
     by_hand.chmod(0o755)
-    keys = ssh.make_keys()
-    nonce = secrets.token_hex(8)
-    with contextlib.ExitStack() as stack:
-        started = time.monotonic()
-        monitor, console = _start(machine, nonce, keys, workdir, stack)
-        _await_ready(console, limits, by_hand)
-        transport = _log_in(console, monitor, keys, limits, by_hand)
-        stack.callback(transport.close)
-        yield Guest(console, transport, round(time.monotonic() - started, 3), limits)
 
 
 def interact(machine: Machine) -> int:
@@ -253,125 +243,3 @@ def interact(machine: Machine) -> int:
     finally:
         child.close(force=True)
     return int(child.exitstatus or 0)
-
-
-def _start(
-    machine: Machine, nonce: str, keys: ssh.Keys, workdir: Path, stack: contextlib.ExitStack
-) -> tuple[Monitor, Console]:
-    overlay = rootfs.key_overlay(keys.dropbear, keys.authorized)
-    initrd = stack.enter_context(_unnamed(machine.initrd.read_bytes() + overlay))
-    disk = stack.enter_context(_unnamed(b""))
-    disk.truncate(machine.disk_mib << 20)
-    ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
-    channels = [
-        "-chardev stdio,id=console,signal=off",
-        "-serial chardev:console",
-        f"-chardev socket,id=qmp,fd={theirs.fileno()}",
-        "-mon chardev=qmp,mode=control",
-    ]
-    own = replace(machine, initrd=_inherited(initrd))
-    drive = _inherited(disk) if machine.disk_mib else None
-    words = qemu.argv(own, words=f"kdelta.ready={nonce}", channels=channels, disk=drive)
-    log, complaints = workdir / "console.log", workdir / "qemu.log"
-    with log.open("wb") as out, complaints.open("wb") as err, theirs:
-        # setpriv: QEMU ends with us, even when we are killed
-        process = stack.enter_context(
-            proc.spawn(
-                ["setpriv", "--pdeathsig", "KILL", *words],
-                stdin=subprocess.PIPE,
-                stdout=out.fileno(),
-                stderr=err.fileno(),
-                pass_fds=[theirs.fileno(), initrd.fileno(), disk.fileno()],
-            )
-        )
-    console = Console(log, process, nonce)
-    stack.callback(console.close)
-    try:
-        monitor = Monitor(ours)
-    except InfraError as error:
-        process.wait(2)
-        said = complaints.read_text(encoding="utf-8", errors="replace").strip()
-        raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
-    return monitor, console
-
-
-@contextlib.contextmanager
-def _unnamed(content: bytes) -> Iterator[IO[bytes]]:
-    """Make a file without a name: not even SIGKILL leaves it, or the guest's host key in it, behind."""
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        yield file
-
-
-def _inherited(file: IO[bytes]) -> Path:
-    """Return the path by which QEMU, which inherits the descriptor, opens an unnamed file."""
-    return Path(f"/proc/self/fd/{file.fileno()}")
-
-
-def _await_ready(console: Console, limits: Limits, by_hand: Path) -> None:
-    deadline = time.monotonic() + limits.boot_seconds
-    while (remaining := deadline - time.monotonic()) > 0:
-        before = console.received
-        event = console.wait(min(remaining, limits.silence_seconds))
-        if event is Event.READY:
-            return
-        if event is Event.PANIC:
-            console.drain(PANIC_GRACE_SECONDS)
-            raise _no_boot(f"panic: {console.panic}", "panic", console, by_hand)
-        if event is Event.END:
-            raise _no_boot("QEMU ended before the kernel was ready", "no-boot", console, by_hand)
-        if console.received == before and remaining > limits.silence_seconds:
-            kind = "hang" if before else "no-boot"
-            raise _no_boot(f"silent for {limits.silence_seconds:.0f} s", kind, console, by_hand)
-    kind = "hang" if console.received else "no-boot"
-    raise _no_boot(f"not ready after {limits.boot_seconds:.0f} s", kind, console, by_hand)
-
-
-def _blame(log: Path) -> None:
-    """Raise InfraError if it is the host that ran dry: QEMU stops a guest, and drops its words, when a disk is full."""
-    for where in (log.parent, Path(tempfile.gettempdir())):
-        if disk.room(where) < FULL_BYTES:
-            raise InfraError(f"the disk that holds {where} is full", hint="free some of it, and run again", log=log)
-
-
-def _no_boot(words: str, kind: str, console: Console, by_hand: Path) -> BootError:
-    if not console.panic:
-        _blame(console.path)
-    said = f'{words}; last console line: "{console.last_line}"' if console.last_line else f"{words}; no console output"
-    return BootError(said, kind=kind, log=console.path, hint=f"boot it by hand with {by_hand}")
-
-
-def _log_in(console: Console, monitor: Monitor, keys: ssh.Keys, limits: Limits, by_hand: Path) -> paramiko.Transport:
-    listing = monitor.human("info usernet")
-    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", listing)
-    if not found:
-        raise InfraError(f"QEMU forwards no port: {listing.strip()[:200]}")
-    transport = ssh.dial(int(found[1]), limits.command_seconds)
-    try:
-        _await_login(transport, console, keys, limits, by_hand)
-    except BaseException:
-        transport.close()
-        raise
-    return transport
-
-
-def _await_login(
-    transport: paramiko.Transport, console: Console, keys: ssh.Keys, limits: Limits, by_hand: Path
-) -> None:
-    deadline = time.monotonic() + limits.command_seconds
-    with ssh.on_thread(lambda: ssh.log_in(transport, keys), transport.close) as (fd, logged_in):
-        event = Event.QUIET
-        while event is Event.QUIET and not logged_in.done():
-            if (remaining := deadline - time.monotonic()) <= 0:
-                raise _no_boot(f"no ssh after {limits.command_seconds:.0f} s", "hang", console, by_hand)
-            proc.wait_readable([*console.fds, fd], remaining)
-            event = console.wait(0)
-        try:
-            fault = "" if logged_in.done() and logged_in.result() is None else "QEMU ended"
-        except ssh.FAULTS as error:
-            fault = str(error)
-        if fault:
-            console.drain(PANIC_GRACE_SECONDS)
-            words = f"panic: {console.panic}" if console.panic else f"ready, but no ssh: {fault}"
-            raise _no_boot(words, "panic" if console.panic else "lost", console, by_hand)

@@ -14,6 +14,16 @@ SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny"
 BY_HAND = ("-chardev stdio,id=console,signal=off,mux=on", "-serial chardev:console", "-mon chardev=console")
 
 
+def channels(monitor: int) -> tuple[str, ...]:
+    """Return the options that put the console on stdout, and the monitor on the inherited socket `monitor`."""
+    return (
+        "-chardev stdio,id=console,signal=off",
+        "-serial chardev:console",
+        f"-chardev socket,id=qmp,fd={monitor}",
+        "-mon chardev=qmp,mode=control",
+    )
+
+
 @dataclass(frozen=True)
 class Machine:
     """One guest: `accel` is kvm or tcg, `disk_mib` the size of the scratch disk /dev/vda (0: none)."""
@@ -25,6 +35,15 @@ class Machine:
     memory_mib: int = 512
     cpus: int = 2
     disk_mib: int = 0
+
+
+def memory(machine: Machine, file: Path, *, shared: bool) -> tuple[str, ...]:
+    """Return the options that put the guest's memory into `file`; unless `shared`, what it writes stays its own."""
+    how = "on" if shared else "off"
+    return (
+        f"-object memory-backend-file,id=memory,size={machine.memory_mib}M,mem-path={file},share={how}",
+        "-machine memory-backend=memory",
+    )
 
 
 def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | None = None) -> list[str]:

@@ -19,11 +19,12 @@ class Monitor:
         self._socket = sock
         self._timeout = timeout
         self._buffer = b""
+        self._events: list[dict[str, Any]] = []
         self._receive("QMP")
         self.execute("qmp_capabilities")
 
     def execute(self, name: str, **arguments: object) -> Any:
-        """Run one command and return its answer; events that come before it are dropped."""
+        """Run one command and return its answer."""
         self._socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
         return self._receive("return")
 
@@ -31,14 +32,37 @@ class Monitor:
         """Run a command of the human monitor, for what QMP has no words for."""
         return str(self.execute("human-monitor-command", **{"command-line": command}))
 
+    def pass_file(self, name: str, fd: int) -> None:
+        """Hand QEMU an open file, to be called `fd:NAME`."""
+        command = json.dumps({"execute": "getfd", "arguments": {"fdname": name}}).encode()
+        socket.send_fds(self._socket, [command], [fd])
+        self._receive("return")
+
+    def await_event(self, name: str, timeout: float) -> dict[str, Any]:
+        """Return the data of the next event `name` that nobody has had yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while self._events:
+                event = self._events.pop(0)
+                if event["event"] == name:
+                    return dict(event["data"])
+            self._next(deadline)
+
     def _receive(self, wanted: str) -> Any:
         deadline = time.monotonic() + self._timeout
         while True:
-            message = json.loads(self._line(deadline))
+            message = self._next(deadline)
             if "error" in message:
                 raise InfraError(f"QEMU's monitor: {message['error'].get('desc', message['error'])}")
             if wanted in message:
                 return message[wanted]
+
+    def _next(self, deadline: float) -> dict[str, Any]:
+        """Return the next message; events are kept for `await_event`."""
+        message: dict[str, Any] = json.loads(self._line(deadline))
+        if "event" in message:
+            self._events.append(message)
+        return message
 
     def _line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:

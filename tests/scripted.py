@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kvm.errors import BootError, GuestLost
-from kvm.guest import CommandResult, Limits
+from kvm.guest import CommandResult
 from kvm.qemu import Machine
+from kvm.vm import Limits
 
 # `panic` and `die` sleep, as the program that asked for it does while the kernel goes down.
 WORDS = """\

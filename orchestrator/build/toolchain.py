@@ -1,7 +1,6 @@
 """Which compiler builds for which architecture, and its version."""
 
 import functools
-import platform
 import shutil
 from dataclasses import dataclass
 
@@ -41,8 +40,7 @@ class Toolchain:
 @functools.cache
 def find(arch_name: str, kind: str = "gcc") -> Toolchain:
     """Return the toolchain for one architecture on this host; raises UserError when a program of it is missing."""
-    arch = get(arch_name)
-    prefix = "" if platform.machine() == arch.host else arch.cross
+    prefix = get(arch_name).prefix
     if kind == "clang" and (missing := [program for program in LLVM if not shutil.which(program)]):
         raise UserError(
             f"{', '.join(missing)} not found, which a kernel of clang needs", hint="apt install clang lld llvm"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
-from kvm.guest import Limits
 from kvm.qemu import Machine
+from kvm.vm import Limits
 from orchestrator import store
 from orchestrator.build import kconfig
 from orchestrator.build.kbuild import KernelBuild

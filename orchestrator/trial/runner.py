@@ -9,6 +9,7 @@ from pathlib import Path
 from kvm import guest as guests
 from kvm.errors import BootError, GuestLost, InfraError
 from kvm.qemu import Machine
+from kvm.vm import Limits
 from orchestrator.model import Cell, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, SuiteEnd, TestResult
 from orchestrator.trial import bench, ktap
 from orchestrator.trial.suites import Suite, SuiteKind
@@ -32,7 +33,7 @@ class Trial:
 
     cell: Cell
     machine: Machine
-    limits: guests.Limits
+    limits: Limits
     programs: tuple[Program, ...]
     repeats: int
     directory: Path

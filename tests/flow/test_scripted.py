@@ -8,8 +8,8 @@ import pytest
 
 from kvm.arch import ARCHES, get
 from kvm.errors import InfraError, Interrupted
-from kvm.guest import Limits
 from kvm.qemu import Machine
+from kvm.vm import Limits
 from orchestrator import job, pipeline, plan, sides, store
 from orchestrator.config import Pipeline
 from orchestrator.model import Run, RunStatus

@@ -8,8 +8,9 @@ import pytest
 
 from kvm import guest, rootfs
 from kvm.arch import ARCHES, get
-from kvm.guest import Guest, Limits
+from kvm.guest import Guest
 from kvm.qemu import Machine
+from kvm.vm import Limits
 
 LIMITS = Limits(boot_seconds=120, silence_seconds=60, command_seconds=60, scale=4)
 

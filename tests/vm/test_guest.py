@@ -169,9 +169,10 @@ def test_a_stop_request_ends_a_command_and_leaves_no_process(machine: Machine, t
 
 def test_a_guest_dies_with_the_process_that_booted_it(machine: Machine, tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\nfrom kvm.qemu import Machine\n"
+        "from pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\n"
+        "from kvm.qemu import Machine\nfrom kvm.vm import Limits\n"
         f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg')\n"
-        f"with guest.boot(m, workdir=Path({str(tmp_path)!r}), limits=guest.Limits(120, 60, 60)) as g:\n"
+        f"with guest.boot(m, workdir=Path({str(tmp_path)!r}), limits=Limits(120, 60, 60)) as g:\n"
         "    print('up', flush=True); g.run('sleep 60', timeout=60)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -213,11 +214,11 @@ def test_a_host_whose_disk_is_full_is_not_taken_for_a_kernel_that_hangs(
         size, scratch = machine.initrd.stat().st_size + (1 << 20), small
     script = (
         "import sys\nfrom pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\n"
-        "from kvm.errors import InfraError\nfrom kvm.qemu import Machine\n"
+        "from kvm.errors import InfraError\nfrom kvm.qemu import Machine\nfrom kvm.vm import Limits\n"
         f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg',\n"
         "    memory_mib=256, disk_mib=16)\n"
         "try:\n"
-        f"    with guest.boot(m, workdir=Path({str(where)!r}), limits=guest.Limits(20, 20, 5)) as g:\n"
+        f"    with guest.boot(m, workdir=Path({str(where)!r}), limits=Limits(20, 20, 5)) as g:\n"
         "        g.run('dd if=/dev/zero of=/dev/vda bs=1M count=16', timeout=5)\n"
         "except InfraError as fault:\n"
         "    sys.exit(fault.message)\n"

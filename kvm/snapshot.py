@@ -1,0 +1,127 @@
+"""A booted guest's state in files, and guests restored from it: each pristine, in a part of the time of a boot.
+
+The memory is a file that the booted guest writes and every restored one maps copy-on-write, so that nothing of it is
+read or copied beforehand; QEMU's migration stream holds the devices alone (x-ignore-shared).
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from kvm import guest, qemu, vm
+from kvm.errors import InfraError
+from kvm.guest import Guest
+from kvm.qemu import Machine
+from kvm.qmp import Monitor
+from kvm.vm import VM, Limits, Parts
+
+SAVE_SECONDS = 60.0
+
+# Connections end before the state is kept: they would be there, and dead, in every restored guest.
+_SETTLE = """setsid sh -c 'dropbear=$(cat /var/run/dropbear.pid)
+while grep -q "^PPid:[[:space:]]$dropbear$" /proc/[0-9]*/status 2>/dev/null; do sleep 0.01; done
+echo "<5>kdelta: ready {nonce}" >/dev/kmsg' </dev/null >/dev/null 2>&1 &"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is kept of a guest; lives inside its `with`. `boot_seconds` is what its boot took."""
+
+    machine: Machine
+    boot_seconds: float
+    _parts: Parts
+    _memory: IO[bytes]
+    _devices: IO[bytes]
+
+    @contextlib.contextmanager
+    def restore(self, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
+        """Yield a guest as it was when the snapshot was taken, with the time of now and random numbers of its own."""
+        guest.write_by_hand(self.machine, workdir)
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(vm.unnamed())
+            _copy(self._parts.disk, scratch)
+            devices = os.open(vm.inherited(self._devices), os.O_RDONLY)  # a position of its own
+            stack.callback(os.close, devices)
+            memory = qemu.memory(self.machine, vm.inherited(self._memory), shared=False)
+            given = Parts(self._parts.keys, self._parts.nonce, self._parts.initrd, scratch)
+            starting = vm.start(
+                *(self.machine, given, workdir / "console.log"),
+                *(*memory, "-incoming defer"),
+                fds=[self._memory.fileno(), devices],
+            )
+            running = stack.enter_context(starting)
+            _load(running.monitor, devices)
+            transport = stack.enter_context(running.log_in(self._parts.keys, limits))
+            fresh = f"date -s @{time.time():.0f} >/dev/null; reseed {secrets.token_hex(32)}"
+            yield Guest(running.console, transport, time.monotonic() - began, limits, first=fresh)
+
+
+@contextlib.contextmanager
+def take(
+    machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[[Guest], None] = lambda _: None
+) -> Iterator[Snapshot]:
+    """Boot `machine`, let `prepare` set it up, and lend its state; faults are those of guest.boot."""
+    guest.write_by_hand(machine, workdir)
+    with contextlib.ExitStack() as stack:
+        given = stack.enter_context(vm.parts(machine))
+        memory = stack.enter_context(vm.unnamed())
+        memory.truncate(machine.memory_mib << 20)
+        devices = stack.enter_context(vm.unnamed())
+        began = time.monotonic()
+        options = qemu.memory(machine, vm.inherited(memory), shared=True)
+        with vm.start(machine, given, workdir / "console.log", *options, fds=[memory.fileno()]) as running:
+            running.await_ready(limits)
+            with running.log_in(given.keys, limits) as transport:
+                booted = Guest(running.console, transport, round(time.monotonic() - began, 3), limits)
+                prepare(booted)
+                booted.run(_SETTLE.format(nonce=given.nonce), timeout=limits.command_seconds)
+            running.await_ready(limits)
+            _save(running, devices)
+        yield Snapshot(machine, booted.boot_seconds, given, memory, devices)
+
+
+def _save(running: VM, devices: IO[bytes]) -> None:
+    monitor = running.monitor
+    monitor.execute("stop")
+    _ignore_memory(monitor)
+    monitor.pass_file("state", devices.fileno())
+    monitor.execute("migrate", uri="fd:state")
+    _finish(monitor)
+
+
+def _load(monitor: Monitor, devices: int) -> None:
+    _ignore_memory(monitor)
+    monitor.execute("migrate-incoming", uri=f"fd:{devices}")
+    _finish(monitor)
+    monitor.execute("cont")
+
+
+def _ignore_memory(monitor: Monitor) -> None:
+    wanted = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    monitor.execute("migrate-set-capabilities", capabilities=wanted)
+
+
+def _finish(monitor: Monitor) -> None:
+    """Wait until a migration has ended; raises InfraError when it failed."""
+    while (status := monitor.await_event("MIGRATION", SAVE_SECONDS)["status"]) not in ("completed", "failed"):
+        pass
+    if status == "failed":
+        raise InfraError("QEMU could not keep or restore a guest's state")
+
+
+def _copy(disk: IO[bytes], to: IO[bytes]) -> None:
+    """Copy a sparse file, holes as holes; nobody else moves its position."""
+    source, size, at = disk.fileno(), os.fstat(disk.fileno()).st_size, 0
+    os.ftruncate(to.fileno(), size)
+    with contextlib.suppress(OSError):  # ENXIO: no more data behind `at`
+        while at < size:
+            begin = os.lseek(source, at, os.SEEK_DATA)
+            at = os.lseek(source, begin, os.SEEK_HOLE)
+            os.lseek(to.fileno(), begin, os.SEEK_SET)
+            os.sendfile(to.fileno(), source, begin, at - begin)

@@ -1,0 +1,78 @@
+"""Guests restored from a snapshot: pristine, of now, and each for itself; on real QEMU and real kernels."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kvm import snapshot
+from kvm.errors import GuestLost
+from kvm.guest import Guest
+from kvm.qemu import Machine
+from kvm.snapshot import Snapshot
+from tests.vm.conftest import LIMITS
+
+pytestmark = pytest.mark.vm
+
+
+def prepare(alive: Guest) -> None:
+    done = alive.run("mkswap /dev/vda && swapon /dev/vda && echo kept >/tmp/kept", timeout=60)
+    assert done.exit_status == 0, done.stderr
+
+
+@pytest.fixture
+def taken(machine: Machine, tmp_path: Path) -> Iterator[Snapshot]:
+    with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS, prepare=prepare) as found:
+        yield found
+
+
+def said(alive: Guest, command: str) -> str:
+    done = alive.run(command, timeout=60)
+    assert done.exit_status == 0, done.stderr
+    return done.stdout.decode().strip()
+
+
+def test_a_restored_guest_has_what_was_prepared_and_nothing_of_another_one(taken: Snapshot, tmp_path: Path) -> None:
+    with taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one:
+        assert said(one, "cat /tmp/kept; grep -c vda /proc/swaps") == "kept\n1"
+        said(one, "echo spoiled >/tmp/kept; echo 3 >/proc/sys/vm/swappiness")
+        said(one, "swapoff /dev/vda; dd if=/dev/zero of=/dev/vda bs=64k count=4")
+    with taken.restore(workdir=tmp_path / "two", limits=LIMITS) as two:
+        assert said(two, "cat /tmp/kept; grep -c vda /proc/swaps; cat /proc/sys/vm/swappiness") == "kept\n1\n60"
+        assert said(two, "swapoff /dev/vda && swapon /dev/vda && echo whole") == "whole"
+
+
+def test_guests_restored_at_once_do_not_see_each_other(taken: Snapshot, tmp_path: Path) -> None:
+    with (
+        taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one,
+        taken.restore(workdir=tmp_path / "two", limits=LIMITS) as two,
+    ):
+        said(one, "echo one >/tmp/kept")
+        assert said(two, "cat /tmp/kept") == "kept"
+        assert said(one, "cat /tmp/kept") == "one"
+
+
+def test_a_restored_guest_lives_now_and_draws_random_numbers_of_its_own(taken: Snapshot, tmp_path: Path) -> None:
+    drawn = set()
+    for number in range(3):
+        with taken.restore(workdir=tmp_path / str(number), limits=LIMITS) as alive:
+            random, now = said(alive, "head -c 16 /dev/urandom | od -An -tx1; date +%s").splitlines()
+        assert abs(int(now) - time.time()) < 5
+        drawn.add(random)
+    assert len(drawn) == 3
+
+
+def test_no_connection_of_the_boot_is_left_in_a_restored_guest(taken: Snapshot, tmp_path: Path) -> None:
+    with taken.restore(workdir=tmp_path / "one", limits=LIMITS) as alive:
+        assert (
+            said(alive, "grep -l '^Name:.dropbear$' /proc/[0-9]*/status | wc -l") == "2"
+        )  # who listens, and who serves us
+
+
+def test_a_guest_that_dies_costs_one_restore(taken: Snapshot, tmp_path: Path) -> None:
+    with pytest.raises(GuestLost, match="panic"), taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one:
+        one.run("echo c >/proc/sysrq-trigger; sleep 60", timeout=60)
+    with taken.restore(workdir=tmp_path / "two", limits=LIMITS) as two:
+        assert said(two, "cat /tmp/kept") == "kept"
+    assert "sysrq" in (tmp_path / "one" / "console.log").read_text(errors="replace")
