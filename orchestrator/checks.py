@@ -30,8 +30,8 @@ _ADAPTER = TypeAdapter(Checked)
 
 def of_sources(job: Job) -> None:
     """Run the checkers that read sources and patches, once for all lanes."""
-    rows = [row for row in _chosen(job) if not row.per_arch]
-    if rows and not job.plan.empty:
+    rows = [] if job.plan.empty else _rows(job, per_arch=False)
+    if rows:
         with job.engine.task("check"):
             base, patched = ({row.name: _source(job, side, row) for row in rows if _fits(row, side)} for side in Side)
             _keep(job, base, patched)
@@ -39,16 +39,22 @@ def of_sources(job: Job) -> None:
 
 def of_objects(job: Job, lane: Lane, built: Built) -> None:
     """Run the checkers that go through make, over both kernels of a lane."""
-    rows = [row for row in _chosen(job) if row.per_arch]
-    if rows and len(built) == len(Side):
+    rows = _rows(job, per_arch=True) if len(built) == len(Side) else []
+    if rows:
         base, patched = cells(lane)
         with job.engine.task(f"check {lane}"):
             new = _objects(job, patched, built[patched], rows)  # first: the last make was this side's
             _keep(job, _objects(job, base, built[base], rows), new, lane)
 
 
-def _chosen(job: Job) -> tuple[Checker, ...]:
-    return checkers.named(tuple(job.plan.request.pipeline.checks))
+def _rows(job: Job, *, per_arch: bool) -> list[Checker]:
+    """The chosen checkers of one kind; none, and a note, where there is no sandbox to run them in."""
+    pipeline = job.plan.request.pipeline
+    rows = [row for row in checkers.named(tuple(pipeline.checks)) if row.per_arch is per_arch]
+    if pipeline.unsandboxed:
+        job.recorder.note(*(f"{row.name} was not run: it needs the sandbox" for row in rows))
+        return []
+    return rows
 
 
 def _fits(row: Checker, side: Side) -> bool:
@@ -79,6 +85,7 @@ def _objects(job: Job, cell: Cell, built: KernelBuild, rows: list[Checker]) -> _
     def look(row: Checker) -> Checked:
         log = store.cell_directory(job.directory, cell) / "check.log"
         with kbuild.compiled(plan.orders[cell], plan.cache_dir, log) as made:
+            assert isinstance(made.sandbox, Sandbox)  # see _rows
             found = units.objects_of(made.sandbox.obj, files)
             make = *made.command, f"-j{made.order.jobs}"
             scene = Scene(made.sandbox, plan.sources(Side.BASE), make, files, found[:MOST_OBJECTS])

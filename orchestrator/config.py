@@ -62,6 +62,7 @@ class Pipeline(Section):
     each_patch: bool = False
     enable_touched: bool = False
     revert: bool = False
+    unsandboxed: bool = False
     checks: list[str] = Field(default_factory=lambda: ["checkpatch", "kernel-doc"])
     accept: Accept = Accept()
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)

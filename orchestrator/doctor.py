@@ -10,7 +10,7 @@ from kvm import accel, packages, proc, rootfs
 from kvm.arch import ARCHES, Arch
 from kvm.errors import Error
 from orchestrator import cache
-from orchestrator.build import kbuild, toolchain
+from orchestrator.build import kbuild, sandbox, toolchain
 
 _TOOLS = {  # program -> Debian package
     **{"git": "git", "make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc", "ccache": "ccache"},
@@ -89,11 +89,8 @@ def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:
 
 
 def _sandbox() -> Finding:
-    try:
-        proc.check(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], timeout=30)
-    except Error as fault:
-        remedy = "allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
-        return Finding("sandbox", f"bubblewrap does not work: {fault.message}", remedy)
+    if said := sandbox.fault():
+        return Finding("sandbox", f"bubblewrap does not work: {said}", sandbox.REMEDY)
     return Finding("sandbox", "bubblewrap works")
 
 

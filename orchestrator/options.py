@@ -28,6 +28,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
         click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
+        click.option("--unsandboxed", is_flag=True, help="DANGEROUS: build without a sandbox, SERIES' scripts as you."),
         click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
         click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
         click.option("--cocci", "coccinelle", is_flag=True, help="Run coccinelle, too."),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kvm.errors import UserError
 from orchestrator import config, yamlfile
-from orchestrator.build import kbuild_options, kconfig
+from orchestrator.build import kbuild_options, kconfig, unsandboxed
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
@@ -123,6 +123,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
     seconds, quota = pipeline.limits.build, _quota(pipeline)
     enabled = _enabled(origin, applied) if pipeline.enable_touched else ""
+    dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
@@ -130,13 +131,14 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         touched = _instrumented(wish, applied)
         for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
-            orders[cell] = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+            made = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+            orders[cell] = replace(made, sandboxed=not pipeline.unsandboxed)
     return Plan(
         request=request,
         source=origin,
         base=base,
         reverted=pipeline.revert,
-        notes=(*mails.notes, *filter(None, [source.uncommitted(origin)])),
+        notes=tuple(filter(None, (dangerous, *mails.notes, source.uncommitted(origin)))),
         applied=applied,
         suites=chosen,
         expectations=expectations,

@@ -95,7 +95,8 @@ def builds(run: Run, directory: Path) -> str:
         for build in run.builds
     ]
     said = [f"{binary.arch}-{binary.flavour}: {line(binary.summary)}" for binary in run.binaries]
-    return "\n".join([*rows, *said, str(directory)])
+    notes = [f"note    {line(note)}" for note in run.notes]
+    return "\n".join([*rows, *said, *notes, str(directory)])
 
 
 def guests(run: Run) -> str:

@@ -15,13 +15,14 @@ CLOSEUPS = 12  # objects that are compiled again on each side; about a second ea
 Differ = Callable[[Anatomy, Anatomy], Iterable[str]]
 
 
-def keep(objects: Path, directory: Path) -> None:
+def keep(objects: Path, directory: Path, *, sandboxed: bool = True) -> None:
     """Take what is known of a kernel right after make, and keep it beside the image in `directory`.
 
     The build directory is shared and moves on to other trees: later is too late.
     """
     kernel.save(kernel.take(objects), directory)
-    kit.save(objects, directory)
+    if sandboxed:  # the command lines of other kernels name no place that a sandbox has
+        kit.save(objects, directory)
 
 
 def dissect(places: tuple[Place, Place], arch: str, touched: Sequence[str], differ: Differ) -> tuple[Dissection, ...]:

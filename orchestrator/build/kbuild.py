@@ -19,6 +19,7 @@ from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape, Sandbox
+from orchestrator.build.unsandboxed import Unsandboxed
 from orchestrator.intake import git, tree
 from orchestrator.model import BuildRecord, Cell
 
@@ -130,7 +131,8 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
     """Compile `order` on top of what the last one left in its O=; the caller holds the lock."""
     sources = tree.checkout(order.source, order.files, cache_dir)
     with _objects_for(order, sources, cache_dir) as objects:
-        made = Make(order, Sandbox(sources, objects, cache_dir / "ccache", ENV), log)
+        room = Sandbox if order.sandboxed else Unsandboxed
+        made = Make(order, room(sources, objects, cache_dir / "ccache", ENV), log)
         try:
             made.configure()
             made.compile()
@@ -194,7 +196,7 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
         shutil.copyfile(made.log, draft / "build.log")
         (draft / order.cell.arch).touch()
         (draft / _FINDINGS).write_bytes(units.dump(findings))
-        dissect.keep(objects, draft)
+        dissect.keep(objects, draft, sandboxed=order.sandboxed)
         facts: dict[str, object] = {
             "image_sha256": _sha256(draft / "image"),
             "config_sha256": _sha256(draft / "config"),

@@ -1,18 +1,19 @@
 """Run inside the sandbox (Kconfig macros start programs): say which dependency of an option is not met.
 
-argv: where kconfiglib.py is, then options. One line each: option, tab, the conditions that are off.
+argv: kconfiglib.py, then options. One line each: option, tab, the conditions that are off.
 """
 
+import pathlib
 import sys
 
 
 def main(library: str, options: list[str]) -> None:
     """Print the unmet conditions of each option under .config of the current directory."""
-    sys.path.insert(0, library)
+    sys.path.insert(0, str(pathlib.Path(library).parent))
     import kconfiglib  # noqa: PLC0415
 
     kconf = kconfiglib.Kconfig("Kconfig", warn=False)
-    kconf.load_config("/build/.config")
+    kconf.load_config(".config")
     for option in options:
         symbol = kconf.syms.get(option)
         if symbol is None or not symbol.nodes:

@@ -1,4 +1,4 @@
-"""make in the sandbox: configure, check, compile, with the time it took added up."""
+"""make in its sandbox: configure, check, compile, with the time it took added up."""
 
 import os
 import re
@@ -10,8 +10,10 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
 from orchestrator.build import kconfig
+from orchestrator.build.findings.words import in_tree
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
+from orchestrator.build.unsandboxed import END_WITH_PARENT, Unsandboxed
 
 FULL_BYTES = 16 << 20  # less room than this is none
 _USAGE = ".cpu-seconds"
@@ -35,7 +37,7 @@ class Unfinished(BuildError):
 class Make:
     """One order in its sandbox; `log` receives all that make says."""
 
-    def __init__(self, order: Order, sandbox: Sandbox, log: Path) -> None:
+    def __init__(self, order: Order, sandbox: Sandbox | Unsandboxed, log: Path) -> None:
         self.order = order
         self.sandbox = sandbox
         self.log = log
@@ -82,8 +84,9 @@ class Make:
         """Run make for `goals`; raises BuildError when it fails or exceeds a limit."""
         order = self.order
         argv = [*self.command, *goals]
-        # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside.
-        timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *argv]
+        # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside. Where no bwrap ends all
+        # of it, make must end when time does.
+        timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *END_WITH_PARENT, *argv]
         with order.quota.fence() as fence:
             police, limit = order.quota.exceeded, order.limit_seconds
             done = self.sandbox.run(timed, before=fence, output=self.log, timeout=limit, police=police)
@@ -117,7 +120,7 @@ class Make:
         words = first[1] if first else "make gave no reason"
         if words.startswith("bwrap: "):
             return InfraError(f"{self.order.cell}: the sandbox did not start: {words}", log=self.log)
-        return BuildError(f"{self.order.cell}: make {goal} failed: {words.replace(f'{SRC}/', '')}", log=self.log)
+        return BuildError(f"{self.order.cell}: make {goal} failed: {in_tree(words)}", log=self.log)
 
     def _why(self, lost: list[kconfig.Dropped]) -> dict[str, str]:
         """Ask Kconfig itself which dependency is not met; no answer is no fault."""
@@ -129,11 +132,11 @@ class Make:
             **{"CC": tools.cc, "LD": tools.ld, "KERNELVERSION": self.order.source.release},
         }
         readable = {
-            "/tmp/why/kconfiglib.py": Path(kconfiglib.__file__),  # noqa: S108
             "/tmp/why/why.py": Path(__file__).with_name("kconfig_why.py"),  # noqa: S108
+            "/tmp/why/kconfiglib.py": Path(kconfiglib.__file__),  # noqa: S108
         }
         inside = replace(self.sandbox, env={**self.sandbox.env, **env}, readable=readable)
-        argv = ["python3", "/tmp/why/why.py", "/tmp/why", *(loss.option for loss in lost)]  # noqa: S108
+        argv = ["python3", *readable, *(loss.option for loss in lost)]
         done = inside.run(argv, timeout=120)
         return dict(line.split("\t", 1) for line in done.output.splitlines() if "\t" in line)
 

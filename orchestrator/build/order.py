@@ -27,6 +27,7 @@ class Order:
     quota: Quota
     compiler: str = "gcc"
     variables: tuple[str, ...] = ()
+    sandboxed: bool = True
 
     @property
     def toolchain(self) -> Toolchain:
@@ -48,7 +49,9 @@ class Order:
 
     @property
     def _setting(self) -> tuple[str, ...]:
-        return (self.cell.arch, self.wish.start, self.wish.fragments, self.wish.optional, self.toolchain.version)
+        places = () if self.sandboxed else ("unsandboxed",)  # it knows its files by other paths
+        wish = self.wish
+        return (self.cell.arch, wish.start, wish.fragments, wish.optional, self.toolchain.version, *places)
 
 
 def _name(*inputs: object) -> str:

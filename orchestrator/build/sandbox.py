@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import select
-import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ END_SECONDS = 10.0  # a sandbox that is over empties in much less
 READ = (".config", "bzImage", "Image", "vmlinux")  # what of `obj` is taken elsewhere
 SCRATCH_BYTES = 1 << 30  # of /tmp inside, which is memory
 PATH = "/usr/local/bin:/usr/bin:/bin"
+REMEDY = "apt install bubblewrap, and allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
+_TRIAL_SECONDS = 30.0
 
 
 class Escape(BuildError):
@@ -29,10 +31,10 @@ class Escape(BuildError):
 
 
 @dataclass(frozen=True)
-class Sandbox:
-    """Host directories as the build sees them: `src` read-only, `obj` and `ccache` writable.
+class Places:
+    """Host directories of a build, whose words name them SRC, OBJ and CCACHE: it reads `src`, and writes the others.
 
-    `readable` adds single files or directories, by their place inside.
+    `readable` adds single files or directories, by the place under which the words name them.
     """
 
     src: Path
@@ -40,6 +42,10 @@ class Sandbox:
     ccache: Path
     env: Mapping[str, str] = field(default_factory=dict)
     readable: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Sandbox(Places):
+    """The directories at these very places, `src` read-only, and nothing else of the host but its programs."""
 
     def argv(self, command: list[str], *options: str) -> list[str]:
         """Return the command line that runs `command` inside; `options` are bwrap's, as --name=value."""
@@ -83,12 +89,17 @@ class Sandbox:
         finally:
             os.close(reading)
             os.close(writing)
-        if found := strange(self.obj):
-            raise Escape(f"the build left {found}, which is no file of its own", log=output)
+        inspect(self.obj, SRC, output)
         return done
 
 
-def strange(top: Path) -> str:
+def inspect(obj: Path, sources: str, log: Path | None) -> None:
+    """Raise Escape when what a build left in `obj` leads out of it, but for links to `sources` or below."""
+    if found := _strange(obj, sources):
+        raise Escape(f"the build left {found}, which is no file of its own", log=log)
+
+
+def _strange(top: Path, sources: str) -> str:
     """Return what below `top` is neither file nor directory, nor a link to one of them or into the sources."""
     pending = [top]
     while pending:
@@ -96,16 +107,18 @@ def strange(top: Path) -> str:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
-                elif not (entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _stays(entry.path, top))):
+                elif not (entry.is_file(follow_symlinks=False) or _stays(entry, top, sources)):
                     return str(Path(entry.path).relative_to(top))
     return ""
 
 
-def _stays(link: str, top: Path) -> bool:
+def _stays(link: os.DirEntry[str], top: Path, sources: str) -> bool:
     """Kbuild links to the sources (`source`, gdb scripts) and from one name of the image to the other."""
+    if not link.is_symlink():
+        return False
     target = os.readlink(link)  # noqa: PTH115  (a string, as it stands there)
-    into_sources = (target == SRC or target.startswith(f"{SRC}/")) and ".." not in target
-    return (into_sources and Path(link).name not in READ) or Path(link).resolve().is_relative_to(top.resolve())
+    into_sources = (target == sources or target.startswith(f"{sources}/")) and ".." not in target
+    return (into_sources and link.name not in READ) or Path(link).resolve().is_relative_to(top.resolve())
 
 
 def _await_end(status: bytes) -> None:
@@ -122,10 +135,26 @@ def _await_end(status: bytes) -> None:
 
 def require() -> None:
     """Raise a UserError unless builds can be contained."""
-    if not shutil.which("bwrap"):
+    if said := fault():
         raise UserError(
-            "bubblewrap is not installed, and a series is not built uncontained", hint="apt install bubblewrap"
+            f"the sandbox does not work, and a series is not built without: {said}",
+            hint=f"{REMEDY}; or --unsandboxed, which is DANGEROUS: Makefiles and scripts of the series can then read "
+            "and write all that you can, and have the network",
         )
+
+
+def fault() -> str:
+    """Try a sandbox, and return why there can be none here; "" if there can."""
+    with tempfile.TemporaryDirectory(prefix="kdelta-sandbox-") as name:
+        top = Path(name)
+        try:
+            done = Sandbox(top, top, top).run(["true"], timeout=_TRIAL_SECONDS)
+        except UserError as missing:
+            return missing.message
+    if done.timed_out:
+        return f"bubblewrap did not end in {_TRIAL_SECONDS:.0f} s"
+    last = (done.output.strip().splitlines() or [f"bubblewrap failed (exit {done.returncode})"])[-1]
+    return last if done.returncode else ""
 
 
 def _system() -> list[str]:

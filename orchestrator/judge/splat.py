@@ -2,6 +2,7 @@
 
 import re
 
+from orchestrator.build.findings.words import in_tree
 from orchestrator.model import Splat
 
 _TIME = r"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
@@ -52,7 +53,7 @@ def find(console: str) -> tuple[Splat, ...]:
 def _start(line: str) -> tuple[str, str] | None:
     for kind, rule in _RULES:
         if found := rule.match(line[:1000]):
-            return kind, _VOLATILE.sub("*", found["title"]).strip()
+            return kind, _VOLATILE.sub("*", in_tree(found["title"])).strip()  # UBSAN says whole paths
     return None
 
 

@@ -9,19 +9,21 @@ from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES, FINDINGS = 5, 4, 6, 3
+REASON_LINES, LANES, CHANGES, FINDINGS, NOTES = 5, 4, 6, 3, 2
 
 
 def summary(run: Run, report: Path | None) -> str:
     """The verdict and why, the counts of each arch, the changes worst first, the metrics, where the report is."""
     names = digest.lanes(run)
+    notes = _some([_fit(f"note: {line(note)}") for note in run.notes], NOTES)
     lines = [
         _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
         *_some(_reasons(run), REASON_LINES),
+        *notes,
         *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
         *_some(_binaries(run, names), LANES),
         *_some(_findings(run), FINDINGS),
-        *_some(_changes(run, names), CHANGES),
+        *_some(_changes(run, names), CHANGES - len(notes)),
     ]
     pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
     metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in pairs]

@@ -203,3 +203,9 @@ def test_what_a_program_prints_in_the_middle_of_a_line_is_no_report() -> None:
 def test_numbers_that_change_from_boot_to_boot_are_not_part_of_a_title() -> None:
     one, other = (splat.find(f"[1.0] WARNING: CPU: {cpu} PID: {cpu}1 at mm/a.c:{cpu}0 f+0x1/0x2\n") for cpu in (1, 2))
     assert one[0].title == other[0].title
+
+
+def test_a_title_does_not_depend_on_where_the_kernel_was_built() -> None:
+    places = ("/src", f"/home/me/.cache/kdelta/trees/{'a' * 40}", f"/home/me/.cache/kdelta/trees/{'b' * 40}")
+    found = [splat.find(f"[1.0] UBSAN: shift-out-of-bounds in {place}/mm/a.c:3\n")[0].title for place in places]
+    assert found == ["shift-out-of-bounds in mm/a.c*"] * 3

@@ -64,6 +64,18 @@ def test_changes_come_worst_first_and_an_unmet_one_says_what_was_declared() -> N
     assert lines[4] == "arm64: 1 test: 1 same, 1 unmet"
 
 
+def test_notes_follow_the_reasons_the_first_in_full_sight() -> None:
+    notes = ("built without a sandbox, as --unsandboxed asked: " + "words " * 20, "sparse is not installed", "more")
+    lines = text.summary(sample_run(notes=notes), None).splitlines()
+    assert lines[2:6] == [
+        "  - no other test changed in 9 compared per arch",
+        "note: built without a sandbox, as --unsandboxed asked: words words words words …",
+        "  ... and 2 more",
+        "x86_64: 12 tests: 3 fixed, 9 same",
+    ]
+    assert text.summary(sample_run(notes=notes[1:2]), None).splitlines()[3] == "note: sparse is not installed"
+
+
 def test_the_order_of_the_record_does_not_change_the_answer() -> None:
     run = sample_run()
     turned = dataclasses.replace(run, tests=run.tests[::-1], metrics=run.metrics[::-1], builds=run.builds[::-1])
@@ -99,11 +111,12 @@ def test_a_huge_run_keeps_to_25_lines_of_80_columns_and_says_what_it_left_out() 
         ),
         series=Series("t" * 300, ()),
         verdict=Verdict(VerdictValue.REGRESSED, tuple("because of many words " * 20 for _ in range(30))),
+        notes=("left out " * 20,) * 9,
     )
     lines = text.summary(run, REPORT).splitlines()
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
-    assert {"  ... and 295 more", "  ... and 48 more"} <= set(lines)
+    assert {"  ... and 297 more", "  ... and 48 more", "  ... and 8 more"} <= set(lines)
     assert lines[0].endswith("…")
     assert lines[-1] == f"report: {REPORT}"
 

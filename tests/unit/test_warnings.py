@@ -51,9 +51,15 @@ def test_any_mix_of_what_compilers_say_gives_findings_with_paths_in_the_tree(pie
         assert finding.line >= 0
 
 
+TREE = "0123456789abcdef0123456789abcdef01234567"
+
+
 @pytest.mark.parametrize(
     "raw",
-    ["/src/mm/a.h", "./mm/a.h", "../mm/a.h", "../../mm/a.h", "/build/mm/a.h", "/src/fs/../mm/a.h", "mm/./a.h"],
+    [
+        *("/src/mm/a.h", "./mm/a.h", "../mm/a.h", "../../mm/a.h", "/build/mm/a.h", "/src/fs/../mm/a.h", "mm/./a.h"),
+        *(f"/home/me/.cache/kdelta/trees/{TREE}/mm/a.h", f"/c/objects/{TREE}/./mm/a.h", f"../../trees/{TREE}/mm/a.h"),
+    ],
 )
 def test_a_path_is_the_same_however_the_build_spells_it(raw: str) -> None:
     assert words.path(raw) == "mm/a.h"

@@ -36,7 +36,7 @@ def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeup
     argv = {name: tools.argv(name) for name in names if name in tools.commands} if tools else {}
     found, notes = _compile(place, argv) if argv else ({}, [])
     if tools is None:
-        notes = ["no stack frames and layouts: this build kept no kit"]
+        notes = [f"no stack frames and layouts: {kit.NONE}"]
     if found and not shutil.which("pahole"):
         notes.append("no struct layouts: pahole is not installed (apt install dwarves)")
     return Closeups(found, exports, declared, tuple(notes))

@@ -44,7 +44,10 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
     """Run `script` with `job` (JSON) and lend its answer; raises NoAnswer."""
     with tempfile.TemporaryDirectory(prefix="kdelta-errand-") as top:
         objects = Path(top)
-        kit.unpack(place.build, objects)
+        try:
+            kit.unpack(place.build, objects)
+        except FileNotFoundError as fault:
+            raise NoAnswer(kit.NONE) from fault
         work = objects / _WORK
         work.mkdir()
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")

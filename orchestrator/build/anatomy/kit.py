@@ -16,6 +16,8 @@ from pathlib import Path
 
 from orchestrator.build.sandbox import SRC
 
+NONE = "only a kernel that was built in the sandbox can be looked at so closely"  # any other keeps no kit
+
 _FILE = "kit.tar.gz"
 _COMMANDS = "kit.json.gz"
 _RECIPE = re.compile(r"^(?:saved)?cmd_(\S+) := (.*)$", re.MULTILINE)

@@ -5,9 +5,11 @@ import re
 
 from orchestrator.build.sandbox import OBJ, SRC
 
-_ROOTS = (f"{SRC}/", f"{OBJ}/")
+_CACHED = "(?:trees|objects)/[0-9a-f]{40}"  # in the cache: the places of a build without a sandbox
+_ROOT = re.compile(rf"(?:{SRC}|{OBJ}|(?:.*/)?{_CACHED})/")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "`": "'"})
-_IN_TREE = re.compile(rf"(?<![\w.])(?:{SRC}|{OBJ})/(?:\./)?")
+_WITHIN = "[^\\s:'\"(\u2018`]"  # of a path: only whole words are tried, lest a hostile line take its length squared
+_IN_TREE = re.compile(rf"(?:(?<![\w.])(?:{SRC}|{OBJ})|(?<!{_WITHIN})/(?:{_WITHIN}*?/)?{_CACHED})/(?:\./)?")
 _ADDRESS = re.compile(r"\+?0x[0-9a-fA-F]+(?:/0x[0-9a-fA-F]+)?")
 _PLACE = re.compile(r"(\.[chS]):\d+(?::\d+)?", re.ASCII)
 _LINE = re.compile(r"\b(line|lines) \d+", re.ASCII)
@@ -17,7 +19,7 @@ _VOLATILE = re.compile(
 )
 _WORDS = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _SLUG_WORDS = 6
-_REWRITES = ((_IN_TREE, ""), (_ADDRESS, ""), (_PLACE, r"\1"), (_LINE, r"\1 *"), (_COUNTER, r"\1*"))
+_REWRITES = ((_ADDRESS, ""), (_PLACE, r"\1"), (_LINE, r"\1 *"), (_COUNTER, r"\1*"))
 
 # The rules of kernel-doc by the words it uses, Perl and Python versions alike.
 _KERNEL_DOC: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -36,19 +38,25 @@ _KERNEL_DOC: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def path(raw: str) -> str:
-    """Return `raw` as a path in the tree: without the sandbox's /src and /build, `./` and `../`."""
+    """Return `raw` as a path in the tree: without the places of sources and objects, `./` and `../`."""
     if not raw or raw.startswith("<"):
         return raw
     name = posixpath.normpath(raw)
-    for root in _ROOTS:
-        name = name.removeprefix(root)
+    if root := _ROOT.match(name):
+        name = name[root.end() :]
     while name.startswith("../"):
         name = name[3:]
     return name
 
 
+def in_tree(text: str) -> str:
+    """Return `text` with its paths of sources and objects as paths in the tree."""
+    return _IN_TREE.sub("", text)
+
+
 def plain(message: str) -> str:
     """Return a message with plain quotes, no addresses, no build paths and no line numbers of other places."""
+    message = in_tree(message)
     for expression, instead in _REWRITES:
         message = expression.sub(instead, message)
     return " ".join(message.translate(_QUOTES).split())
