@@ -1,115 +1,73 @@
-"""The console: a log that QEMU writes itself, followed with pexpect as it grows."""
+"""The console: a log that QEMU writes itself, followed as it grows."""
 
-import codecs
 import contextlib
 import os
-import re
 import time
+from collections import deque
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pexpect
 from inotify_simple import INotify, flags
-from pexpect.spawnbase import SpawnBase
 
-from kvm import proc
+from kvm import fate, proc
+from kvm.fate import Fate, Trouble
 
-if TYPE_CHECKING:
-    _Spawn = SpawnBase[str]  # generic in the stubs only
-else:
-    _Spawn = SpawnBase
-
-_TIME = r"(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
+FLOOD_BYTES = 100_000_000
 _LONGEST_LINE = 4096
-_CHUNK = 4096  # of one longer read pexpect would search the last searchwindowsize characters only
+_CHUNK = 1 << 16
 
 
 class Event(StrEnum):
-    """What a wait on the console can end with; `QUIET` is its deadline."""
+    """What a wait can end with; `OTHER` is another descriptor's, `QUIET` the deadline's."""
 
     READY = "ready"
-    PANIC = "panic"
+    TROUBLE = "trouble"
     END = "end"
+    OTHER = "other"
     QUIET = "quiet"
 
 
-class _Tail(_Spawn):
-    """pexpect on a growing file: reads wait for inotify, for QEMU's end and for the stop token, never by sleeping."""
-
-    def __init__(self, path: Path, process: proc.Process) -> None:
-        super().__init__(
-            maxread=_CHUNK, searchwindowsize=_CHUNK + _LONGEST_LINE, encoding="utf-8", codec_errors="replace"
-        )
-        self.delayafterread = None  # pexpect would sleep after each read
-        self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self._file = path.open("rb", buffering=0)
-        self._process = process
-        self._inotify = INotify()
-        self._inotify.add_watch(path, flags.MODIFY)
-        self.fds = (self._inotify.fileno(), process.pidfd)
-        self.received = 0
-
-    def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> str:
-        """Return what is new, or wait up to `timeout` seconds for it; EOF once QEMU ended and all is read."""
-        deadline = time.monotonic() + (timeout or 0)
-        while True:
-            ended = self._process.poll() is not None  # asked first: what was written before the end is still read
-            if chunk := os.read(self._file.fileno(), size):
-                self.received += len(chunk)
-                return self._text.decode(chunk)
-            if ended:
-                self.flag_eof = True
-                raise pexpect.EOF("QEMU ended")
-            if not proc.wait_readable(self.fds, max(0.0, deadline - time.monotonic())):
-                raise pexpect.TIMEOUT("the console is quiet")
-            self._inotify.read(timeout=0)
-
-    def close(self) -> None:
-        """Give the descriptors back."""
-        self._inotify.close()
-        self._file.close()
-
-
 class Console:
-    """What a guest's kernel says: `fds` become readable when there is more, or when QEMU ends."""
+    """What a guest's kernel says. Every wait is for its lines, QEMU's end, the stop token and the deadline at once."""
 
     def __init__(self, path: Path, process: proc.Process, nonce: str) -> None:
         self.path = path
         self.last_line = ""
-        self.panic = ""
-        self._tail = _Tail(path, process)
-        self.fds = self._tail.fds
-        # The last two keep what pexpect remembers short, whatever a guest floods us with.
-        rules = (
-            rf"{_TIME}kdelta: ready {re.escape(nonce)}\r?\n",
-            rf"(?:^|(?<=\n)){_TIME}Kernel panic - not syncing(?:: )?([^\r\n]*)\r?\n",
-            r"\n",
-            rf"[^\n]{{{_LONGEST_LINE}}}",
-        )
-        self._rules = self._tail.compile_pattern_list([*rules, pexpect.EOF, pexpect.TIMEOUT])
+        self.received = 0  # bytes
+        self.trouble: Trouble | None = None  # the first
+        self._nonce, self._ready = nonce.encode(), fate.ready(nonce)
+        self._banners = 0
+        self._partial = b""
+        self._events: deque[Event] = deque()
+        self._process = process
+        self._file = path.open("rb", buffering=0)
+        self._inotify = INotify()
+        self._inotify.add_watch(path, flags.MODIFY)
 
-    @property
-    def received(self) -> int:
-        """How many bytes the guest has written so far."""
-        return self._tail.received
+    def wait(self, timeout: float, *others: int) -> Event:
+        """Follow the console until the kernel is ready or in trouble, QEMU ends, or `timeout` seconds are over.
 
-    def wait(self, timeout: float) -> Event:
-        """Follow the console until the kernel is ready, panics, QEMU ends, or `timeout` seconds are over."""
+        It ends, too, when one of the descriptors `others` is readable.
+        """
         deadline = time.monotonic() + timeout
-        while True:
-            match = self._tail.expect_list(self._rules, timeout=max(0.0, deadline - time.monotonic()))
-            if match == 0:
-                return Event.READY
-            if match == 1:
-                assert isinstance(self._tail.match, re.Match)
-                self.panic = self._tail.match.group(1) or "no reason given"
-                return Event.PANIC
-            if match == 4:
+        watched = [self._inotify.fileno(), self._process.pidfd, *others]
+        while not self._events:
+            ended = self._process.poll() is not None  # asked first: what was written before the end is still read
+            if chunk := os.read(self._file.fileno(), _CHUNK):
+                self._take(chunk)
+                continue
+            if ended and self._partial:  # the last words, cut off
+                self._take(b"\n")
+                continue
+            if ended:
                 return Event.END
-            if match == 5:
+            readable = proc.wait_readable(watched, max(0.0, deadline - time.monotonic()))
+            if not readable:
                 return Event.QUIET
-            self._remember(self._tail.before or "")
+            if readable & {*others}:
+                return Event.OTHER
+            self._inotify.read(timeout=0)
+        return self._events.popleft()
 
     def drain(self, timeout: float) -> None:
         """Let the rest of a report reach the disk: until QEMU ends, `timeout` seconds at most."""
@@ -120,8 +78,34 @@ class Console:
     def close(self) -> None:
         """Stop following."""
         with contextlib.suppress(OSError):
-            self._tail.close()
+            self._inotify.close()
+            self._file.close()
 
-    def _remember(self, line: str) -> None:
-        if words := line.strip():
-            self.last_line = words[-200:]
+    def _take(self, chunk: bytes) -> None:
+        """Look through what is new; most of it is looked through in one search."""
+        self.received += len(chunk)
+        whole, _, self._partial = (self._partial + chunk).rpartition(b"\n")
+        if len(self._partial) > _LONGEST_LINE:  # nobody reads it to its end
+            self._partial = self._partial[:_LONGEST_LINE]
+        if said := whole.strip():
+            self.last_line = said[said.rfind(b"\n") + 1 :].decode("utf-8", "replace").strip()[-200:]
+        if self._nonce in whole or fate.WORTH.search(whole):
+            for line in whole.split(b"\n"):
+                self._read(line[:_LONGEST_LINE].strip())
+        if self.received > FLOOD_BYTES:
+            self._in_trouble(Trouble(Fate.FLOOD, f"more than {FLOOD_BYTES} bytes on the console"))
+
+    def _read(self, line: bytes) -> None:
+        if self._ready.match(line):
+            self._events.append(Event.READY)
+        elif trouble := fate.of_line(line):
+            self._in_trouble(trouble)
+        elif fate.BANNER.match(line):
+            self._banners += 1
+            if self._banners > 1:
+                self._in_trouble(Trouble(Fate.REBOOT, "a second boot without an end of the first"))
+
+    def _in_trouble(self, trouble: Trouble) -> None:
+        if self.trouble is None:
+            self.trouble = trouble
+            self._events.append(Event.TROUBLE)

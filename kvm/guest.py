@@ -11,11 +11,12 @@ from typing import NoReturn, Protocol
 import paramiko
 import pexpect
 
-from kvm import proc, qemu, ssh, vm
-from kvm.console import Console, Event
+from kvm import qemu, ssh, vm
+from kvm.console import Event
 from kvm.errors import GuestLost, InfraError
+from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
-from kvm.vm import PANIC_GRACE_SECONDS, Limits
+from kvm.vm import VM, Limits
 
 _CHUNK = 32768
 
@@ -45,12 +46,13 @@ class Guest:
     """A kernel that reached its ready line and answers over SSH."""
 
     def __init__(
-        self, console: Console, transport: paramiko.Transport, boot_seconds: float, limits: Limits, *, first: str = ":"
+        self, running: VM, transport: paramiko.Transport, boot_seconds: float, limits: Limits, *, first: str = ":"
     ) -> None:
         """`first` is run before the first command."""
-        self.console = console.path
+        self.console = running.console.path
         self.boot_seconds = boot_seconds
-        self._console = console
+        self._vm = running
+        self._console = running.console
         self._transport = transport
         self._limits = limits
         self._commands = 0
@@ -101,10 +103,8 @@ class Guest:
         transport, deadline = self._transport, time.monotonic() + self._limits.command_seconds
         with ssh.on_thread(lambda: ssh.start(transport, command), transport.close) as (fd, started):
             while not started.done():
-                if (remaining := deadline - time.monotonic()) <= 0:
+                if self._wait(deadline - time.monotonic(), fd, bytes) is Event.QUIET:
                     self._hangs()
-                proc.wait_readable([*self._console.fds, fd], remaining)
-                self._watch(bytes)
             try:
                 return started.result()
             except ssh.FAULTS as error:
@@ -116,8 +116,7 @@ class Guest:
         while not exchange.step() and (remaining := deadline - time.monotonic()) > 0:
             # paramiko tells no fd when the window opens or the exit status comes: then look again soon
             patience = min(remaining, 0.02) if exchange.busy else remaining
-            proc.wait_readable([*self._console.fds, exchange.fd], patience)
-            self._watch(exchange.said)
+            self._wait(patience, exchange.fd, exchange.said)
         return exchange.ended
 
     def _kill(self, mark: str, exchange: "_Exchange") -> None:
@@ -130,27 +129,23 @@ class Guest:
             if not killed or not self._follow(exchange, self._limits.command_seconds):
                 self._hangs()
 
-    def _watch(self, said: Callable[[], bytes]) -> None:
-        """Look at what the console says now; `said` tells what the command has said."""
-        match self._console.wait(0):
-            case Event.PANIC | Event.END:
-                self._lost("QEMU ended", said)
+    def _wait(self, seconds: float, fd: int, said: Callable[[], bytes]) -> Event:
+        """Wait for `fd` while the guest lives; `said` tells what the command has said."""
+        event = self._console.wait(seconds, fd)
+        if event in (Event.TROUBLE, Event.END):
+            self._lost("", said)
+        return event
 
-    def _lost(self, words: str, said: Callable[[], bytes]) -> NoReturn:
-        """Let the last words reach the disk, and say how the guest ended: a panic explains everything else."""
-        self._console.drain(PANIC_GRACE_SECONDS)
-        if self._console.panic:
-            raise GuestLost(f"panic: {self._console.panic}", kind="panic", log=self.console, stdout=said())
-        vm.blame(self.console)
-        raise GuestLost(f"{words}; {self._last()}", kind="lost", log=self.console, stdout=said())
+    def _lost(self, broken: str, said: Callable[[], bytes]) -> NoReturn:
+        """Say how the guest ended; `broken` is what was seen of it over ssh."""
+        self._end(self._vm.trouble(broken), said)
 
     def _hangs(self) -> NoReturn:
-        vm.blame(self.console)
-        words = f"no answer over ssh for {self._limits.command_seconds:.0f} s; {self._last()}"
-        raise GuestLost(words, kind="hang", log=self.console)
+        words = f"no answer over ssh for {self._limits.command_seconds:.0f} s"
+        self._end(Trouble(Fate.HANG, words), bytes)
 
-    def _last(self) -> str:
-        return f'last console line: "{self._console.last_line}"'
+    def _end(self, trouble: Trouble, said: Callable[[], bytes]) -> NoReturn:
+        raise GuestLost(self._vm.explain(trouble), kind=trouble.fate, log=self.console, stdout=said())
 
 
 class _Exchange:
@@ -223,7 +218,7 @@ def boot(machine: Machine, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
         with vm.start(machine, given, workdir / "console.log") as running:
             running.await_ready(limits)
             with running.log_in(given.keys, limits) as transport:
-                yield Guest(running.console, transport, round(time.monotonic() - started, 3), limits)
+                yield Guest(running, transport, round(time.monotonic() - started, 3), limits)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:

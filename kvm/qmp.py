@@ -1,5 +1,6 @@
 """QEMU's machine protocol over an inherited socket: no path that could clash, no moment when it does not listen yet."""
 
+import contextlib
 import json
 import socket
 import time
@@ -47,6 +48,17 @@ class Monitor:
                 if event["event"] == name:
                     return dict(event["data"])
             self._next(deadline)
+
+    def shutdown_reason(self) -> str | None:
+        """Return why QEMU has ended, in its words (guest-reset, guest-shutdown ...); None if it did not say.
+
+        It must have ended: all that is unread is read.
+        """
+        with contextlib.suppress(InfraError):
+            while True:
+                self._next(time.monotonic())
+        reasons = [event["data"]["reason"] for event in self._events if event["event"] == "SHUTDOWN"]
+        return reasons[-1] if reasons else None
 
     def _receive(self, wanted: str) -> Any:
         deadline = time.monotonic() + self._timeout

@@ -59,7 +59,7 @@ class Snapshot:
             _load(running.monitor, devices)
             transport = stack.enter_context(running.log_in(self._parts.keys, limits))
             fresh = f"date -s @{time.time():.0f} >/dev/null; reseed {secrets.token_hex(32)}"
-            yield Guest(running.console, transport, time.monotonic() - began, limits, first=fresh)
+            yield Guest(running, transport, time.monotonic() - began, limits, first=fresh)
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def take(
         with vm.start(machine, given, workdir / "console.log", *options, fds=[memory.fileno()]) as running:
             running.await_ready(limits)
             with running.log_in(given.keys, limits) as transport:
-                booted = Guest(running.console, transport, round(time.monotonic() - began, 3), limits)
+                booted = Guest(running, transport, round(time.monotonic() - began, 3), limits)
                 prepare(booted)
                 booted.run(_SETTLE.format(nonce=given.nonce), timeout=limits.command_seconds)
             running.await_ready(limits)

@@ -14,9 +14,10 @@ from typing import IO
 
 import paramiko
 
-from kvm import disk, proc, qemu, rootfs, ssh
+from kvm import disk, fate, proc, qemu, rootfs, ssh
 from kvm.console import Console, Event
 from kvm.errors import BootError, InfraError
+from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
 from kvm.qmp import Monitor
 
@@ -57,18 +58,14 @@ class VM:
         console, deadline = self.console, time.monotonic() + limits.boot_seconds
         while (remaining := deadline - time.monotonic()) > 0:
             before = console.received
-            event = console.wait(min(remaining, limits.silence_seconds))
-            if event is Event.READY:
-                return
-            if event is Event.PANIC:
-                console.drain(PANIC_GRACE_SECONDS)
-                raise self._no_boot(f"panic: {console.panic}", "panic")
-            if event is Event.END:
-                raise self._no_boot("QEMU ended before the kernel was ready", "no-boot")
+            match console.wait(min(remaining, limits.silence_seconds)):
+                case Event.READY:
+                    return
+                case Event.TROUBLE | Event.END:
+                    raise self._no_boot(self.trouble())
             if console.received == before and remaining > limits.silence_seconds:
-                raise self._no_boot(f"silent for {limits.silence_seconds:.0f} s", "hang" if before else "no-boot")
-        kind = "hang" if console.received else "no-boot"
-        raise self._no_boot(f"not ready after {limits.boot_seconds:.0f} s", kind)
+                raise self._no_boot(self._silence(f"silent for {limits.silence_seconds:.0f} s"))
+        raise self._no_boot(self._silence(f"not ready after {limits.boot_seconds:.0f} s"))
 
     @contextlib.contextmanager
     def log_in(self, keys: ssh.Keys, limits: Limits) -> Iterator[paramiko.Transport]:
@@ -84,27 +81,45 @@ class VM:
     def _await_login(self, transport: paramiko.Transport, keys: ssh.Keys, limits: Limits) -> None:
         console, deadline = self.console, time.monotonic() + limits.command_seconds
         with ssh.on_thread(lambda: ssh.log_in(transport, keys), transport.close) as (fd, logged_in):
-            event = Event.QUIET
-            while event is Event.QUIET and not logged_in.done():
-                if (remaining := deadline - time.monotonic()) <= 0:
-                    raise self._no_boot(f"no ssh after {limits.command_seconds:.0f} s", "hang")
-                proc.wait_readable([*console.fds, fd], remaining)
-                event = console.wait(0)
+            while (event := console.wait(deadline - time.monotonic(), fd)) is Event.READY:
+                pass
+            if event is Event.QUIET:
+                raise self._no_boot(Trouble(Fate.HANG, f"no ssh after {limits.command_seconds:.0f} s"))
+            if event is not Event.OTHER:
+                raise self._no_boot(self.trouble())
             try:
-                fault = "" if logged_in.done() and logged_in.result() is None else "QEMU ended"
+                logged_in.result()
             except ssh.FAULTS as error:
-                fault = str(error)
-            if fault:
-                console.drain(PANIC_GRACE_SECONDS)
-                words = f"panic: {console.panic}" if console.panic else f"ready, but no ssh: {fault}"
-                raise self._no_boot(words, "panic" if console.panic else "lost")
+                raise self._no_boot(self.trouble(f"ready, but no ssh: {error}")) from error
 
-    def _no_boot(self, words: str, kind: str) -> BootError:
+    def trouble(self, broken: str = "") -> Trouble:
+        """Say what ended the guest: what the kernel says of it, let that reach the disk, goes before what QEMU says.
+
+        `broken` is what else was seen, for want of both.
+        """
         console = self.console
-        if not console.panic:
-            blame(console.path)
+        console.drain(PANIC_GRACE_SECONDS)
+        if console.trouble:
+            return console.trouble
+        if console.wait(0) is Event.END:
+            return fate.of_end(self.monitor.shutdown_reason())
+        return Trouble(Fate.LOST, broken)
+
+    def _silence(self, words: str) -> Trouble:
+        return Trouble(Fate.HANG if self.console.received else Fate.NO_BOOT, words)
+
+    def _no_boot(self, trouble: Trouble) -> BootError:
+        console, hint = self.console, f"boot it by hand with {self.by_hand}"
+        return BootError(self.explain(trouble), kind=trouble.fate, log=console.path, hint=hint)
+
+    def explain(self, trouble: Trouble) -> str:
+        """Put it into words; raises InfraError where it is the host's disk that is full."""
+        console = self.console
+        if console.trouble:
+            return f"{trouble.fate}: {trouble.words}"
+        blame(console.path)
         last = f'last console line: "{console.last_line}"' if console.last_line else "no console output"
-        return BootError(f"{words}; {last}", kind=kind, log=console.path, hint=f"boot it by hand with {self.by_hand}")
+        return f"{trouble.words}; {last}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ from orchestrator.model import (
     Change,
     ChangeKind,
     Expectation,
-    GuestOutcome,
     GuestRun,
     Metric,
     MetricPair,
@@ -22,7 +21,6 @@ _BADNESS = (
     *(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP, Outcome.FAIL),
     *(Outcome.TIMEOUT, Outcome.CRASH, Outcome.LOST, Outcome.MISSING),
 )
-_KERNEL_FAULT = (GuestOutcome.PANIC, GuestOutcome.HANG, GuestOutcome.NO_BOOT)
 
 
 def compare(
@@ -46,7 +44,7 @@ def compare(
                     flavour=patched.guest.flavour,
                     base=before or Observed(Outcome.MISSING),
                     patched=after or Observed(Outcome.MISSING),
-                    change=classify(before, after, patched_fault=patched.guest.outcome in _KERNEL_FAULT),
+                    change=classify(before, after, patched_fault=patched.guest.outcome.bad),
                     expected=expected.get((suite, name)),
                 )
             )

@@ -96,17 +96,20 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
         before = base.get((guest.arch, guest.flavour))
         if guest.side is Side.BASE:
             if guest.outcome is not GuestOutcome.OK:
-                yield VerdictValue.INCONCLUSIVE, f"{name}: {guest.outcome}: {guest.detail}"
+                yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
             continue
         base_ok = before is not None and before.outcome is GuestOutcome.OK
-        if guest.outcome is GuestOutcome.LOST:
-            yield VerdictValue.INCONCLUSIVE, f"{name}: lost: {guest.detail}"
-        elif guest.outcome is not GuestOutcome.OK:
-            value = VerdictValue.REGRESSED if base_ok else VerdictValue.INCONCLUSIVE
-            yield value, f"{name}: {guest.outcome}: {guest.detail}"
+        if guest.outcome is not GuestOutcome.OK:
+            value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
+            yield value, f"{name}: {_end(guest)}"
         if base_ok and before:
             for splat in _new(guest.splats, before.splats):
                 yield VerdictValue.REGRESSED, f"{name}: new {splat.kind} on the console: {splat.title}"
+
+
+def _end(guest: GuestRecord) -> str:
+    said = guest.detail.removeprefix(f"{guest.outcome}: ")
+    return f"{guest.outcome}: {said}"
 
 
 def _of_unseen(

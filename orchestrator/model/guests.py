@@ -30,13 +30,26 @@ class Outcome(StrEnum):
 
 
 class GuestOutcome(StrEnum):
-    """How one guest ended."""
+    """How one guest ended: `ok`, or a fate of kvm's."""
 
     OK = "ok"
     PANIC = "panic"
+    SOFT_LOCKUP = "soft-lockup"
+    HARD_LOCKUP = "hard-lockup"
+    RCU_STALL = "rcu-stall"
+    HUNG_TASK = "hung-task"
+    REBOOT = "reboot"
+    POWEROFF = "poweroff"
+    FLOOD = "flood"
     HANG = "hang"
-    LOST = "lost"
     NO_BOOT = "no-boot"
+    KILLED = "killed"
+    LOST = "lost"
+
+    @property
+    def bad(self) -> bool:
+        """Is it the kernel under test that went wrong? (Nobody saw who `killed` QEMU, or what broke a connection.)"""
+        return self not in (GuestOutcome.OK, GuestOutcome.KILLED, GuestOutcome.LOST)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kvm import cpio, proc, qemu, ssh
+from kvm import cpio, fate, proc, qemu, ssh
 from kvm.arch import ARCHES
 from kvm.console import Console, Event
 from kvm.errors import Interrupted, UserError
+from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
+from orchestrator.model import GuestOutcome
 
 CHANNELS = ("-serial chardev:console",)
 
@@ -106,7 +108,7 @@ def test_the_ready_line_counts_only_with_the_nonce(tmp_path: Path) -> None:
 def test_a_panic_is_seen_at_once_and_only_at_the_start_of_a_line(tmp_path: Path) -> None:
     started = time.monotonic()
     event, console = follow(tmp_path, SAY + "say(b'a\\n[    2.5] Kernel panic - not syncing: VFS: no root\\n', 30)\n")
-    assert (event, console.panic) == (Event.PANIC, "VFS: no root")
+    assert (event, console.trouble) == (Event.TROUBLE, Trouble(Fate.PANIC, "VFS: no root"))
     assert time.monotonic() - started < 10
     event, _ = follow(tmp_path, SAY + "say(b'test says Kernel panic - not syncing: no\\n')\n")
     assert event is Event.END
@@ -116,7 +118,7 @@ def test_a_panic_at_the_front_of_a_long_report_is_not_overlooked(tmp_path: Path)
     event, console = follow(
         tmp_path, SAY + "say(b'\\nKernel panic - not syncing: early\\n' + b'Call Trace: and so on\\n' * 20000)\n"
     )
-    assert (event, console.panic) == (Event.PANIC, "early")
+    assert (event, console.trouble) == (Event.TROUBLE, Trouble(Fate.PANIC, "early"))
 
 
 def test_a_flood_without_a_line_end_is_followed_and_not_kept(tmp_path: Path) -> None:
@@ -145,3 +147,61 @@ def test_a_timeout_ends_the_whole_group_and_says_so() -> None:
 def test_a_missing_program_is_the_users_to_install() -> None:
     with pytest.raises(UserError, match="no-such-program is not installed"):
         proc.run(["no-such-program"])
+
+
+LINES = {
+    "[   12.3] Kernel panic - not syncing: Fatal exception": Trouble(Fate.PANIC, "Fatal exception"),
+    "[   12.3][  T123] Kernel panic - not syncing: VFS: no root": Trouble(Fate.PANIC, "VFS: no root"),
+    "Kernel panic - not syncing": Trouble(Fate.PANIC, "no reason given"),
+    "[   48.1] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [x:88]": Trouble(
+        Fate.SOFT_LOCKUP, "soft lockup - CPU#1 stuck for 22s! [x:88]"
+    ),
+    "[   10.0] NMI watchdog: Watchdog detected hard LOCKUP on cpu 0": Trouble(
+        Fate.HARD_LOCKUP, "Watchdog detected hard LOCKUP on cpu 0"
+    ),
+    "[   10.0] watchdog: CPU0: Watchdog detected hard LOCKUP on cpu 1": Trouble(
+        Fate.HARD_LOCKUP, "Watchdog detected hard LOCKUP on cpu 1"
+    ),
+    "[   25.0] rcu: INFO: rcu_sched self-detected stall on CPU": Trouble(
+        Fate.RCU_STALL, "rcu_sched self-detected stall on CPU"
+    ),
+    "[   25.0] rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... }": Trouble(
+        Fate.RCU_STALL, "rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... }"
+    ),
+    "[  243.5] INFO: task sh:77 blocked for more than 120 seconds.": Trouble(
+        Fate.HUNG_TASK, "task sh:77 blocked for more than 120 seconds."
+    ),
+    "[    1.0] test: soft lockup - nothing of the kind": None,
+    "[    1.0] rcu: \tOffload RCU callbacks, no stalls on CPUs": None,
+    "command line: x=Kernel panic - not syncing": None,
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_console_tells_of_its_trouble_or_of_none(line: str) -> None:
+    assert fate.of_line(line.encode()) == LINES[line]
+
+
+def test_a_second_banner_is_a_reboot(tmp_path: Path) -> None:
+    banner = "[    0.000000] Linux version 6.1.0 (x@y) #1\\n"
+    event, _ = follow(tmp_path, SAY + f"say(b'{banner}some words, and Linux version 6 named\\n')\n")
+    assert event is Event.END
+    event, console = follow(tmp_path, SAY + f"say(b'{banner}...\\n{banner}', 30)\n")
+    assert console.trouble
+    assert (event, console.trouble.fate) == (Event.TROUBLE, Fate.REBOOT)
+
+
+def test_a_flood_ends_the_wait(tmp_path: Path) -> None:
+    event, console = follow(tmp_path, SAY + "while True: say((b'x' * 99 + b'\\n') * 10000)\n", 60)
+    assert console.trouble
+    assert (event, console.trouble.fate) == (Event.TROUBLE, Fate.FLOOD)
+    assert console.path.stat().st_size > 100_000_000
+
+
+def test_the_last_words_count_even_if_they_were_cut_off(tmp_path: Path) -> None:
+    event, console = follow(tmp_path, SAY + "say(b'[ 1.0] Kernel panic - not syncing: cut')\n")
+    assert (event, console.trouble) == (Event.TROUBLE, Trouble(Fate.PANIC, "cut"))
+
+
+def test_every_fate_is_an_outcome_of_a_guest() -> None:
+    assert {*map(str, Fate)} | {"ok"} == {*map(str, GuestOutcome)}

@@ -1,0 +1,71 @@
+"""How a guest can end, and what says so: lines of the console, and QEMU's own reason."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+_TIME = rb"(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
+
+
+class Fate(StrEnum):
+    """How a guest ended before its time."""
+
+    PANIC = "panic"
+    SOFT_LOCKUP = "soft-lockup"
+    HARD_LOCKUP = "hard-lockup"
+    RCU_STALL = "rcu-stall"
+    HUNG_TASK = "hung-task"
+    REBOOT = "reboot"  # the kernel, or a triple fault, asked for it
+    POWEROFF = "poweroff"
+    FLOOD = "flood"  # more words on the console than anybody reads
+    HANG = "hang"  # silent, and does not answer
+    NO_BOOT = "no-boot"  # without a word
+    KILLED = "killed"  # QEMU was, from outside
+    LOST = "lost"  # the connection broke
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What ends a guest: its fate, and the kernel's words about it."""
+
+    fate: Fate
+    words: str
+
+
+# From the start of a line; the first group is kept. Linux kernel/panic.c, kernel/watchdog*.c, kernel/rcu/tree_stall.h,
+# kernel/hung_task.c, arch/x86/kernel/nmi.c.
+_RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
+    (fate, re.compile(_TIME + pattern))
+    for fate, pattern in (
+        (Fate.PANIC, rb"Kernel panic - not syncing(?:: (.*))?"),
+        (Fate.SOFT_LOCKUP, rb"(?:watchdog: )?BUG: (soft lockup - .*)"),
+        (Fate.HARD_LOCKUP, rb"(?:\w+ )?(?:watchdog: )?(?:CPU\d+: )?(Watchdog detected hard LOCKUP on cpu.*)"),
+        (Fate.RCU_STALL, rb"(?:rcu: )?INFO: (\w+ (?:self-)?detected (?:expedited )?stalls? on .*)"),
+        (Fate.HUNG_TASK, rb"INFO: (task .* blocked for more than \d+ seconds.*)"),
+    )
+)
+# What every rule needs: floods are looked through at the speed of one search.
+WORTH = re.compile(rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |blocked for more|Linux version ")
+BANNER = re.compile(_TIME + rb"Linux version \d")
+
+# QMP's SHUTDOWN reasons (QEMU qapi/run-state.json); after a panic, whose line is said before, a guest resets.
+_REASONS = {"guest-reset": Fate.REBOOT, "guest-shutdown": Fate.POWEROFF, "guest-panic": Fate.PANIC}
+
+
+def ready(nonce: str) -> re.Pattern[bytes]:
+    """What matches the line that /init writes when the guest takes commands."""
+    return re.compile(_TIME + re.escape(f"kdelta: ready {nonce}".encode()) + b"$")
+
+
+def of_line(line: bytes) -> Trouble | None:
+    """Say what trouble a line of the console tells of."""
+    for fate, rule in _RULES:
+        if found := rule.match(line):
+            return Trouble(fate, (found[1] or b"no reason given").decode("utf-8", "replace").strip())
+    return None
+
+
+def of_end(reason: str | None) -> Trouble:
+    """Say how QEMU ended, by the reason that it gave, if it gave one."""
+    fate = _REASONS.get(reason or "", Fate.KILLED)
+    return Trouble(fate, f"QEMU ended ({reason})" if reason else "QEMU was killed")
