@@ -1,13 +1,17 @@
 """What differs before anything boots: what the compilers say, and what the binary holds."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from kvm.arch import get as get_arch
-from orchestrator.build import dissect, kbuild_options, kconfig
+from orchestrator.build import dissect, kbuild_options, kconfig, kconfig_ask
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import Anatomy
 from orchestrator.build.kbuild import KernelBuild
+from orchestrator.build.make import ENV
+from orchestrator.build.sandbox import Sandbox
 from orchestrator.job import Job
 from orchestrator.judge import binary, findings
 from orchestrator.model import Lane, Side, Uncompiled, cells
@@ -23,13 +27,14 @@ def look(job: Job, lane: Lane, built: Built) -> None:
         job.recorder.add("uncompiled", *_uncompiled(job, lane, patched))
         said = findings.compare(base.findings, patched.findings, job.plan.lines, arch=lane.arch, flavour=lane.flavour)
         job.recorder.add("findings", *findings.unlike(said))
-        if base.image_sha256 != patched.image_sha256:
-            places = tuple(
-                Place(build.directory, job.plan.sources(side), job.plan.cache_dir / "ccache")
-                for side, build in ((Side.BASE, base), (Side.PATCHED, patched))
-            )
-            both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
-            job.recorder.add("binaries", binary.diff(*both, arch=lane.arch, flavour=lane.flavour))
+        places = tuple(
+            Place(build.directory, job.plan.sources(side), job.plan.cache_dir / "ccache")
+            for side, build in ((Side.BASE, base), (Side.PATCHED, patched))
+        )
+        both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
+        found = binary.diff(*both, arch=lane.arch, flavour=lane.flavour)
+        if found.interface or base.image_sha256 != patched.image_sha256:
+            job.recorder.add("binaries", found)
 
 
 def _uncompiled(job: Job, lane: Lane, patched: KernelBuild) -> Iterator[Uncompiled]:
@@ -42,7 +47,20 @@ def _uncompiled(job: Job, lane: Lane, patched: KernelBuild) -> Iterator[Uncompil
         kernel = file.endswith((".c", ".S")) and not file.startswith((*others, "tools/", "scripts/", "samples/"))
         if kernel and (sources / file).is_file() and f"{file.rpartition('.')[0]}.o" not in patched.findings:
             options = kbuild_options.options_for(file, lambda path: _text(sources / path)) or ()
-            yield Uncompiled(*lane, file, tuple(name for name in options if config.get(name) not in ("y", "m")))
+            off = tuple(name for name in options if config.get(name) not in ("y", "m"))
+            yield Uncompiled(*lane, file, off, _needs(job, patched, off))
+
+
+def _needs(job: Job, patched: KernelBuild, options: tuple[str, ...]) -> str:
+    """Say what the options depend on, as Kconfig sees it under this kernel's .config."""
+    order = job.plan.orders[patched.cell]
+    if not options or not order.sandboxed:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="kdelta-ask-") as scratch:
+        shutil.copyfile(patched.config, Path(scratch) / ".config")
+        box = Sandbox(job.plan.sources(Side.PATCHED), Path(scratch), job.plan.cache_dir / "ccache", ENV)
+        reasons = kconfig_ask.why(box, order, options)
+    return "; ".join(f"CONFIG_{name} {reason}" for name, reason in reasons.items() if reason)
 
 
 def _arch(lane: Lane) -> str:

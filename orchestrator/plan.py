@@ -84,7 +84,7 @@ class Plan:
         repository = git.Repository(self.source.git_dir)
         between = list(zip(self.applied.series.patches, self.applied.commits, strict=True))[:-1]
         return [
-            (number, patch, replace(whole, files=repository.tree(commit)))
+            (number, patch, replace(whole, files=repository.tree(commit), defines=frozenset()))
             for number, (patch, commit) in enumerate(between, 1)
         ]
 
@@ -122,16 +122,17 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
     seconds, quota = pipeline.limits.build, _quota(pipeline)
-    enabled = _enabled(origin, applied) if pipeline.enable_touched else ""
+    enabled, defines = _enabled(origin, applied) if pipeline.enable_touched else (), _defines(origin, applied)
     dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
     orders = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
-        wish = replace(wish, optional=wish.optional + enabled)
+        wish = replace(wish, enable=enabled)
         touched = _instrumented(wish, applied)
         for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
             cell = Cell(side, arch, flavour)
             made = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+            made = replace(made, defines=defines)
             orders[cell] = replace(made, sandboxed=not pipeline.unsandboxed)
     return Plan(
         request=request,
@@ -185,12 +186,23 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
 
 
-def _enabled(origin: Source, applied: Applied) -> str:
-    """The options that the Makefiles of the patched tree want for the touched files; Kconfig may not let all be set."""
+def _enabled(origin: Source, applied: Applied) -> tuple[str, ...]:
+    """The options that the Makefiles of the patched tree want for the touched files."""
     repository = git.Repository(origin.git_dir)
     read = functools.partial(repository.text, applied.tree)
     found = (kbuild_options.options_for(file, read) for file in applied.series.files)
-    return kconfig.text({option: "y" for options in found for option in options or ()})
+    return tuple(sorted({option for options in found for option in options or ()}))
+
+
+def _defines(origin: Source, applied: Applied) -> frozenset[str]:
+    """The options that the series adds to Kconfig."""
+    repository = git.Repository(origin.git_dir)
+    files = [file for file in applied.series.files if Path(file).name.startswith("Kconfig")]
+    base, patched = (
+        {option for file in files for option in kconfig.defined(repository.text(tree_id, file) or "")}
+        for tree_id in (origin.tree, applied.tree)
+    )
+    return frozenset(patched - base)
 
 
 def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:

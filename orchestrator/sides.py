@@ -1,12 +1,16 @@
 """Both sides of a lane built, base first, and what differs between them; a kernel that does not build is a result."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from kvm.errors import BuildError
 from orchestrator import store
 from orchestrator.build import kbuild, kconfig
+from orchestrator.build.kconfig import Dropped
 from orchestrator.job import Job
 from orchestrator.model import Cell, ConfigChange, Lane, Side, StepRecord, cells
+
+NAMES_SHOWN = 12
 
 Built = dict[Cell, kbuild.KernelBuild]
 
@@ -31,9 +35,27 @@ def build(job: Job, lane: Lane) -> Built:
         job.recorder.add("builds", built[cell].record(noop=noop))
         job.watch(cell, "cached" if built[cell].cached else "built")
     if len(built) == len(Side):
-        texts = (built[cell].config.read_text(encoding="utf-8") for cell in cells(lane))
+        texts = [built[cell].config.read_text(encoding="utf-8") for cell in cells(lane)]
         job.recorder.add("configs", *(ConfigChange(*lane, *row) for row in kconfig.differences(*texts)))
+        job.recorder.note(*_dropped(job, lane, *texts))
     return built
+
+
+def _dropped(job: Job, lane: Lane, base: str, patched: str) -> Iterator[str]:
+    """Say what was asked for and olddefconfig did not take: of the user's .config, and what the series takes away."""
+    wish = job.plan.orders[cells(lane)[0]].wish
+    own = kconfig.parse(wish.fragments + wish.optional)
+    lost = [] if wish.is_goal else [loss for loss in kconfig.dropped(wish.start, base) if loss.option not in own]
+    if lost:
+        yield f"{lane}: of --config's file, olddefconfig changed {_names(lost)}"
+    missing = kconfig.dropped(wish.fragments, base)
+    if gone := [loss for loss in kconfig.dropped(wish.fragments, patched) if loss not in missing]:
+        yield f"{lane}: with the series, olddefconfig drops {_names(gone)}, which was asked for"
+
+
+def _names(lost: list[Dropped]) -> str:
+    named = ", ".join(f"CONFIG_{loss.option}" for loss in lost[:NAMES_SHOWN])
+    return f"{named} and {len(lost) - NAMES_SHOWN} more" if len(lost) > NAMES_SHOWN else named
 
 
 def _build_steps(job: Job, lane: Lane) -> None:

@@ -63,11 +63,11 @@ class GuestContract:
             reason = caught.value.message.removeprefix("panic: ")
             assert f"Kernel panic - not syncing: {reason}\n" in alive.console.read_text(errors="replace")
 
-    def test_an_end_without_a_panic_is_lost_and_stays_so(self, booted: Booted, execute) -> None:
+    def test_a_reboot_without_a_panic_ends_the_guest_and_it_stays_so(self, booted: Booted, execute) -> None:
         with booted() as alive:
             with pytest.raises(GuestLost) as caught:
                 execute(alive, "say 'ok 1 a'", "nap 0.5", "die")
-            assert (caught.value.kind, caught.value.stdout) == ("lost", b"ok 1 a\n")
+            assert (caught.value.kind, caught.value.stdout) == ("reboot", b"ok 1 a\n")
             with pytest.raises(GuestLost):
                 alive.log_line("are you there")
 

@@ -69,7 +69,7 @@ class ScriptedGuest:
                 self._tell("Kernel panic - not syncing: scripted")
                 self._lost("panic: scripted", "panic", stdout)
             elif word == "die":
-                self._lost("QEMU ended", "lost", stdout)
+                self._lost("QEMU ended (guest-reset)", "reboot", stdout)
         return CommandResult(
             exit_status=-1 if timed_out else status,
             stdout=stdout[:output_limit],

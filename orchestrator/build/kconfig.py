@@ -8,18 +8,21 @@ from orchestrator.config import CONFIG_GOALS
 
 _SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
 _UNSET = re.compile(r"^# CONFIG_(\w+) is not set$")
+_DEFINED = re.compile(r"^\s*(?:menu)?config\s+(\w+)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a .config starts from, one of CONFIG_GOALS or the text of another, and what is merged onto that.
 
-    `optional` is asked for too, and may be dropped: not every kernel version has it.
+    `optional` is asked for too, and may be dropped: not every kernel version has it. `enable` are options, without
+    CONFIG_, to be set with all that they depend on, as far as that can be had.
     """
 
     start: str
     fragments: str
     optional: str = ""
+    enable: tuple[str, ...] = ()
 
     @property
     def is_goal(self) -> bool:
@@ -50,6 +53,11 @@ def parse(text: str) -> dict[str, str]:
 def optional(fragments: str) -> dict[str, str]:
     """Read the options that a fragment asks for where they exist: `#? CONFIG_X=y`."""
     return parse("\n".join(line[3:] for line in fragments.splitlines() if line.startswith("#? ")))
+
+
+def defined(kconfig: str) -> set[str]:
+    """Read which options a Kconfig file defines."""
+    return set(_DEFINED.findall(kconfig))
 
 
 def text(options: Mapping[str, str]) -> str:

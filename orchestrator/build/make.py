@@ -2,15 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
-from orchestrator.build import kconfig
+from orchestrator.build import kconfig, kconfig_ask
 from orchestrator.build.findings.words import in_tree
+from orchestrator.build.kconfig import Dropped
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.build.unsandboxed import END_WITH_PARENT, Unsandboxed
@@ -65,20 +64,18 @@ class Make:
             start = wish.start
         config.write_text(f"{start}\n{wish.optional}{wish.fragments}", encoding="utf-8")
         self.run("olddefconfig")
+        if wish.enable and (more := kconfig_ask.enable(self.sandbox, self.order, wish.enable)):
+            config.write_text(f"{config.read_text(encoding='utf-8')}{more}{wish.fragments}", encoding="utf-8")
+            self.run("olddefconfig")
         if before == config.read_bytes() and time:  # the same answer must not rebuild what hangs on its time
             os.utime(config, ns=(time.st_atime_ns, time.st_mtime_ns))
-        if lost := kconfig.dropped(wish.fragments, config.read_text(encoding="utf-8")):
-            names = ", ".join(f"CONFIG_{loss.option}" for loss in lost)
-            raise UserError(
-                f"{self.order.cell}: olddefconfig dropped {names}: {kconfig.describe(lost, self._why(lost))}",
-                hint="add what they depend on to the fragment, or take them out",
-                log=self.log,
-            )
+        self._check(kconfig.dropped(wish.fragments, config.read_text(encoding="utf-8")))
 
     def compile(self) -> None:
-        """Build the image."""
-        arch = get_arch(self.order.cell.arch)
-        self.run(Path(arch.image).name, f"-j{self.order.jobs}")
+        """Build the image, and the modules if there are any: what a series touches may be one."""
+        config = kconfig.parse((self.sandbox.obj / ".config").read_text(encoding="utf-8"))
+        modules = ["modules"] if "m" in config.values() else []
+        self.run(Path(get_arch(self.order.cell.arch).image).name, *modules, f"-j{self.order.jobs}")
 
     def run(self, *goals: str) -> None:
         """Run make for `goals`; raises BuildError when it fails or exceeds a limit."""
@@ -112,6 +109,18 @@ class Make:
         hits = words.count("direct_cache_hit") + words.count("preprocessed_cache_hit")
         return hits, hits + words.count("cache_miss")
 
+    def _check(self, dropped: list[Dropped]) -> None:
+        """Raise a UserError for options that were asked for and are not there, but where the series decides that."""
+        lost = [loss for loss in dropped if not self.order.is_for_the_series(loss.option)]
+        if lost:
+            names = ", ".join(f"CONFIG_{loss.option}" for loss in lost)
+            reasons = kconfig_ask.why(self.sandbox, self.order, [loss.option for loss in lost])
+            raise UserError(
+                f"{self.order.cell}: olddefconfig dropped {names}: {kconfig.describe(lost, reasons)}",
+                hint="add what they depend on to the fragment, or take them out",
+                log=self.log,
+            )
+
     def _failure(self, goal: str) -> BuildError | InfraError:
         text = self.log.read_text(encoding="utf-8", errors="replace")
         if "No space left on device" in text and disk.room(self.sandbox.obj) < FULL_BYTES:
@@ -121,24 +130,6 @@ class Make:
         if words.startswith("bwrap: "):
             return InfraError(f"{self.order.cell}: the sandbox did not start: {words}", log=self.log)
         return BuildError(f"{self.order.cell}: make {goal} failed: {in_tree(words)}", log=self.log)
-
-    def _why(self, lost: list[kconfig.Dropped]) -> dict[str, str]:
-        """Ask Kconfig itself which dependency is not met; no answer is no fault."""
-        import kconfiglib  # noqa: PLC0415  (only here, and it is large)
-
-        arch, tools = get_arch(self.order.cell.arch), self.order.toolchain
-        env: Mapping[str, str] = {
-            **{"srctree": SRC, "ARCH": arch.name, "SRCARCH": arch.srcarch, "CONFIG_": "CONFIG_"},
-            **{"CC": tools.cc, "LD": tools.ld, "KERNELVERSION": self.order.source.release},
-        }
-        readable = {
-            "/tmp/why/why.py": Path(__file__).with_name("kconfig_why.py"),  # noqa: S108
-            "/tmp/why/kconfiglib.py": Path(kconfiglib.__file__),  # noqa: S108
-        }
-        inside = replace(self.sandbox, env={**self.sandbox.env, **env}, readable=readable)
-        argv = ["python3", *readable, *(loss.option for loss in lost)]
-        done = inside.run(argv, timeout=120)
-        return dict(line.split("\t", 1) for line in done.output.splitlines() if "\t" in line)
 
 
 def _cpu_seconds(usage: Path) -> float:

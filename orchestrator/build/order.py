@@ -9,14 +9,17 @@ from orchestrator.build.kconfig import Wish
 from orchestrator.build.quota import Quota
 from orchestrator.build.toolchain import Toolchain
 from orchestrator.intake.source import Source
-from orchestrator.model import Cell
+from orchestrator.model import Cell, Side
 
 RECIPE = 3  # raise it when the same inputs would give another image
 
 
 @dataclass(frozen=True)
 class Order:
-    """One kernel to build: `files` is the git tree id, `variables` go on make's command line."""
+    """One kernel to build: `files` is the git tree id, `variables` go on make's command line.
+
+    `defines` are the options, without CONFIG_, that the series adds to Kconfig.
+    """
 
     cell: Cell
     source: Source
@@ -28,6 +31,11 @@ class Order:
     compiler: str = "gcc"
     variables: tuple[str, ...] = ()
     sandboxed: bool = True
+    defines: frozenset[str] = frozenset()
+
+    def is_for_the_series(self, option: str) -> bool:
+        """May the series decide whether this tree has an option? It `defines` some, and may take others out."""
+        return (option in self.defines) == (self.cell.side is Side.BASE)
 
     @property
     def toolchain(self) -> Toolchain:
@@ -49,9 +57,10 @@ class Order:
 
     @property
     def _setting(self) -> tuple[str, ...]:
-        places = () if self.sandboxed else ("unsandboxed",)  # it knows its files by other paths
-        wish = self.wish
-        return (self.cell.arch, wish.start, wish.fragments, wish.optional, self.toolchain.version, *places)
+        wish, more = self.wish, list(self.wish.enable)
+        if not self.sandboxed:
+            more.append("unsandboxed")  # it knows its files by other paths
+        return (self.cell.arch, wish.start, wish.fragments, wish.optional, self.toolchain.version, *more)
 
 
 def _name(*inputs: object) -> str:

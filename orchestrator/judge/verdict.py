@@ -43,7 +43,7 @@ def decide(
     reasons = [
         *_of_builds(builds),
         *_of_steps(builds, steps),
-        *_of_uncompiled(uncompiled),
+        *_of_uncompiled(builds, uncompiled),
         *_of_guests(guests),
         *_of_unseen(builds, guests, changes),
         *_of_tests(changes),
@@ -79,14 +79,18 @@ def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Ite
             yield VerdictValue.REGRESSED, words
 
 
-def _of_uncompiled(uncompiled: Sequence[Uncompiled]) -> Iterable[Reason]:
-    """A pass says nothing of code that is not in the kernel."""
+def _of_uncompiled(builds: Sequence[BuildRecord], uncompiled: Sequence[Uncompiled]) -> Iterable[Reason]:
+    """A pass says nothing of code that is not in the kernel; a noop for want of it is no answer at all."""
+    noop = {(build.arch, build.flavour) for build in builds if build.noop}
     for file in sorted({found.file for found in uncompiled}):
         here = [found for found in uncompiled if found.file == file]
+        unseen = noop & {(found.arch, found.flavour) for found in here}
+        value = VerdictValue.INCONCLUSIVE if unseen else VerdictValue.CLEAN
         lanes = ", ".join(f"{found.arch}-{found.flavour}" for found in here)
         options = sorted({f"CONFIG_{name}" for found in here for name in found.options})
         wanted = f": it waits for {', '.join(options)} (--enable-touched)" if options else ""
-        yield VerdictValue.CLEAN, f"{file} is not compiled on {lanes}{wanted}"
+        needs = "".join(f"; {needs}" for needs in sorted({found.needs for found in here if found.needs}))
+        yield value, f"{file} is not compiled on {lanes}{wanted}{needs}"
 
 
 def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:

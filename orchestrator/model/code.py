@@ -113,3 +113,8 @@ class BinaryDiff:
     constants: tuple[TextChange, ...] = ()
     uapi_problems: tuple[UapiProblem, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def interface(self) -> bool:
+        """Does anything differ that others build against, even if the image does not?"""
+        return bool(self.structs or self.exports or self.constants or self.uapi_problems)

@@ -51,9 +51,13 @@ class ConfigChange:
 
 @dataclass(frozen=True)
 class Uncompiled:
-    """A source file of the series that a lane's kernel is built without; `options` are those it waits for."""
+    """A source file of the series that a lane's kernel is built without.
+
+    `options` are those it waits for, `needs` says what these depend on and is off.
+    """
 
     arch: str
     flavour: str
     file: str
     options: tuple[str, ...]
+    needs: str = ""

@@ -14,7 +14,9 @@ EXTRAVERSION = -fake
 tinyconfig:
 \t@printf 'CONFIG_TINY=y\\n' >$(O)/.config
 olddefconfig:
-\t@grep -v BROKEN $(O)/.config >$(O)/.new; mv $(O)/.new $(O)/.config
+\t@grep -vf Kconfig.off $(O)/.config >$(O)/.new; mv $(O)/.new $(O)/.config
+modules:
+\t@echo BUILT MODULES; ! grep -q BAD drivers/foo.c
 bzImage Image: $(O)/built
 \t@mkdir -p $(O)/arch/x86/boot $(O)/arch/arm64/boot
 \t@cp $(O)/built $(O)/arch/x86/boot/bzImage; cp $(O)/built $(O)/arch/arm64/boot/Image
@@ -37,6 +39,9 @@ def fakelinux(tmp_path: Path) -> Path:
     top = tmp_path / "fakelinux"
     (top / "mm").mkdir(parents=True)
     (top / "Makefile").write_text(MAKEFILE)
+    (top / "drivers").mkdir()
+    (top / "drivers" / "foo.c").write_text("a module\n")
+    (top / "Kconfig.off").write_text("BROKEN\n")  # what olddefconfig drops
     (top / "mm" / "madvise.c").write_text("".join(f"line {number}\n" for number in range(40)))
     git(top, "init", "-q", "-b", "main")
     git(top, "add", ".")
