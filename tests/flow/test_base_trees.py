@@ -88,6 +88,17 @@ def test_a_partial_clone_is_not_filled_up_by_the_program_that_it_names(
     assert (tmp_path / "ran").exists(), "the trap does not work"
 
 
+def test_what_git_complains_of_is_no_part_of_its_answer(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    path, tip = make_series("one\n", "two\n", cover=False), git(fakelinux, "rev-parse", "topic^{tree}")
+    (fakelinux / ".git" / "objects" / "info" / "alternates").write_text(f"{tmp_path}/gone/objects\n")
+    git(fakelinux, "update-ref", "refs/heads/HEAD", "topic")  # and now `HEAD` is ambiguous, which git says each time
+    found = source.resolve(f"git:{fakelinux}", "main", tmp_path / "cache")
+    assert found.tree == git(fakelinux, "rev-parse", "main^{tree}")
+    assert source.uncommitted(found) is None
+    assert series.apply(mail.read(path).mails, found).tree == tip
+    assert series.apply(mail.read("main..topic", repository=fakelinux).mails, found).tree == tip
+
+
 def test_a_dirty_tree_is_taken_as_it_was_committed(
     kdelta: Kdelta, make_series, fakelinux: Path, tmp_path: Path
 ) -> None:

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvm.errors import UserError
-from orchestrator.intake import mail, quilt, series, source
+from orchestrator.intake import history, mail, quilt, series, source
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
 from tests.flow.test_series_shapes import SHAPES, base, origin  # noqa: F401  (fixtures)
@@ -242,9 +243,16 @@ def test_a_list_of_more_files_than_one_command_line_holds_is_applied(origin: Sou
     assert series.apply(both, origin).series.patches[0].files == ("kernel/alpha.c", "kernel/beta.c")
 
 
-def test_an_author_and_a_date_that_git_would_not_take_do_not_stop_a_series(origin: Source) -> None:  # noqa: F811
-    from dataclasses import replace
+def test_what_git_warns_of_while_it_lists_files_is_no_part_of_a_name(origin: Source) -> None:  # noqa: F811
+    names = [f"kernel/{'long-' * 10}{number}.c" for number in range(300)]
+    made = patch("".join(create(name).replace("+x\n", "+x \n") for name in names))
+    done = series.apply([made], origin)
+    assert done.series.patches[0].files == tuple(sorted(names))
+    without, taken = history.revert([made], replace(origin, commit=done.commits[-1], tree=done.tree))
+    assert (without.tree, taken.tree) == (origin.tree, done.tree)
 
+
+def test_an_author_and_a_date_that_git_would_not_take_do_not_stop_a_series(origin: Source) -> None:  # noqa: F811
     good = patch(create("new"))
     odd = replace(good, author="<a>\n\0", email="<>\n", date="Mon, 99 Jan 99999 77:00:00 +9900", body=b"nul\0\n")
     for one in (odd, replace(odd, author="", email="", date="Thu, 1 Jan 1970 00:00:00 -9999")):
