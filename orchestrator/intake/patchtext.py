@@ -36,8 +36,12 @@ class Fact:
 
 @dataclass
 class Section:
-    """What a diff says about one file; `target` holds the lines that a symlink would consist of."""
+    """What a diff says about one file; `target` holds the lines that a symlink would consist of.
 
+    `strip` is how much of a name `patch -p` takes off, which makes it a path of the tree.
+    """
+
+    strip: int = 1
     facts: list[Fact] = field(default_factory=list)
     target: list[Fact] = field(default_factory=list)
     in_hunks: bool = False
@@ -54,12 +58,12 @@ class Section:
 
     @property
     def old_path(self) -> str | None:
-        """The file before the patch, without a/; None where there was none."""
+        """The file before the patch; None where there was none."""
         return self._path(Says.OLD)
 
     @property
     def new_path(self) -> str | None:
-        """The file after the patch, without b/; None where there is none."""
+        """The file after the patch; None where there is none."""
         return self._path(Says.NEW)
 
     @property
@@ -71,7 +75,9 @@ class Section:
     def _path(self, says: Says) -> str | None:
         value = self.value(says)
         name = file_name(value) if value is not None else _same_name(self.value(Says.NAMES) or b"")
-        return None if name == b"/dev/null" else name.partition(b"/")[2].decode("utf-8", "replace") or None
+        if name == b"/dev/null" or name.count(b"/") < self.strip:
+            return None
+        return name.split(b"/", self.strip)[-1].decode("utf-8", "replace") or None
 
 
 _HUNK = re.compile(rb"@@ -\d{1,9}(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@")
@@ -90,8 +96,8 @@ _ESCAPES = dict(zip(b'abtnvfr"\\', b'\a\b\t\n\v\f\r"\\', strict=True))
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
-def parse(diff: bytes) -> tuple[Section, ...]:
-    """Return what `diff` says, one section for each file header."""
+def parse(diff: bytes, strip: int = 1) -> tuple[Section, ...]:
+    """Return what `diff` says, one section for each file header; `strip` is the N of `patch -pN`."""
     lines = diff.split(b"\n")
     sections: list[Section] = []
     at = 0
@@ -102,7 +108,7 @@ def parse(diff: bytes) -> tuple[Section, ...]:
             continue
         line = lines[at].removesuffix(b"\r")
         if _opens(line, lines[at + 1] if at + 1 < len(lines) else b"", sections):
-            sections.append(Section())
+            sections.append(Section(strip))
         if sections:
             sections[-1].facts += _facts(line, at + 1, sections[-1])
         at += 1
