@@ -160,11 +160,11 @@ def _quota(pipeline: Pipeline) -> Quota:
 def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: Path) -> tuple[Source, Base, Applied]:
     """Find the base, and put the series on it, or take it out of the tree."""
     origin = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
-    wish = base_rules.Wish(bool(pipeline.base), mails.base_commit, mails.prerequisites)
-    found = base_rules.choose((letter.diff for letter in mails.mails), origin, wish)
+    wish = base_rules.Wish(bool(pipeline.base), mails.base_commit, mails.base_rule, mails.prerequisites)
     if pipeline.revert:
         without, applied = history.revert(mails.mails, origin, limits)
-        return without, found, applied
+        return without, base_rules.without(mails.mails, origin, wish, without), applied
+    found = base_rules.choose(mails.mails, origin, wish)
     origin = source.at(origin, found.commit)
     try:
         return origin, found, series.apply(mails.mails, origin, limits)

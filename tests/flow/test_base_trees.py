@@ -67,7 +67,7 @@ def test_a_repository_of_every_shape_gives_its_tree(
     assert applied.tree == git(fakelinux, "rev-parse", "topic^{tree}")
     laid_out = tree.checkout(origin, applied.tree, tmp_path / "cache")
     assert (laid_out / "mm" / "madvise.c").read_text() == EDITED
-    assert base.choose((one.diff for one in mails), origin, base.Wish()).sure.startswith("the pre-image blob matches")
+    assert base.choose(mails, origin, base.Wish()).sure.startswith("the pre-image blob matches")
     assert {patch.presence for patch in history.find(mails, origin)} == {"absent"}
     assert files_below(repository) == before
 
@@ -175,7 +175,7 @@ def test_no_program_that_a_repository_names_runs(
     assert applied.tree == wanted
     laid_out = tree.checkout(origin, applied.tree, tmp_path / "cache")
     assert (laid_out / "mm" / "madvise.c").read_bytes() == EDITED.encode()
-    base.choose((one.diff for one in mails), origin, base.Wish(prerequisites=("1" * 40,)))
+    base.choose(mails, origin, base.Wish(prerequisites=("1" * 40,)))
     history.find(mails, origin)
     source.uncommitted(origin)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
@@ -220,7 +220,7 @@ def test_a_thousand_branches_and_tags_are_one_question(fakelinux: Path, make_ser
     refs = "".join(f"create refs/heads/b{n} {head}\ncreate refs/tags/t{n} {head}\n" for n in range(1000))
     subprocess.run(["git", "update-ref", "--stdin"], cwd=fakelinux, input=refs, text=True, check=True)
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    found = base.choose((one.diff for one in mail.read(path).mails), origin, base.Wish())
+    found = base.choose(mail.read(path).mails, origin, base.Wish())
     assert found.sure.startswith("the pre-image blob matches t")
 
 

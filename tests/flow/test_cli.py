@@ -199,6 +199,23 @@ def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
     assert facts["patches"] == ["mm: step 0", "mm: step 1"]
 
 
+def test_a_series_that_was_taken_out_is_taken_out_of_the_same_commit_again(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path, cache = make_series("one\n", "two\n"), str(tmp_path / "cache")
+    git(fakelinux, "merge", "-q", "--ff-only", "topic")  # its blobs are those of main~2, where it is not yet
+    tip = git(fakelinux, "rev-parse", "main")
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--revert", "--out", tmp_path / "out"]
+    assert kdelta("build", path, *args, KDELTA_CACHE=cache).returncode == 0
+    kernel = json.loads((tmp_path / "out" / "run.json").read_text())["kernel"]
+    assert kernel["reverted"]
+    assert (kernel["chosen"]["commit"], kernel["chosen"]["rule"]) == (tip, "HEAD")
+    assert kernel["chosen"]["sure"] == "the pre-image blob matches the tree without the series"
+    assert json.loads((tmp_path / "out" / "request.json").read_text())["pipeline"]["base"] == tip
+    again = kdelta("diff", tmp_path / "out", KDELTA_CACHE=cache)
+    assert again.returncode == 125, again.stderr  # nothing was booted
+
+
 def test_a_series_on_standard_input_is_kept_for_the_stages_that_follow(
     fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
@@ -224,4 +241,4 @@ def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["patches"] == ["mm: step 0"]
-    assert facts["base"]["commit"] == git(fakelinux, "rev-parse", "main")
+    assert (facts["base"]["commit"], facts["base"]["rule"]) == (git(fakelinux, "rev-parse", "main"), "commit range")
