@@ -169,7 +169,13 @@ def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: 
     try:
         return origin, found, series.apply(mails.mails, origin, limits)
     except UserError as fault:
-        raise history.explain(mails.mails, origin, fault) from fault
+        raise _noted(history.explain(mails.mails, origin, fault), found, mails.notes) from fault
+
+
+def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:
+    """Say with the fault what was decided on the way to it, for there the reason may be."""
+    said = [f"the base is {found.commit[:12]} by {found.rule}: {found.sure}", *found.notes, *notes]
+    return UserError("".join([fault.message, *(f"\n  note: {line}" for line in said)]), hint=fault.hint)
 
 
 def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:

@@ -74,6 +74,29 @@ def test_plan_says_what_would_be_built_and_builds_nothing(
     assert not (tmp_path / "cache" / "builds").exists()
 
 
+def test_what_was_decided_of_base_and_series_is_said_also_of_a_series_that_does_not_apply(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path = make_series("one\n", "two\n", cover=False)
+    for number, file in enumerate(sorted(path.iterdir())):
+        text = file.read_text().replace(f"PATCH {number + 1}/2", "PATCH") + f"\nbase-commit: {'1' * 40}\n"
+        (path / f"step-{number}.patch").write_text(text)
+        file.unlink()
+    args = ["plan", path, "--kernel", f"git:{fakelinux}", "--arch", "arm64"]
+    said = ["names base-commit 111111111111, which is not in git:", "are taken in the order of their files"]
+    good = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert [line for line in good.stdout.splitlines() if line.startswith("note")] == [
+        f"note    the series {said[0]}{fakelinux}",
+        f"note    the patches have no numbers and {said[1]}; a file `series` beside them says another",
+    ]
+    (path / "step-0.patch").rename(path / "step-2.patch")
+    bad = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert bad.returncode == 2
+    assert "  note: the base is " in bad.stderr
+    assert all(words in bad.stderr for words in said)
+    assert "hint: is 6.1.0-fake the kernel that the series was made for?" in bad.stderr
+
+
 def test_a_series_that_does_not_apply_exits_2_and_leaves_no_run(
     kdelta: Kdelta, fakelinux: Path, tmp_path: Path
 ) -> None:
