@@ -276,6 +276,41 @@ def test_a_quilt_option_that_is_not_understood_is_refused(tmp_path: Path) -> Non
     assert mail.read(tmp_path).mails == ()
 
 
+@pytest.fixture
+def queue(tmp_path: Path) -> Path:
+    """A quilt directory as Debian's kernel has it: its patches in directories of their own, in no order of names."""
+    top = tmp_path / "patches"
+    names = ["bugfix/one", "features/all/zulu", "features/all/sub/alpha", "features/all/mike"]
+    for name in [*names, "features/all/not-listed"]:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / f"{name}.patch").write_text(f"From: A <a@example.org>\nSubject: [28/30] {name}\n\n{create(name)}")
+    (top / "series").write_text("# all\n\n" + "".join(f"{name}.patch\n" for name in names))
+    return top
+
+
+def test_a_directory_of_a_quilt_directory_is_taken_in_the_order_of_the_series_file_above(queue: Path) -> None:
+    mails = mail.read(queue / "features" / "all")
+    assert [one.title for one in mails.mails] == ["features/all/zulu", "features/all/sub/alpha", "features/all/mike"]
+    assert mails.notes == (
+        f"the order is that of {queue}/series, which lists 1 other patch before the last of these",
+        "not listed there and left out: not-listed.patch",
+    )
+    assert mail.read(queue / "bugfix").notes == (f"the order is that of {queue}/series",)
+
+
+def test_a_directory_that_the_series_file_above_does_not_list_is_read_by_itself(queue: Path) -> None:
+    (queue / "series").write_text("bugfix/one.patch\n")
+    with pytest.raises(UserError, match="the series is not complete") as caught:
+        mail.read(queue / "features" / "all")
+    assert "; mike.patch is 28 of 30" in caught.value.message
+
+
+def test_a_package_is_answered_with_its_quilt_directory(queue: Path) -> None:
+    with pytest.raises(UserError, match="holds no patch") as caught:
+        mail.read(queue.parent)
+    assert caught.value.hint == f"{queue} is a quilt directory: give that"
+
+
 def test_the_series_file_itself_can_be_named(origin: Source) -> None:  # noqa: F811
     named = mail.read(SHAPES / "quilt-with-options-and-comments" / "series")
     assert named == mail.read(SHAPES / "quilt-with-options-and-comments")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kvm.errors import UserError
-from orchestrator.intake import choice, lore, mail
+from orchestrator.intake import choice, letters, lore, mail
 from orchestrator.intake.choice import Head
 from orchestrator.intake.mail import Kind
 
@@ -164,6 +164,16 @@ def test_another_address_is_refused_with_the_form_that_is_wanted(url: str) -> No
     assert caught.value.hint and "lore.kernel.org" in caught.value.hint
 
 
+def test_a_mail_with_another_below_its_diff_is_one_mail() -> None:
+    diff = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+    one, other = (b"From: A <a@b.c>\nSubject: " + name + b"\n\n" + diff for name in (b"x", b"y"))
+    assert letters.pile(one + other) == [one, other]
+    assert letters.pile(other) == [other]
+    for header in (b"Message-ID: <1@b.c>\n", b"Received: by b.c\n", b"Content-Type: multipart/mixed; boundary=B\n"):
+        assert letters.pile(header + one + other) == [header + one + other]
+    assert letters.pile(b"From a@b.c Mon Jan  1 10:00:00 2024\n" + one + other)[1:] == []
+
+
 def harmless(content: bytes) -> None:
     try:
         assert mail.read_bytes(content, "fuzz").mails
@@ -213,8 +223,6 @@ def test_damaged_mails_are_mails_or_the_users_fault(path: Path, cuts: list[tuple
 
 
 def test_what_unpacks_to_more_than_a_series_can_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.intake import letters
-
     bomb = gzip.compress(b"\0" * (letters.MAX_BYTES + 1), compresslevel=1)
     with pytest.raises(UserError, match="more than 256 MiB"):
         mail.read_bytes(bomb, "bomb")
