@@ -17,7 +17,7 @@ from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
 from orchestrator.intake import base as base_rules
 from orchestrator.intake import git, guard, history, mail, series, source, tree
-from orchestrator.intake.patch import Mails
+from orchestrator.intake.patch import Mail, Mails
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.judge import hunks
@@ -38,6 +38,7 @@ class Plan:
     base: Base
     reverted: bool
     notes: tuple[str, ...]
+    cover: Mail | None
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
@@ -139,6 +140,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         base=base,
         reverted=pipeline.revert,
         notes=tuple(filter(None, (dangerous, *mails.notes, source.uncommitted(origin)))),
+        cover=next((letter for letter in mails.mails if not letter.diff), None),
         applied=applied,
         suites=chosen,
         expectations=expectations,

@@ -186,7 +186,10 @@ def test_a_config_of_ones_own_and_fragments_are_used(kdelta: Kdelta, fakelinux: 
 
 def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
     args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
-    assert kdelta("build", make_series("one\n", "two\n"), *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
+    path = make_series("one\n", "two\n")
+    letter = path / "0000-cover-letter.patch"
+    letter.write_text(letter.read_text().replace("*** SUBJECT HERE ***", "mm: steps, größere"))
+    assert kdelta("build", path, *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
     (fakelinux / "mm" / "madvise.c").write_text("moved on\n")
     git(fakelinux, "commit", "-q", "-a", "-m", "later")
     script = (tmp_path / "out" / "reproduce.sh").read_text().replace(" run ", " plan --json ").replace("--out", "#")
@@ -199,8 +202,28 @@ def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_s
     again = subprocess.run(["sh", tmp_path / "out" / "again.sh"], env=env, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     facts = json.loads(again.stdout)
-    assert facts["patches"] == ["mm: step 0", "mm: step 1"]
+    assert (facts["series"], facts["patches"]) == ("mm: steps, größere", ["mm: step 0", "mm: step 1"])
     assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
+
+
+def test_a_single_patch_keeps_its_cover_letter_and_what_changes_nothing_is_not_counted(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path = make_series("one\n")
+    letter = path / "0000-cover-letter.patch"
+    words = letter.read_text().replace("*** SUBJECT HERE ***", "mm: a step").replace("0/1]", "0/2]")
+    letter.write_text(words)
+    [patch] = path.glob("0001-*.patch")
+    patch.write_text(patch.read_text().replace("[PATCH 1/1]", "[PATCH 1/2]"))
+    same = "--- a/mm/madvise.c\n+++ b/mm/madvise.c\n@@ -1 +1 @@\n-one\n+one\n"
+    (path / "0002-same.patch").write_text(f"From: A <a@example.org>\nSubject: [PATCH 2/2] same\n\n{same}")
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
+    done = kdelta("build", path, *args, KDELTA_CACHE=str(tmp_path / "c"))
+    assert done.returncode == 0, done.stderr
+    again = kdelta("diff", tmp_path / "out", "--json", KDELTA_CACHE=str(tmp_path / "c"))
+    assert again.returncode == 125, again.stderr  # nothing was booted
+    plan = kdelta("plan", tmp_path / "out" / "series", *args[:4], "--json", KDELTA_CACHE=str(tmp_path / "c"))
+    assert json.loads(plan.stdout)["series"] == json.loads(again.stdout)["series"]["title"] == "mm: a step"
 
 
 def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
