@@ -12,6 +12,7 @@ from orchestrator.intake.patch import Mail
 
 NOBODY, NOWHERE = "unknown", "unknown@localhost"  # the author of a patch that names none
 
+_MOST_BYTES = 1 << 20  # of a series file
 _ABOVE = 4  # directories up, in which a series file is looked for
 
 _NAME = re.compile(r"^(?:v\d+-)?(?:\d{1,4}-)?(.*?)(?:\.(?:patch|diff|gz|xz|bz2))*$", re.DOTALL)
@@ -62,9 +63,10 @@ def part(directory: Path) -> Part | None:
     here = directory.resolve()
     for above in here.parents[:_ABOVE]:
         series, prefix = above / "series", f"{here.relative_to(above).as_posix()}/"
-        if not series.is_file():
+        try:
+            lines = _lines(series) if series.is_file() else []
+        except (OSError, UserError):  # whatever it is, it is none of ours
             continue
-        lines = _lines(series)
         inside = [number for number, line in enumerate(lines) if line.startswith(prefix)]
         if inside:
             entries = _entries([lines[number] for number in inside], series)
@@ -121,8 +123,9 @@ _FIELD = re.compile(r"(from|author|subject|description|date|last-update):\s*(.*)
 
 
 def _lines(series: Path) -> list[str]:
-    content = series.read_bytes()
-    if b"\0" in content or len(content) > 1 << 20:
+    with series.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if b"\0" in content or len(content) > _MOST_BYTES:
         raise UserError(f"{series} is not a quilt series file")
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in _text(content).splitlines())
     return [line for line in lines if line]

@@ -305,6 +305,13 @@ def test_a_directory_that_the_series_file_above_does_not_list_is_read_by_itself(
     assert "; mike.patch is 28 of 30" in caught.value.message
 
 
+@pytest.mark.parametrize("content", [b"\0", b"x" * (2 << 20), b"features/all", b"# features/all/mike.patch\n"])
+def test_a_file_above_that_is_no_series_file_means_nothing(queue: Path, content: bytes) -> None:
+    (queue / "series").write_bytes(content)
+    (queue / "features" / "series").symlink_to("series")
+    assert quilt.part(queue / "features" / "all") is None
+
+
 def test_a_package_is_answered_with_its_quilt_directory(queue: Path) -> None:
     with pytest.raises(UserError, match="holds no patch") as caught:
         mail.read(queue.parent)
