@@ -88,7 +88,7 @@ def _taken_out(patches: Sequence[Mail], origin: Source, scratch: Path) -> list[s
     except UserError as fault:
         raise UserError(
             fault.message.replace("does not apply", f"cannot be taken out of {origin.spec}"),
-            hint="is the series in this tree, and unchanged since? Without --revert it is applied",
+            hint="is it in this tree, and not changed by what came after it? Without --revert it is applied",
         ) from fault
 
 

@@ -38,12 +38,14 @@ class Fact:
 class Section:
     """What a diff says about one file; `target` holds the lines that a symlink would consist of.
 
+    `hunks` are the lines at which each hunk starts before and after.
     `strip` is how much of a name `patch -p` takes off, which makes it a path of the tree.
     """
 
     strip: int = 1
     facts: list[Fact] = field(default_factory=list)
     target: list[Fact] = field(default_factory=list)
+    hunks: list[tuple[int, int]] = field(default_factory=list)
     in_hunks: bool = False
 
     def value(self, says: Says) -> bytes | None:
@@ -80,7 +82,7 @@ class Section:
         return name.split(b"/", self.strip)[-1].decode("utf-8", "replace") or None
 
 
-_HUNK = re.compile(rb"@@ -\d{1,9}(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@")
+_HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _ED = re.compile(rb"(?:\d+(?:,\d+)?|[$.%])(?:[acdi]\s*|s/.*|[acd]\d+(?:,\d+)?\s*)$")
 _LINES = (
     (re.compile(rb"(?:rename|copy) (?:from|to|old|new) (.*)", re.DOTALL), Says.OTHER_END),
@@ -170,7 +172,8 @@ def _facts(line: bytes, number: int, section: Section) -> list[Fact]:
 
 def _skip_hunk(lines: list[bytes], at: int, header: re.Match[bytes], section: Section) -> int:
     """Return where the hunk ends that starts at `at`: its header says how many lines it has on either side."""
-    old, new = (int(count) if count is not None else 1 for count in header.groups())
+    section.hunks.append((int(header[1]), int(header[3])))
+    old, new = (int(count) if count is not None else 1 for count in (header[2], header[4]))
     link = section.is_link
     section.in_hunks = True
     while at < len(lines) and (old > 0 or new > 0):

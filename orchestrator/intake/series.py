@@ -163,7 +163,7 @@ def _apply(mail: Mail, source: Source, repository: git.Repository, *how: str) ->
     done = repository.attempt(*args, input=mail.diff)
     if done.returncode:
         raise UserError(
-            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail.diff)}",
+            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail, *how)}",
             hint=f"is {source.release} the kernel that the series was made for? `--kernel` and `--base` choose another",
         )
 
@@ -224,13 +224,13 @@ def _quoted(path: bytes) -> bytes:
     return b'"' + re.sub(rb'[\x00-\x1f"\\]', lambda found: b"\\%03o" % found[0][0], path) + b'"'
 
 
-def where(complaint: str, diff: bytes) -> str:
+def where(complaint: str, mail: Mail, *how: str) -> str:
     """Turn git's complaint into file and hunk: git names the line at which the hunk that failed starts."""
     failed = re.search(r"^error: patch failed: (.+):(\d+)$", complaint, re.MULTILINE)
     if not failed:
         return complaint.strip().splitlines()[0].removeprefix("error: ") if complaint.strip() else "git says no more"
     file, line = failed[1], int(failed[2])
-    section = diff.decode("utf-8", "replace").split(f"\n+++ b/{file}", 1)[-1].split("\ndiff --git ", 1)[0]
-    starts = [int(start) for start in re.findall(r"^@@ -(\d+)", section, re.MULTILINE)]
+    sections = [one for one in patchtext.parse(mail.diff, mail.strip) if file in (one.old_path, one.new_path)]
+    starts = [start["-R" in how] for section in sections for start in section.hunks]
     hunk = f"hunk {starts.index(line) + 1} of {len(starts)}" if line in starts else "a hunk"
     return f"{hunk} of {file}, at line {line}"

@@ -220,6 +220,25 @@ def test_what_the_whole_index_would_refuse_is_refused(origin: Source, diff: str,
     assert words in caught.value.message
 
 
+def edits(name: str, wrong: str, *, top: str = "a/") -> str:
+    """Two hunks of a file of nine numbered lines, as quilt writes them; the second one has a line that is not so."""
+    stem = Path(name).stem
+    first = f"@@ -1,2 +1,3 @@\n+new\n {stem} 1\n {stem} 2\n"
+    return f"--- {top}{name}\n+++ {top}{name}\n{first}@@ -7,3 +8,3 @@\n {stem} 7\n-{wrong}\n+x\n {stem} 9\n"
+
+
+@pytest.mark.parametrize("top", ["a/", "linux-6.1/", ""])
+def test_the_hunk_that_fails_is_counted_in_its_own_file(origin: Source, top: str) -> None:  # noqa: F811
+    text = edits("kernel/beta.c", "beta 8", top=top) + edits("kernel/alpha.c", "wrong", top=top)
+    one = replace(patch(text), strip=top.count("/"))
+    with pytest.raises(UserError, match=r"does not apply: hunk 2 of 2 of kernel/alpha\.c, at line 7$"):
+        series.apply([one], origin)
+    done = series.apply([replace(patch(edits("kernel/alpha.c", "alpha 8", top=top)), strip=one.strip)], origin)
+    patched = replace(origin, commit=done.commits[-1], tree=done.tree)
+    with pytest.raises(UserError, match=r"taken out of base: hunk 1 of 2 of kernel/beta\.c, at line 1$"):
+        history.revert([replace(patch(edits("kernel/beta.c", "beta 8", top=top)), strip=one.strip)], patched)
+
+
 def test_a_directory_may_become_a_file_and_a_file_a_directory(origin: Source) -> None:  # noqa: F811
     gone = "".join(
         f"diff --git a/kernel/{name}.c b/other/{name}.c\nsimilarity index 100%\n"
