@@ -168,12 +168,14 @@ def run(  # noqa: PLR0913  (what a process can be given)
     env: Mapping[str, str | None] | None = None,
     input: bytes = b"",
     output: Path | None = None,
+    errors: Path | None = None,
     timeout: float = 600.0,
     police: Callable[[int], str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run `argv` to its end, or to `timeout` seconds; stdout and stderr together, into the file `output` if given.
 
+    With a file `errors`, stderr goes there, and the output is what stands on stdout alone.
     A non-zero exit is the caller's to judge; `check` is the short way. `police` is asked about the pid again and again;
     the reason that it gives ends the process.
     """
@@ -183,8 +185,9 @@ def run(  # noqa: PLR0913  (what a process can be given)
         source.seek(0)
         captured = stack.enter_context(tempfile.TemporaryFile("a+b"))
         sink = stack.enter_context(output.open("ab")) if output else captured
-        owned = spawn(argv, cwd=cwd, env=env, stdin=source.fileno(), stdout=sink.fileno(), pass_fds=pass_fds)
-        process = stack.enter_context(owned)
+        stderr = stack.enter_context(errors.open("ab")).fileno() if errors else subprocess.STDOUT
+        streams = {"stdin": source.fileno(), "stdout": sink.fileno(), "stderr": stderr}
+        process = stack.enter_context(spawn(argv, cwd=cwd, env=env, pass_fds=pass_fds, **streams))
         ended, charge = _wait(process, timeout, police)
         process.end(grace=0 if charge else TERM_GRACE_SECONDS)
         captured.seek(0)

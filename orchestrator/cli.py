@@ -148,7 +148,7 @@ def plan_(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
         "patches": [patch.subject for patch in todo.applied.series.patches],
         "kernel": f"{todo.source.release} ({todo.source.spec})",
         "base": {"commit": todo.base.commit, "rule": todo.base.rule, "sure": todo.base.sure, "reverted": todo.reverted},
-        "notes": list(todo.notes),
+        "notes": [*todo.base.notes, *todo.notes],
         "suites": [suite.name for suite in todo.suites],
         "noop": todo.empty,
         "cells": rows,

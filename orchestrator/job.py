@@ -18,7 +18,7 @@ from kvm.errors import UserError
 from orchestrator import plan, store
 from orchestrator.build import toolchain
 from orchestrator.engine import Engine
-from orchestrator.intake import git
+from orchestrator.intake import cover, git
 from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus
 from orchestrator.plan import Plan
 from orchestrator.publish import recipe
@@ -99,13 +99,7 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, boot: guest.Boot) -> 
 
 def _save_recipe(todo: Plan, directory: Path) -> None:
     """Put all that repeats the run into it: the series as it was applied, what it declares, pipeline.yaml, a script."""
-    (directory / "series").mkdir()
-    git.Repository(todo.source.git_dir).run(
-        *("format-patch", "--quiet", "--binary", "--no-signature", "-o", directory / "series"),
-        f"{todo.source.commit}..{(todo.source.commit, *todo.applied.commits)[-1]}",
-    )
-    if todo.expect_file:
-        shutil.copyfile(todo.expect_file, directory / "series" / "expect.yaml")  # a link would change with the user's
+    _save_series(todo, directory / "series")
     pinned = {"series": "series", "base": todo.base.commit if todo.source.spec.startswith("git:") else None}
     asked = todo.request.pipeline.model_copy(update=pinned)
     disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
@@ -115,6 +109,21 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
     # a later stage plans from what was read now: a branch moves, standard input is gone
     again = todo.request.model_copy(update={"pipeline": asked.model_copy(update={"series": str(directory / "series")})})
     store.save_json(directory / _REQUEST, again.model_dump())
+
+
+def _save_series(todo: Plan, into: Path) -> None:
+    into.mkdir()
+    numbered = ["--numbered"] if todo.cover else []  # below a cover letter a single patch, too, is 1/1
+    git.Repository(todo.source.git_dir).run(
+        *("format-patch", "--quiet", "--binary", "--no-signature", *numbered),
+        *("-o", into),
+        f"{todo.source.commit}..{(todo.source.commit, *todo.applied.commits)[-1]}",
+    )
+    written = sum(1 for _ in into.glob("*.patch"))  # a patch that changes nothing is not
+    if todo.cover and written:
+        disk.write(into / cover.NAME, cover.write(todo.cover, written))
+    if todo.expect_file:
+        shutil.copyfile(todo.expect_file, into / "expect.yaml")  # a link would change with the user's
 
 
 def _now() -> str:

@@ -19,7 +19,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
         click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
-        click.option("--base", help="The commit of a git: source to apply the series to. [default: HEAD]"),
+        click.option("--base", help="The commit to apply to. [default: what SERIES names, else by blobs, else HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
         click.option("--max-files", "files", type=int, help="Accept a series of more files."),
         click.option("--max-series-size", "series_size", type=int, metavar="BYTES", help="Accept a larger series."),

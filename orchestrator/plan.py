@@ -17,7 +17,7 @@ from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
 from orchestrator.intake import base as base_rules
 from orchestrator.intake import git, guard, history, mail, series, source, tree
-from orchestrator.intake.patch import Mails
+from orchestrator.intake.patch import Mail, Mails
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.judge import hunks
@@ -38,6 +38,7 @@ class Plan:
     base: Base
     reverted: bool
     notes: tuple[str, ...]
+    cover: Mail | None
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
@@ -140,6 +141,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         base=base,
         reverted=pipeline.revert,
         notes=tuple(filter(None, (dangerous, *mails.notes, source.uncommitted(origin)))),
+        cover=next((letter for letter in mails.mails if not letter.diff), None),
         applied=applied,
         suites=chosen,
         expectations=expectations,
@@ -161,16 +163,22 @@ def _quota(pipeline: Pipeline) -> Quota:
 def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: Path) -> tuple[Source, Base, Applied]:
     """Find the base, and put the series on it, or take it out of the tree."""
     origin = source.resolve(pipeline.kernel, pipeline.base, cache_dir)
-    wish = base_rules.Wish(bool(pipeline.base), mails.base_commit, mails.prerequisites)
-    found = base_rules.choose((letter.diff for letter in mails.mails), origin, wish)
+    wish = base_rules.Wish(bool(pipeline.base), mails.base_commit, mails.base_rule, mails.prerequisites)
     if pipeline.revert:
         without, applied = history.revert(mails.mails, origin, limits)
-        return without, found, applied
+        return without, base_rules.without(mails.mails, origin, wish, without), applied
+    found = base_rules.choose(mails.mails, origin, wish)
     origin = source.at(origin, found.commit)
     try:
         return origin, found, series.apply(mails.mails, origin, limits)
     except UserError as fault:
-        raise history.explain(mails.mails, origin, fault) from fault
+        raise _noted(history.explain(mails.mails, origin, fault), found, mails.notes) from fault
+
+
+def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:
+    """Say with the fault what was decided on the way to it, for there the reason may be."""
+    said = [f"the base is {found.commit[:12]} by {found.rule}: {found.sure}", *found.notes, *notes]
+    return UserError("".join([fault.message, *(f"\n  note: {line}" for line in said)]), hint=fault.hint)
 
 
 def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:

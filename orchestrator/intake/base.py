@@ -1,10 +1,11 @@
-"""Which commit a series belongs on: asked for, named by the series, found by the blobs of its diffs, or HEAD."""
+"""Which commit a series belongs on: asked for, where its range starts, named by it, found by its blobs, or HEAD."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.intake import git, past, patchtext
+from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
 from orchestrator.model import Base, BaseRule
 
@@ -15,54 +16,68 @@ TURNS = 200  # commits that touched one of them
 
 @dataclass(frozen=True)
 class Wish:
-    """What is said about the base: did the user ask for one, and the trailers of the series."""
+    """What is said about the base: did the user ask for one, what the series names and how, what it says it needs."""
 
     asked: bool = False
     named: str | None = None
+    rule: BaseRule = BaseRule.TRAILER
     prerequisites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Where is looked, what for (blob ids by path), and the tags of the user's repository by name."""
+    """Where is looked, what for (blob ids by path; `more` were left out), and the user's tags by name."""
 
     origin: Source
     repository: git.Repository
     blobs: dict[str, str]
+    more: bool
     tags: dict[str, str]
 
 
-def choose(diffs: Iterable[bytes], origin: Source, wish: Wish) -> Base:
+def choose(mails: Iterable[Mail], origin: Source, wish: Wish) -> Base:
     """Find the base in the history of `origin`, which stands at what the user asked for, or else at HEAD."""
-    repository = git.Repository(origin.git_dir)
-    search = _Search(origin, repository, pre_images(diffs), _tags(origin))
-    named = repository.id(f"{wish.named}^{{commit}}") if wish.named else None
+    search = _search(mails, origin)
+    named = search.repository.id(f"{wish.named}^{{commit}}") if wish.named else None
     if wish.asked:
         commit, rule = origin.commit, BaseRule.ASKED
     elif named:
-        commit, rule = named, BaseRule.TRAILER
+        commit, rule = named, wish.rule
     else:
         commit, rule = _by_blobs(search)
     notes = []
     if wish.named and not named:
         notes.append(f"the series names base-commit {wish.named[:12]}, which is not in {origin.spec}")
     elif named and commit != named:
-        notes.append(f"the series names another base-commit, {_label(named, search)}")
-    notes += _prerequisites(wish.prerequisites, commit, repository)
-    return Base(commit, rule, _sure(commit, search), tuple(notes))
+        other = "stands on another commit" if wish.rule is BaseRule.RANGE else "names another base-commit"
+        notes.append(f"the series {other}, {_label(named, search)}")
+    notes += _prerequisites(wish.prerequisites, commit, search.repository)
+    return Base(commit, rule, _sure(commit, _label(commit, search), search), tuple(notes))
 
 
-def pre_images(diffs: Iterable[bytes]) -> dict[str, str]:
+def without(mails: Iterable[Mail], origin: Source, wish: Wish, reverted: Source) -> Base:
+    """Say where the series was taken out, which made the tree `reverted`: of what the user asked for, or of HEAD."""
+    rule = BaseRule.ASKED if wish.asked else BaseRule.HEAD
+    return Base(origin.commit, rule, _sure(reverted.commit, "the tree without the series", _search(mails, origin)))
+
+
+def _search(mails: Iterable[Mail], origin: Source) -> _Search:
+    blobs = pre_images(mails)
+    first = dict(list(blobs.items())[:PATHS])
+    return _Search(origin, git.Repository(origin.git_dir), first, len(blobs) > PATHS, _tags(origin))
+
+
+def pre_images(mails: Iterable[Mail]) -> dict[str, str]:
     """Return the abbreviated blob id of each file as the series first finds it, without the files it creates."""
     found: dict[str, str] = {}
     seen: set[str] = set()
-    for diff in diffs:
-        for section in patchtext.parse(diff):
+    for mail in mails:
+        for section in patchtext.parse(mail.diff, mail.strip):
             old = section.old_path
             if old and section.blobs and old not in seen and section.blobs[0].strip("0"):
                 found[old] = section.blobs[0]
             seen |= {path for path in (old, section.new_path) if path}
-    return dict(list(found.items())[:PATHS])
+    return found
 
 
 def _by_blobs(search: _Search) -> tuple[str, BaseRule]:
@@ -130,16 +145,19 @@ def _label(commit: str, search: _Search) -> str:
     return f'{commit[:12]} ("{subject}")'
 
 
-def _sure(commit: str, search: _Search) -> str:
-    label, count = _label(commit, search), len(search.blobs)
+def _sure(commit: str, label: str, search: _Search) -> str:
+    count = len(search.blobs)
     if not count:
         return f"the series names no blobs to hold against {label}"
     given = dict(zip(search.blobs, _given([commit], search), strict=False))
     others = [path for path, blob in search.blobs.items() if not _matches(given.get(path, ""), blob)]
+    whole = f"the first {count}" if search.more else str(count)
+    if not others and count == 1:
+        return f"the pre-image blob matches {label}"
     if not others:
-        return f"all {count} pre-image blobs match {label}" if count > 1 else f"the pre-image blob matches {label}"
+        return f"all {'of ' * search.more}{whole} pre-image blobs match {label}"
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return f"{count - len(others)} of {count} pre-image blobs match {label}; not {', '.join(others[:3])}{more}"
+    return f"{count - len(others)} of {whole} pre-image blobs match {label}; not {', '.join(others[:3])}{more}"
 
 
 def _prerequisites(ids: tuple[str, ...], commit: str, repository: git.Repository) -> list[str]:

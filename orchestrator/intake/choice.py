@@ -11,6 +11,7 @@ _REPLY = re.compile(r"\s*(?:re|aw|antw|sv|fwd?|wg)\s*(?:\[\d+\])?\s*:", re.IGNOR
 _BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]\s*)*")
 _VERSION = re.compile(r"(?:^|[\s,\[]|PATCH|RFC)v(\d{1,4})(?=[\s,\]]|$)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:^|[\s,\[])(\d{1,4})/([1-9]\d{0,3})(?=[\s,\]]|$)")
+_FILE_NUMBER = re.compile(r"(?:v\d{1,4}-)?\d{4}-")  # as `git format-patch` names its files
 _RESEND = re.compile(r"\b(RESEND|REPOST|REBASED)\b", re.IGNORECASE)
 _THREAD_HINT = "save the thread of the one you mean, and no other"
 
@@ -121,7 +122,8 @@ def from_directory(heads: Sequence[Head]) -> Choice:
     chosen = [group for group in groups if group.version == newest]
     for group in chosen:
         if group.missing:
-            raise UserError(f"the series is not complete: {_of(newest)}{group.lack}", hint=_ORDER_HINT)
+            said = f"the series is not complete: {_of(newest)}{group.lack}{_alone(group, heads)}"
+            raise UserError(said, hint=_ORDER_HINT)
     notes += [_left_out(group, chosen[0]) for group in groups if group not in chosen]
     if len(chosen) > 1:
         notes.append(f"{len(chosen)} series stand in one directory; they are taken in the order of their files")
@@ -132,12 +134,27 @@ def from_directory(heads: Sequence[Head]) -> Choice:
         numbered.sort()
     single = [place for place in places if heads[place].number is None and heads[place].has_diff]
     single = _superseded(heads, single, notes)
+    if len(single) > 1 and not numbered and not all(_FILE_NUMBER.match(heads[place].source) for place in single):
+        notes.append(_BY_NAME)
     slots = iter(numbered)  # the numbers say the order of those that have one; the others stay where their file is
     patches = [place if place in single else next(slots) for place in sorted([*numbered, *single])]
     return Choice((*covers, *patches), newest[0], tuple(notes))
 
 
 _ORDER_HINT = "add them, or list the files that you mean in a file `series` beside them, as quilt does"
+
+
+_BY_NAME = (
+    "the patches have no numbers and are taken in the order of their files; a file `series` beside them says another"
+)
+
+
+def _alone(group: _Group, heads: Sequence[Head]) -> str:
+    """Name the files of a group that is far from whole: their numbers may mean nothing here."""
+    if len(group.members) > len(group.missing):
+        return ""
+    there = [(heads[places[0]].source, number) for number, places in sorted(group.members.items())]
+    return "".join(f"; {source} is {number} of {group.total}" for source, number in there)
 
 
 def _candidates(heads: Sequence[Head]) -> tuple[list[int], list[str]]:

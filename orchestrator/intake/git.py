@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kvm import disk, proc
@@ -49,7 +50,17 @@ def environment() -> dict[str, str | None]:
 
 def alone(*args: str | Path, input: bytes = b"") -> proc.Completed:
     """Run a git command that needs no repository, or looks for it by -C, and return how it ended."""
-    return proc.run(["git", *_OPTIONS, *args], env=environment(), input=input)
+    return _run(args, environment(), input)
+
+
+def _run(
+    args: Sequence[str | Path], env: Mapping[str, str | None], input: bytes, output: Path | None = None
+) -> proc.Completed:
+    """Run git: its output is its answer, and where it fails also its complaint; a warning is no part of an answer."""
+    with tempfile.NamedTemporaryFile(prefix="kdelta-git-") as said:
+        done = proc.run(["git", *_OPTIONS, *args], env=env, input=input, output=output, errors=Path(said.name))
+        complaint = Path(said.name).read_text(encoding="utf-8", errors="replace") if done.returncode else ""
+    return replace(done, output=done.output + complaint)
 
 
 class Repository:
@@ -61,7 +72,7 @@ class Repository:
 
     def attempt(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> proc.Completed:
         """Run git and return how it ended, whatever that was."""
-        return proc.run(["git", *_OPTIONS, *args], env={**environment(), **self._env, **(env or {})}, input=input)
+        return _run(args, {**environment(), **self._env, **(env or {})}, input)
 
     def run(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> str:
         """Run git and return its output; raises InfraError when it fails."""
@@ -73,12 +84,10 @@ class Repository:
     def raw(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         """Run git and return its output byte by byte: names and contents need not be UTF-8."""
         with tempfile.NamedTemporaryFile(prefix="kdelta-git-") as out:
-            words = {**environment(), **self._env, **(env or {})}
-            done = proc.run(["git", *_OPTIONS, *args], env=words, input=input, output=Path(out.name))
+            done = _run(args, {**environment(), **self._env, **(env or {})}, input, Path(out.name))
             content = Path(out.name).read_bytes()
         if done.returncode:
-            said = content.decode("utf-8", "replace").strip()[-500:]
-            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {said}")
+            raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {done.output.strip()[-500:]}")
         return content
 
     @property

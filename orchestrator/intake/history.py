@@ -13,6 +13,7 @@ from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.model import InTree, Presence, Series
 
+TOLD = 3  # patches that a message names
 _HINT = "`--revert` takes this tree as patched, and the tree without the series as base"
 
 
@@ -21,7 +22,8 @@ def find(mails: Sequence[Mail], origin: Source) -> tuple[InTree, ...]:
     patches = [mail for mail in mails if mail.diff]
     repository = git.Repository(origin.git_dir)
     paths = sorted({path for mail in patches for path in _paths(mail)})
-    there = _reversible(patches, paths, origin)
+    whole = not _applies(patches, origin) and _applies(patches[::-1], origin, "-R")
+    there = [True] * len(patches) if whole else _reversible(patches, paths, origin)
     touched = past.touching(origin.commit, paths, repository)
     subjects = past.names(touched, repository)
     ids = past.patch_ids(touched[: past.DIFFED], repository)
@@ -38,13 +40,25 @@ def explain(mails: Sequence[Mail], origin: Source, fault: UserError) -> UserErro
     """Return a better fault than `fault`, that the series does not apply, where that is because it is there already."""
     found = find(mails, origin)
     there = [patch for patch in found if patch.presence is not Presence.ABSENT]
+    changed = [patch for patch in found if patch.presence is Presence.CHANGED]
+    before = "`--base` takes a commit" if origin.spec.startswith("git:") else "`--kernel` takes a tree"
     if not there:
         return fault
-    said = "; ".join(f"{patch.patch!r} {_how(patch)}" for patch in there)
-    if all(patch.presence is Presence.PRESENT for patch in found):
-        return UserError(f"the series is already applied to {origin.spec} ({origin.release}): {said}", hint=_HINT)
-    hint = "leave out what is there, or take a base from before it (--base)"
-    return UserError(f"{fault.message}; {len(there)} of {len(found)} patches are there already: {said}", hint=hint)
+    if len(there) < len(found):
+        count = f"{len(there)} of {len(found)} patches are there already"
+        return UserError(
+            f"{fault.message}; {count}: {_list(there)}", hint=f"leave out what is there; {before} without it"
+        )
+    if changed:
+        said = f"the series was applied to {origin.spec} ({origin.release}), and is not as it was: {_list(changed)}"
+        return UserError(said, hint=f"{before} from before it")
+    said = f"the series is already applied to {origin.spec} ({origin.release}): {_list(there)}"
+    return UserError(said, hint=_HINT)
+
+
+def _list(patches: Sequence[InTree]) -> str:
+    more = f"; and {len(patches) - TOLD} more" if len(patches) > TOLD else ""
+    return "; ".join(f"{patch.patch!r} {_how(patch)}" for patch in patches[:TOLD]) + more
 
 
 def revert(mails: Sequence[Mail], origin: Source, limits: guard.Limits = guard.DEFAULT) -> tuple[Source, Applied]:
@@ -74,11 +88,20 @@ def _taken_out(patches: Sequence[Mail], origin: Source, scratch: Path) -> list[s
     except UserError as fault:
         raise UserError(
             fault.message.replace("does not apply", f"cannot be taken out of {origin.spec}"),
-            hint="is the series in this tree, and unchanged since? Without --revert it is applied",
+            hint="is it in this tree, and not changed by what came after it? Without --revert it is applied",
         ) from fault
 
 
 _APPLY = ("apply", "--cached", "--whitespace=nowarn")
+
+
+def _applies(patches: Sequence[Mail], origin: Source, *how: str) -> bool:
+    with tempfile.TemporaryDirectory(prefix="kdelta-there-") as scratch:
+        try:
+            series.states(patches, origin, Path(scratch), *how)
+        except UserError:
+            return False
+    return True
 
 
 def _reversible(patches: Sequence[Mail], paths: Iterable[str], origin: Source) -> list[bool]:
@@ -94,16 +117,18 @@ def _reversible(patches: Sequence[Mail], paths: Iterable[str], origin: Source) -
 
 
 def _take_out(mail: Mail, repository: git.Repository) -> bool:
-    if repository.attempt(*_APPLY, "--check", "-", input=mail.diff).returncode == 0:
+    level = f"-p{mail.strip}"
+    if repository.attempt(*_APPLY, level, "--check", "-", input=mail.diff).returncode == 0:
         return False
-    return repository.attempt(*_APPLY, "-R", "-", input=mail.diff).returncode == 0
+    return repository.attempt(*_APPLY, level, "-R", "-", input=mail.diff).returncode == 0
 
 
 def _paths(mail: Mail) -> set[str]:
-    sections = patchtext.parse(mail.diff)
+    sections = patchtext.parse(mail.diff, mail.strip)
     return {path for section in sections for path in (section.old_path, section.new_path) if path}
 
 
 def _how(patch: InTree) -> str:
-    by = f" by {' and '.join(patch.commits)}" if patch.commits else ""
+    commits = [commit.removesuffix(f' ("{patch.patch}")') for commit in patch.commits]
+    by = f" by {' and '.join(commits)}" if commits else ""
     return f"is in the tree{by}" if patch.presence is Presence.PRESENT else f"was applied{by}, and changed since"

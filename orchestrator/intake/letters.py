@@ -27,6 +27,8 @@ Message: TypeAlias = "email.message.Message[Any, Any]"
 MAX_BYTES = 256 * 1024 * 1024  # a thread of a thousand patches is a tenth of this
 
 DIFF = re.compile(rb"^(?:diff --git \S|Index: \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
+_STEP = re.compile(rb"(?P<header>^(?:From|Author|Subject|Description): )|" + DIFF.pattern, re.MULTILINE)
+_CARRIED = re.compile(rb"(?im)^(?:message-id:|received:|content-type: *(?:multipart|message)/)")
 _NO_PREFIX = re.compile(rb"^diff --git (.+) \1$", re.MULTILINE)
 _STREAM = re.compile(rb"From [0-9a-f]{40,64} Mon Sep 17 00:00:00 2001\r?\n")  # the date is format-patch's own mark
 _FROM_LINE = re.compile(rb"^(>*)From .*\n(?=([!-9;-~]+:)?)", re.MULTILINE)
@@ -82,6 +84,23 @@ def expand(content: bytes) -> bytes:
 def split(content: bytes, source: str) -> list[Letter]:
     """Return the messages of one file, in its order: an mbox, a single mail, or a patch without mail headers."""
     return [letter for raw in _messages(content) for letter in _opened(raw, source)]
+
+
+def pile(content: bytes) -> list[bytes]:
+    """Cut where a header stands below a diff: patches that `cat` put into one file, with no `From ` line between them.
+
+    What came by mail is left whole: below its diff may stand the mail that it answers, or the next of its parts.
+    """
+    if content.startswith(b"From ") or _CARRIED.search(content.split(b"\n\n", 1)[0]):
+        return [content]
+    parts, start, diff = [], 0, False
+    for found in _STEP.finditer(content):
+        if not found["header"]:
+            diff = True
+        elif diff:
+            parts.append(content[start : found.start()])
+            start, diff = found.start(), False
+    return [*parts, content[start:]]
 
 
 def one(content: bytes, source: str) -> Letter:

@@ -68,7 +68,10 @@ def read(spec: str | Path, *, repository: Path | None = None, base: str | None =
 
 def read_bytes(content: bytes, name: str) -> Mails:
     """Read the series in one file's bytes: an mbox, one mail, or a diff; `name` is what messages call it."""
-    found = letters.split(letters.expand(content), name)
+    parts = letters.pile(letters.expand(content))
+    if len(parts) > 1:
+        return _pile(parts, name)
+    found = letters.split(parts[0], name)
     if not found:
         raise UserError(f"{name} is empty", hint="a directory without files is an empty series, an empty file is not")
     bare = [letter for letter in found if not letter.mail and letter.has_diff]
@@ -81,6 +84,13 @@ def read_bytes(content: bytes, name: str) -> Mails:
     if len(found) == 1:
         return _read(found, Choice((0,), heads[0].version[0], _alone(heads[0])))
     return _read(found, _checked(choice.from_thread(heads), name))
+
+
+def _pile(parts: Sequence[bytes], name: str) -> Mails:
+    """Read patches that stand one below the other in one file: as they stand there, whatever their numbers say."""
+    ready = _each([letters.one(part, f"{name}, patch {number}") for number, part in enumerate(parts, 1)])
+    note = f"{len(parts)} patches stand one below the other in {name}; they are taken in that order"
+    return _result(ready, Choice((), 1, (note,)))
 
 
 def _path(path: Path) -> Mails:
@@ -100,8 +110,10 @@ def _directory(path: Path) -> Mails:
     if (path / "series").is_file():
         return _quilt(path / "series")
     files = [entry for entry in path.iterdir() if _is_patch(entry.name) and not entry.is_dir()]
+    if part := quilt.part(path):
+        return _part(part, files)
     if not files and any(path.iterdir()):
-        raise UserError(f"{path} holds no patch", hint=f"patch files end in {', '.join(_SUFFIXES)}, or .gz after it")
+        raise UserError(f"{path} holds no patch", hint=_elsewhere(path))
     found, empty = [], []
     for file in sorted(files, key=lambda file: _natural(file.name)):
         parts = letters.split(_content(file), file.name)
@@ -116,6 +128,13 @@ def _directory(path: Path) -> Mails:
     notes = tuple(f"{name} is empty and left out" for name in empty)
     order = tuple(place for place in chosen.order if place < len(found))
     return _read(found, replace(chosen, order=order, notes=(*chosen.notes, *notes)))
+
+
+def _elsewhere(path: Path) -> str:
+    queue = next((path / name for name in ("patches", "debian/patches") if (path / name / "series").is_file()), None)
+    if queue:
+        return f"{queue} is a quilt directory: give that"
+    return f"patch files end in {', '.join(_SUFFIXES)}, or .gz after it"
 
 
 def _nothing(name: str) -> Letter:
@@ -146,15 +165,33 @@ def _maildir(path: Path) -> Mails:
 
 
 def _quilt(series: Path) -> Mails:
-    """Read what a quilt series lists, each file as one patch; nothing is left out and nothing sorted."""
-    entries = quilt.read(series)
-    found = [letters.one(_content(entry.file), entry.name) for entry in entries]
-    mails = _mails(found)
-    for entry, one in zip(entries, mails, strict=True):
-        if not one.diff:
-            raise UserError(f"{series}: {entry.name} holds no diff")
+    """Read what a quilt series lists."""
+    return _listed(quilt.read(series), ())
+
+
+def _part(part: quilt.Part, files: Iterable[Path]) -> Mails:
+    """Read the part of a quilt series that is in one directory; `files` are the patches right in it."""
+    others = f"{part.before} other {'patch' if part.before == 1 else 'patches'}"
+    before = f", which lists {others} before the last of these" if part.before else ""
+    listed = {entry.file.resolve() for entry in part.entries}
+    rest = sorted((file.name for file in files if file.resolve() not in listed), key=_natural)
+    left = (f"not listed there and left out: {', '.join(rest)}",) if rest else ()
+    return _listed(part.entries, (f"the order is that of {part.series}{before}", *left))
+
+
+def _listed(entries: Sequence[quilt.Entry], notes: tuple[str, ...]) -> Mails:
+    mails = _each([letters.one(_content(entry.file), entry.name) for entry in entries])
     ready = [replace(one, strip=entry.strip) for entry, one in zip(entries, mails, strict=True)]
-    return _result(ready, Choice((), 1))
+    return _result(ready, Choice((), 1, notes))
+
+
+def _each(found: Sequence[Letter]) -> list[Mail]:
+    """Read each letter as one patch; nothing is left out and nothing sorted."""
+    mails = _mails(found)
+    for one in mails:
+        if not one.diff:
+            raise UserError(f"{one.source} holds no diff")
+    return mails
 
 
 def _fetched(spec: str) -> Mails:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from orchestrator.model import BaseRule
+
 _PREFIX = re.compile(r"^\s*(?:\[[^\]]*\]\s*)+")
 
 
@@ -35,12 +37,14 @@ class Mail:
 class Mails:
     """A series as it was read: `mails` in order, cover letter first; `notes` say what was decided or left out.
 
-    `base_commit` is what the mails or the range name as the base, `prerequisites` are `git patch-id`s.
+    `base_commit` is what the mails or the range, as `base_rule` says, name as the base; `prerequisites` are `git
+    patch-id`s.
     """
 
     mails: tuple[Mail, ...]
     version: int = 1
     base_commit: str | None = None
+    base_rule: BaseRule = BaseRule.TRAILER
     prerequisites: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -36,10 +36,16 @@ class Fact:
 
 @dataclass
 class Section:
-    """What a diff says about one file; `target` holds the lines that a symlink would consist of."""
+    """What a diff says about one file; `target` holds the lines that a symlink would consist of.
 
+    `hunks` are the lines at which each hunk starts before and after.
+    `strip` is how much of a name `patch -p` takes off, which makes it a path of the tree.
+    """
+
+    strip: int = 1
     facts: list[Fact] = field(default_factory=list)
     target: list[Fact] = field(default_factory=list)
+    hunks: list[tuple[int, int]] = field(default_factory=list)
     in_hunks: bool = False
 
     def value(self, says: Says) -> bytes | None:
@@ -54,12 +60,12 @@ class Section:
 
     @property
     def old_path(self) -> str | None:
-        """The file before the patch, without a/; None where there was none."""
+        """The file before the patch; None where there was none."""
         return self._path(Says.OLD)
 
     @property
     def new_path(self) -> str | None:
-        """The file after the patch, without b/; None where there is none."""
+        """The file after the patch; None where there is none."""
         return self._path(Says.NEW)
 
     @property
@@ -71,10 +77,12 @@ class Section:
     def _path(self, says: Says) -> str | None:
         value = self.value(says)
         name = file_name(value) if value is not None else _same_name(self.value(Says.NAMES) or b"")
-        return None if name == b"/dev/null" else name.partition(b"/")[2].decode("utf-8", "replace") or None
+        if name == b"/dev/null" or name.count(b"/") < self.strip:
+            return None
+        return name.split(b"/", self.strip)[-1].decode("utf-8", "replace") or None
 
 
-_HUNK = re.compile(rb"@@ -\d{1,9}(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@")
+_HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _ED = re.compile(rb"(?:\d+(?:,\d+)?|[$.%])(?:[acdi]\s*|s/.*|[acd]\d+(?:,\d+)?\s*)$")
 _LINES = (
     (re.compile(rb"(?:rename|copy) (?:from|to|old|new) (.*)", re.DOTALL), Says.OTHER_END),
@@ -90,8 +98,8 @@ _ESCAPES = dict(zip(b'abtnvfr"\\', b'\a\b\t\n\v\f\r"\\', strict=True))
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
-def parse(diff: bytes) -> tuple[Section, ...]:
-    """Return what `diff` says, one section for each file header."""
+def parse(diff: bytes, strip: int = 1) -> tuple[Section, ...]:
+    """Return what `diff` says, one section for each file header; `strip` is the N of `patch -pN`."""
     lines = diff.split(b"\n")
     sections: list[Section] = []
     at = 0
@@ -102,7 +110,7 @@ def parse(diff: bytes) -> tuple[Section, ...]:
             continue
         line = lines[at].removesuffix(b"\r")
         if _opens(line, lines[at + 1] if at + 1 < len(lines) else b"", sections):
-            sections.append(Section())
+            sections.append(Section(strip))
         if sections:
             sections[-1].facts += _facts(line, at + 1, sections[-1])
         at += 1
@@ -164,7 +172,8 @@ def _facts(line: bytes, number: int, section: Section) -> list[Fact]:
 
 def _skip_hunk(lines: list[bytes], at: int, header: re.Match[bytes], section: Section) -> int:
     """Return where the hunk ends that starts at `at`: its header says how many lines it has on either side."""
-    old, new = (int(count) if count is not None else 1 for count in header.groups())
+    section.hunks.append((int(header[1]), int(header[3])))
+    old, new = (int(count) if count is not None else 1 for count in (header[2], header[4]))
     link = section.is_link
     section.in_hunks = True
     while at < len(lines) and (old > 0 or new > 0):

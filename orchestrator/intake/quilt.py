@@ -2,6 +2,7 @@
 
 import email.utils
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,9 @@ from orchestrator.intake.letters import DIFF, Letter, ended, strip
 from orchestrator.intake.patch import Mail
 
 NOBODY, NOWHERE = "unknown", "unknown@localhost"  # the author of a patch that names none
+
+_MOST_BYTES = 1 << 20  # of a series file
+_ABOVE = 4  # directories up, in which a series file is looked for
 
 _NAME = re.compile(r"^(?:v\d+-)?(?:\d{1,4}-)?(.*?)(?:\.(?:patch|diff|gz|xz|bz2))*$", re.DOTALL)
 
@@ -23,6 +27,15 @@ class Entry:
     strip: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a series file lists of one directory; `before` counts the others that it lists before the last of these."""
+
+    series: Path
+    entries: tuple[Entry, ...]
+    before: int
+
+
 def is_series(path: Path) -> bool:
     """Say whether the file lists files beside it, and is no patch itself."""
     try:
@@ -34,11 +47,31 @@ def is_series(path: Path) -> bool:
 
 def read(series: Path) -> list[Entry]:
     """Read a series file: names relative to it, `-pN` after them, comments; raises UserError for what is not there."""
-    entries = [_entry(line, series) for line in _lines(series)]
+    return _entries(_lines(series), series)
+
+
+def _entries(lines: Iterable[str], series: Path) -> list[Entry]:
+    entries = [_entry(line, series) for line in lines]
     missing = [entry.name for entry in entries if not entry.file.is_file()]
     if missing:
         raise UserError(f"{series} lists files that are not there: {', '.join(missing[:10])}")
     return entries
+
+
+def part(directory: Path) -> Part | None:
+    """Find the series file above `directory` that lists patches in it, and what it lists of them; None without one."""
+    here = directory.resolve()
+    for above in here.parents[:_ABOVE]:
+        series, prefix = above / "series", f"{here.relative_to(above).as_posix()}/"
+        try:
+            lines = _lines(series) if series.is_file() else []
+        except (OSError, UserError):  # whatever it is, it is none of ours
+            continue
+        inside = [number for number, line in enumerate(lines) if line.startswith(prefix)]
+        if inside:
+            entries = _entries([lines[number] for number in inside], series)
+            return Part(series, tuple(entries), inside[-1] + 1 - len(inside))
+    return None
 
 
 def mail(letter: Letter) -> Mail:
@@ -46,7 +79,7 @@ def mail(letter: Letter) -> Mail:
     found = DIFF.search(letter.text)
     start = _start(letter.text, found.start()) if found else len(letter.text)
     head = re.sub(r"^---\s*$", "", _text(letter.text[:start]), flags=re.MULTILINE)
-    fields = _fields(head)
+    fields, others = _fields(head)
     summary, _, rest = (fields.get("subject") or fields.get("description") or "").strip().partition("\n")
     name, address = email.utils.parseaddr(" ".join((fields.get("from") or fields.get("author") or "").split()))
     stem = _NAME.match(PurePosixPath(letter.source).name)
@@ -56,7 +89,7 @@ def mail(letter: Letter) -> Mail:
         author=name or address or NOBODY,
         email=address or NOWHERE,
         date=fields.get("date", fields.get("last-update", "")),
-        body=(rest if fields else head).strip().encode(),
+        body="\n\n".join(filter(None, (rest.strip(), others.strip()))).encode(),
         diff=ended(letter.text[start:]),
         strip=strip(letter.text),
     )
@@ -68,29 +101,31 @@ def _start(text: bytes, found: int) -> int:
     return found - len(before[-2]) - 1 if len(before) > 2 and before[-2].startswith((b"Index: ", b"diff -")) else found
 
 
-def _fields(head: str) -> dict[str, str]:
-    """Read `Name: value` lines and their continuations, as deb822 has them; the first of a name counts."""
+def _fields(head: str) -> tuple[dict[str, str], str]:
+    """Read the fields that say title, author and date, as deb822 has them, the first of each; and return the rest."""
     fields: dict[str, str] = {}
+    others = []
     name = ""
     for line in head.splitlines():
-        found = re.match(r"([A-Za-z][A-Za-z-]*):\s*(.*)", line)
-        if found and (found[1].lower() in _KNOWN or fields):
+        found = _FIELD.match(line)
+        if found and found[1].lower() not in fields:
             name = found[1].lower()
-            name = name if name not in fields else ""
-            fields |= {name: found[2]} if name else {}
+            fields[name] = found[2]
         elif name and line.startswith((" ", "\t")):
             fields[name] += "\n" + ("" if line.strip() == "." else line.strip())
-        elif not line.strip():
+        else:
             name = ""
-    return fields
+            others.append(line)
+    return fields, "\n".join(others)
 
 
-_KNOWN = {"from", "author", "subject", "description", "date", "origin", "bug", "forwarded", "last-update"}
+_FIELD = re.compile(r"(from|author|subject|description|date|last-update):\s*(.*)", re.IGNORECASE)
 
 
 def _lines(series: Path) -> list[str]:
-    content = series.read_bytes()
-    if b"\0" in content or len(content) > 1 << 20:
+    with series.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if b"\0" in content or len(content) > _MOST_BYTES:
         raise UserError(f"{series} is not a quilt series file")
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in _text(content).splitlines())
     return [line for line in lines if line]

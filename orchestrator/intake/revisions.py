@@ -11,6 +11,7 @@ from pathlib import Path
 from kvm.errors import UserError
 from orchestrator.intake import git, letters
 from orchestrator.intake.patch import Mail, Mails
+from orchestrator.model import BaseRule
 
 MOST = 1000  # a range of more is a slip: two releases are ten thousand commits apart
 
@@ -107,7 +108,7 @@ def _read(spec: str, ends: tuple[str, str], reader: _Reader, rule: str) -> Mails
     changing = tuple(mail for mail in mails if mail.diff)
     notes = [rule] if rule else []
     notes += [f"{mail.title!r} changes nothing and is left out" for mail in mails if not mail.diff]
-    return Mails(changing, base_commit=base, notes=tuple(notes))
+    return Mails(changing, base_commit=base, base_rule=BaseRule.RANGE, notes=tuple(notes))
 
 
 def _mails(commits: list[list[bytes]], reader: _Reader) -> list[Mail]:

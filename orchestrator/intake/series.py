@@ -24,6 +24,7 @@ _LIST = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree")
 _NAMED_AT_ONCE = 400  # paths in one command line
 _FROM = re.compile(rb"^(?:rename|copy) from (.*)$", re.MULTILINE)
 _WHEN = "946684800 +0000"  # what git.py gives to commits that bring no date
+_TEMPLATE = "*** SUBJECT HERE ***"  # what `git format-patch` gives the author to fill in
 _REF = "refs/kdelta/applied"
 
 Entries = dict[bytes, bytes]  # path -> b"mode id"
@@ -68,10 +69,12 @@ def describe(patches: Sequence[Mail], changes: Sequence[Delta], repository: git.
 
 
 def title(mails: Sequence[Mail]) -> str:
-    """Return the cover letter's subject, else the first patch's."""
-    cover = next((mail for mail in mails if not mail.diff), None)
-    first = cover or next(iter(mails), None)
-    return first.title if first else "(empty series)"
+    """Return the cover letter's subject, or else the first patch's and how many follow it."""
+    cover = next((mail.title for mail in mails if not mail.diff), "")
+    patches = [mail.title for mail in mails if mail.diff]
+    if (cover and cover != _TEMPLATE) or not patches:
+        return cover or "(empty series)"
+    return patches[0] + (f" (and {len(patches) - 1} more)" if len(patches) > 1 else "")
 
 
 def states(patches: Sequence[Mail], source: Source, scratch: Path, *how: str) -> list[Entries]:
@@ -88,7 +91,7 @@ def states(patches: Sequence[Mail], source: Source, scratch: Path, *how: str) ->
             if before.exists():  # git writes no file for an index without entries
                 shutil.copyfile(before, after)
             repository = git.Repository(source.git_dir, index=after)
-            _apply(mail, repository, *how)
+            _apply(mail, source, repository, *how)
             listings.append(pool.submit(_entries, repository))
         return [listing.result() for listing in listings]
 
@@ -155,13 +158,13 @@ def _ls(paths: Sequence[bytes], source: Source, repository: git.Repository, *opt
         yield from (entry + b"\0" for entry in listing.split(b"\0") if entry)
 
 
-def _apply(mail: Mail, repository: git.Repository, *how: str) -> None:
+def _apply(mail: Mail, source: Source, repository: git.Repository, *how: str) -> None:
     args = ("apply", "--cached", "--whitespace=nowarn", f"-p{mail.strip}", *how, "-")
     done = repository.attempt(*args, input=mail.diff)
     if done.returncode:
         raise UserError(
-            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail.diff)}",
-            hint="is the kernel the one the series was made for? `--kernel` and `--base` choose another",
+            f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail, *how)}",
+            hint=f"is {source.release} the kernel that the series was made for? `--kernel` and `--base` choose another",
         )
 
 
@@ -221,13 +224,13 @@ def _quoted(path: bytes) -> bytes:
     return b'"' + re.sub(rb'[\x00-\x1f"\\]', lambda found: b"\\%03o" % found[0][0], path) + b'"'
 
 
-def where(complaint: str, diff: bytes) -> str:
+def where(complaint: str, mail: Mail, *how: str) -> str:
     """Turn git's complaint into file and hunk: git names the line at which the hunk that failed starts."""
     failed = re.search(r"^error: patch failed: (.+):(\d+)$", complaint, re.MULTILINE)
     if not failed:
         return complaint.strip().splitlines()[0].removeprefix("error: ") if complaint.strip() else "git says no more"
     file, line = failed[1], int(failed[2])
-    section = diff.decode("utf-8", "replace").split(f"\n+++ b/{file}", 1)[-1].split("\ndiff --git ", 1)[0]
-    starts = [int(start) for start in re.findall(r"^@@ -(\d+)", section, re.MULTILINE)]
+    sections = [one for one in patchtext.parse(mail.diff, mail.strip) if file in (one.old_path, one.new_path)]
+    starts = [start["-R" in how] for section in sections for start in section.hunks]
     hunk = f"hunk {starts.index(line) + 1} of {len(starts)}" if line in starts else "a hunk"
     return f"{hunk} of {file}, at line {line}"

@@ -30,6 +30,7 @@ class BaseRule(StrEnum):
     """What found the commit that the series is applied to, the strongest rule first."""
 
     ASKED = "--base"
+    RANGE = "commit range"
     TRAILER = "base-commit trailer"
     BLOBS = "blob hashes"
     HEAD = "HEAD"

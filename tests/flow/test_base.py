@@ -26,7 +26,7 @@ def commit(top: Path, name: str, text: str, subject: str) -> str:
 def choose(fakelinux: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     def call(path: Path, wish: Wish = NOTHING, at: str | None = None) -> Base:
         origin = source.resolve(f"git:{fakelinux}", at, tmp_path / "cache")
-        return base.choose((one.diff for one in mail.read(path).mails), origin, wish)
+        return base.choose(mail.read(path).mails, origin, wish)
 
     return call
 
@@ -113,10 +113,31 @@ def test_a_series_without_blobs_goes_on_head(choose, fakelinux: Path, tmp_path: 
     assert "names no blobs" in found.sure
 
 
+def test_a_diff_without_prefixes_names_its_blobs_too(choose, fakelinux: Path, make_series, tmp_path: Path) -> None:
+    make_series(EDITED)
+    (tmp_path / "x.diff").write_text(git(fakelinux, "diff", "--no-prefix", "main..topic") + "\n")
+    assert choose(tmp_path / "x.diff").sure.startswith("the pre-image blob matches")
+
+
+def test_of_many_blobs_it_is_said_that_not_all_were_looked_at(choose, fakelinux: Path, tmp_path: Path) -> None:
+    names = [f"mm/{number:02}.c" for number in range(base.PATHS + 3)]
+    for name in names:
+        (fakelinux / name).write_text("a\n")
+    commit(fakelinux, "README", "x", "many files")
+    for name in names:
+        (fakelinux / name).write_text("b\n")
+    (tmp_path / "x.diff").write_text(git(fakelinux, "diff") + "\n")
+    git(fakelinux, "checkout", "-q", ".")
+    assert choose(tmp_path / "x.diff").sure.startswith(f"all of the first {base.PATHS} pre-image blobs match")
+    at = commit(fakelinux, names[0], "c\n", "one changed")
+    found = choose(tmp_path / "x.diff", Wish(asked=True), at)
+    assert found.sure.startswith(f"{base.PATHS - 1} of the first {base.PATHS} pre-image blobs match")
+
+
 def test_files_that_the_series_creates_say_nothing_of_the_base(fakelinux: Path, tmp_path: Path) -> None:
     commit(fakelinux, "new", "x\n", "add")
     git(fakelinux, "format-patch", "-q", "-o", str(tmp_path / "series"), "HEAD^")
-    assert base.pre_images(one.diff for one in mail.read(tmp_path / "series").mails) == {}
+    assert base.pre_images(mail.read(tmp_path / "series").mails) == {}
 
 
 def test_prerequisites_that_git_writes_are_found_and_missed(choose, fakelinux: Path, make_series, tmp_path) -> None:
@@ -141,7 +162,7 @@ def test_a_tarball_has_one_commit_and_the_blobs_say_whether_it_is_the_right_one(
     path, ball = make_series(EDITED), tmp_path / "linux.tar"
     subprocess.run(["git", "archive", "--prefix=linux/", "-o", ball, "main"], cwd=fakelinux, check=True)
     origin = source.resolve(f"tar:{ball}", None, tmp_path / "cache")
-    found = base.choose((one.diff for one in mail.read(path).mails), origin, Wish(named="1" * 40))
+    found = base.choose(mail.read(path).mails, origin, Wish(named="1" * 40))
     assert (found.commit, found.rule, found.sure) == (
         origin.commit,
         "blob hashes",

@@ -77,6 +77,49 @@ def test_a_backport_with_other_context_is_found_by_its_subject(fakelinux: Path, 
     assert (patch.presence, len(patch.commits)) == ("changed", 1)
 
 
+def test_patches_that_could_be_put_in_twice_are_there_if_all_can_be_taken_out(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    same = ["node {\n", "\tstatus;\n", "};\n"] * 12  # one looks like the other, as in a device tree
+    git(fakelinux, "checkout", "-q", "main")
+    (fakelinux / "mm" / "madvise.c").write_text("".join(same))
+    git(fakelinux, "commit", "-q", "-a", "-m", "nodes")
+    more = [*same[:18], *same[:3], *same[18:]]
+    path = make_series("".join(more), "".join(["first\n", *more]), cover=False)
+    mails, origin = mail.read(path).mails, at(fakelinux, tmp_path, "topic")
+    assert [patch.presence for patch in history.find(mails, origin)] == ["present"] * 2
+    assert [patch.presence for patch in history.find(mails, at(fakelinux, tmp_path, "main"))] == ["absent"] * 2
+
+
+def test_a_long_series_that_is_there_is_told_in_short(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    texts = ["".join([*LINES[:5], f"more {number}\n", *LINES[5:]]) for number in range(9)]
+    mails, origin = mail.read(make_series(*texts)).mails, at(fakelinux, tmp_path, "topic")
+    ids = git(fakelinux, "rev-list", "--reverse", "main..topic").split()
+    better = history.explain(mails, origin, UserError("'mm: step 0' does not apply"))
+    assert better.message == (
+        f"the series is already applied to {origin.spec} (6.1.0-fake): 'mm: step 0' is in the tree by {ids[0][:12]}; "
+        f"'mm: step 1' is in the tree by {ids[1][:12]}; 'mm: step 2' is in the tree by {ids[2][:12]}; and 6 more"
+    )
+
+
+def test_a_series_that_was_changed_since_is_not_to_be_left_out(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    mails = mail.read(make_series(FIRST)).mails
+    git(fakelinux, "checkout", "-q", "topic")
+    (fakelinux / "mm" / "madvise.c").write_text(FIRST.replace("five and a half", "5.5"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "mm: write numbers")
+    better = history.explain(mails, at(fakelinux, tmp_path, "topic"), UserError("x"))
+    assert "the series was applied to git:" in better.message
+    assert "'mm: step 0' was applied by " in better.message
+    assert better.hint == "`--base` takes a commit from before it"
+
+
+def test_a_diff_without_prefixes_is_found_in_the_tree(fakelinux: Path, stacked: Path, tmp_path: Path) -> None:
+    diff = git(fakelinux, "diff", "--no-prefix", "main..topic") + "\n"
+    (tmp_path / "x.diff").write_text(diff)
+    [patch] = history.find(mail.read(tmp_path / "x.diff").mails, at(fakelinux, tmp_path, "topic"))
+    assert patch.presence == "present"
+
+
 def test_a_tarball_has_no_commits_to_name(fakelinux: Path, stacked: Path, tmp_path: Path) -> None:
     ball = tmp_path / "linux.tar"
     subprocess.run(["git", "archive", "--prefix=linux/", "-o", ball, "topic"], cwd=fakelinux, check=True)

@@ -67,7 +67,7 @@ def test_a_repository_of_every_shape_gives_its_tree(
     assert applied.tree == git(fakelinux, "rev-parse", "topic^{tree}")
     laid_out = tree.checkout(origin, applied.tree, tmp_path / "cache")
     assert (laid_out / "mm" / "madvise.c").read_text() == EDITED
-    assert base.choose((one.diff for one in mails), origin, base.Wish()).sure.startswith("the pre-image blob matches")
+    assert base.choose(mails, origin, base.Wish()).sure.startswith("the pre-image blob matches")
     assert {patch.presence for patch in history.find(mails, origin)} == {"absent"}
     assert files_below(repository) == before
 
@@ -86,6 +86,17 @@ def test_a_partial_clone_is_not_filled_up_by_the_program_that_it_names(
     assert not (tmp_path / "ran").exists()
     subprocess.run(["git", "cat-file", "-p", "HEAD:Makefile"], cwd=repository, check=False, capture_output=True)
     assert (tmp_path / "ran").exists(), "the trap does not work"
+
+
+def test_what_git_complains_of_is_no_part_of_its_answer(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    path, tip = make_series("one\n", "two\n", cover=False), git(fakelinux, "rev-parse", "topic^{tree}")
+    (fakelinux / ".git" / "objects" / "info" / "alternates").write_text(f"{tmp_path}/gone/objects\n")
+    git(fakelinux, "update-ref", "refs/heads/HEAD", "topic")  # and now `HEAD` is ambiguous, which git says each time
+    found = source.resolve(f"git:{fakelinux}", "main", tmp_path / "cache")
+    assert found.tree == git(fakelinux, "rev-parse", "main^{tree}")
+    assert source.uncommitted(found) is None
+    assert series.apply(mail.read(path).mails, found).tree == tip
+    assert series.apply(mail.read("main..topic", repository=fakelinux).mails, found).tree == tip
 
 
 def test_a_dirty_tree_is_taken_as_it_was_committed(
@@ -164,7 +175,7 @@ def test_no_program_that_a_repository_names_runs(
     assert applied.tree == wanted
     laid_out = tree.checkout(origin, applied.tree, tmp_path / "cache")
     assert (laid_out / "mm" / "madvise.c").read_bytes() == EDITED.encode()
-    base.choose((one.diff for one in mails), origin, base.Wish(prerequisites=("1" * 40,)))
+    base.choose(mails, origin, base.Wish(prerequisites=("1" * 40,)))
     history.find(mails, origin)
     source.uncommitted(origin)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
@@ -209,7 +220,7 @@ def test_a_thousand_branches_and_tags_are_one_question(fakelinux: Path, make_ser
     refs = "".join(f"create refs/heads/b{n} {head}\ncreate refs/tags/t{n} {head}\n" for n in range(1000))
     subprocess.run(["git", "update-ref", "--stdin"], cwd=fakelinux, input=refs, text=True, check=True)
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    found = base.choose((one.diff for one in mail.read(path).mails), origin, base.Wish())
+    found = base.choose(mail.read(path).mails, origin, base.Wish())
     assert found.sure.startswith("the pre-image blob matches t")
 
 

@@ -74,6 +74,29 @@ def test_plan_says_what_would_be_built_and_builds_nothing(
     assert not (tmp_path / "cache" / "builds").exists()
 
 
+def test_what_was_decided_of_base_and_series_is_said_also_of_a_series_that_does_not_apply(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path = make_series("one\n", "two\n", cover=False)
+    for number, file in enumerate(sorted(path.iterdir())):
+        text = file.read_text().replace(f"PATCH {number + 1}/2", "PATCH") + f"\nbase-commit: {'1' * 40}\n"
+        (path / f"step-{number}.patch").write_text(text)
+        file.unlink()
+    args = ["plan", path, "--kernel", f"git:{fakelinux}", "--arch", "arm64"]
+    said = ["names base-commit 111111111111, which is not in git:", "are taken in the order of their files"]
+    good = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert [line for line in good.stdout.splitlines() if line.startswith("note")] == [
+        f"note    the series {said[0]}{fakelinux}",
+        f"note    the patches have no numbers and {said[1]}; a file `series` beside them says another",
+    ]
+    (path / "step-0.patch").rename(path / "step-2.patch")
+    bad = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert bad.returncode == 2
+    assert "  note: the base is " in bad.stderr
+    assert all(words in bad.stderr for words in said)
+    assert "hint: is 6.1.0-fake the kernel that the series was made for?" in bad.stderr
+
+
 def test_a_series_that_does_not_apply_exits_2_and_leaves_no_run(
     kdelta: Kdelta, fakelinux: Path, tmp_path: Path
 ) -> None:
@@ -163,7 +186,10 @@ def test_a_config_of_ones_own_and_fragments_are_used(kdelta: Kdelta, fakelinux: 
 
 def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
     args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
-    assert kdelta("build", make_series("one\n", "two\n"), *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
+    path = make_series("one\n", "two\n")
+    letter = path / "0000-cover-letter.patch"
+    letter.write_text(letter.read_text().replace("*** SUBJECT HERE ***", "mm: steps, größere"))
+    assert kdelta("build", path, *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
     (fakelinux / "mm" / "madvise.c").write_text("moved on\n")
     git(fakelinux, "commit", "-q", "-a", "-m", "later")
     script = (tmp_path / "out" / "reproduce.sh").read_text().replace(" run ", " plan --json ").replace("--out", "#")
@@ -176,8 +202,28 @@ def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_s
     again = subprocess.run(["sh", tmp_path / "out" / "again.sh"], env=env, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     facts = json.loads(again.stdout)
-    assert facts["patches"] == ["mm: step 0", "mm: step 1"]
+    assert (facts["series"], facts["patches"]) == ("mm: steps, größere", ["mm: step 0", "mm: step 1"])
     assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
+
+
+def test_a_single_patch_keeps_its_cover_letter_and_what_changes_nothing_is_not_counted(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path = make_series("one\n")
+    letter = path / "0000-cover-letter.patch"
+    words = letter.read_text().replace("*** SUBJECT HERE ***", "mm: a step").replace("0/1]", "0/2]")
+    letter.write_text(words)
+    [patch] = path.glob("0001-*.patch")
+    patch.write_text(patch.read_text().replace("[PATCH 1/1]", "[PATCH 1/2]"))
+    same = "--- a/mm/madvise.c\n+++ b/mm/madvise.c\n@@ -1 +1 @@\n-one\n+one\n"
+    (path / "0002-same.patch").write_text(f"From: A <a@example.org>\nSubject: [PATCH 2/2] same\n\n{same}")
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
+    done = kdelta("build", path, *args, KDELTA_CACHE=str(tmp_path / "c"))
+    assert done.returncode == 0, done.stderr
+    again = kdelta("diff", tmp_path / "out", "--json", KDELTA_CACHE=str(tmp_path / "c"))
+    assert again.returncode == 125, again.stderr  # nothing was booted
+    plan = kdelta("plan", tmp_path / "out" / "series", *args[:4], "--json", KDELTA_CACHE=str(tmp_path / "c"))
+    assert json.loads(plan.stdout)["series"] == json.loads(again.stdout)["series"]["title"] == "mm: a step"
 
 
 def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
@@ -197,6 +243,23 @@ def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
     facts = json.loads(taken.stdout)
     assert facts["base"]["reverted"]
     assert facts["patches"] == ["mm: step 0", "mm: step 1"]
+
+
+def test_a_series_that_was_taken_out_is_taken_out_of_the_same_commit_again(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    path, cache = make_series("one\n", "two\n"), str(tmp_path / "cache")
+    git(fakelinux, "merge", "-q", "--ff-only", "topic")  # its blobs are those of main~2, where it is not yet
+    tip = git(fakelinux, "rev-parse", "main")
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--revert", "--out", tmp_path / "out"]
+    assert kdelta("build", path, *args, KDELTA_CACHE=cache).returncode == 0
+    kernel = json.loads((tmp_path / "out" / "run.json").read_text())["kernel"]
+    assert kernel["reverted"]
+    assert (kernel["chosen"]["commit"], kernel["chosen"]["rule"]) == (tip, "HEAD")
+    assert kernel["chosen"]["sure"] == "the pre-image blob matches the tree without the series"
+    assert json.loads((tmp_path / "out" / "request.json").read_text())["pipeline"]["base"] == tip
+    again = kdelta("diff", tmp_path / "out", KDELTA_CACHE=cache)
+    assert again.returncode == 125, again.stderr  # nothing was booted
 
 
 def test_a_series_on_standard_input_is_kept_for_the_stages_that_follow(
@@ -224,4 +287,4 @@ def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["patches"] == ["mm: step 0"]
-    assert facts["base"]["commit"] == git(fakelinux, "rev-parse", "main")
+    assert (facts["base"]["commit"], facts["base"]["rule"]) == (git(fakelinux, "rev-parse", "main"), "commit range")

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvm.errors import UserError
-from orchestrator.intake import mail, quilt, series, source
+from orchestrator.intake import history, mail, quilt, series, source
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
 from tests.flow.test_series_shapes import SHAPES, base, origin  # noqa: F401  (fixtures)
@@ -219,6 +220,25 @@ def test_what_the_whole_index_would_refuse_is_refused(origin: Source, diff: str,
     assert words in caught.value.message
 
 
+def edits(name: str, wrong: str, *, top: str = "a/") -> str:
+    """Two hunks of a file of nine numbered lines, as quilt writes them; the second one has a line that is not so."""
+    stem = Path(name).stem
+    first = f"@@ -1,2 +1,3 @@\n+new\n {stem} 1\n {stem} 2\n"
+    return f"--- {top}{name}\n+++ {top}{name}\n{first}@@ -7,3 +8,3 @@\n {stem} 7\n-{wrong}\n+x\n {stem} 9\n"
+
+
+@pytest.mark.parametrize("top", ["a/", "linux-6.1/", ""])
+def test_the_hunk_that_fails_is_counted_in_its_own_file(origin: Source, top: str) -> None:  # noqa: F811
+    text = edits("kernel/beta.c", "beta 8", top=top) + edits("kernel/alpha.c", "wrong", top=top)
+    one = replace(patch(text), strip=top.count("/"))
+    with pytest.raises(UserError, match=r"does not apply: hunk 2 of 2 of kernel/alpha\.c, at line 7$"):
+        series.apply([one], origin)
+    done = series.apply([replace(patch(edits("kernel/alpha.c", "alpha 8", top=top)), strip=one.strip)], origin)
+    patched = replace(origin, commit=done.commits[-1], tree=done.tree)
+    with pytest.raises(UserError, match=r"taken out of base: hunk 1 of 2 of kernel/beta\.c, at line 1$"):
+        history.revert([replace(patch(edits("kernel/beta.c", "beta 8", top=top)), strip=one.strip)], patched)
+
+
 def test_a_directory_may_become_a_file_and_a_file_a_directory(origin: Source) -> None:  # noqa: F811
     gone = "".join(
         f"diff --git a/kernel/{name}.c b/other/{name}.c\nsimilarity index 100%\n"
@@ -242,9 +262,16 @@ def test_a_list_of_more_files_than_one_command_line_holds_is_applied(origin: Sou
     assert series.apply(both, origin).series.patches[0].files == ("kernel/alpha.c", "kernel/beta.c")
 
 
-def test_an_author_and_a_date_that_git_would_not_take_do_not_stop_a_series(origin: Source) -> None:  # noqa: F811
-    from dataclasses import replace
+def test_what_git_warns_of_while_it_lists_files_is_no_part_of_a_name(origin: Source) -> None:  # noqa: F811
+    names = [f"kernel/{'long-' * 10}{number}.c" for number in range(300)]
+    made = patch("".join(create(name).replace("+x\n", "+x \n") for name in names))
+    done = series.apply([made], origin)
+    assert done.series.patches[0].files == tuple(sorted(names))
+    without, taken = history.revert([made], replace(origin, commit=done.commits[-1], tree=done.tree))
+    assert (without.tree, taken.tree) == (origin.tree, done.tree)
 
+
+def test_an_author_and_a_date_that_git_would_not_take_do_not_stop_a_series(origin: Source) -> None:  # noqa: F811
     good = patch(create("new"))
     odd = replace(good, author="<a>\n\0", email="<>\n", date="Mon, 99 Jan 99999 77:00:00 +9900", body=b"nul\0\n")
     for one in (odd, replace(odd, author="", email="", date="Thu, 1 Jan 1970 00:00:00 -9999")):
@@ -266,6 +293,48 @@ def test_a_quilt_option_that_is_not_understood_is_refused(tmp_path: Path) -> Non
     (tmp_path / "series").write_text("# nothing yet\n")
     assert quilt.read(tmp_path / "series") == []
     assert mail.read(tmp_path).mails == ()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Path:
+    """A quilt directory as Debian's kernel has it: its patches in directories of their own, in no order of names."""
+    top = tmp_path / "patches"
+    names = ["bugfix/one", "features/all/zulu", "features/all/sub/alpha", "features/all/mike"]
+    for name in [*names, "features/all/not-listed"]:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / f"{name}.patch").write_text(f"From: A <a@example.org>\nSubject: [28/30] {name}\n\n{create(name)}")
+    (top / "series").write_text("# all\n\n" + "".join(f"{name}.patch\n" for name in names))
+    return top
+
+
+def test_a_directory_of_a_quilt_directory_is_taken_in_the_order_of_the_series_file_above(queue: Path) -> None:
+    mails = mail.read(queue / "features" / "all")
+    assert [one.title for one in mails.mails] == ["features/all/zulu", "features/all/sub/alpha", "features/all/mike"]
+    assert mails.notes == (
+        f"the order is that of {queue}/series, which lists 1 other patch before the last of these",
+        "not listed there and left out: not-listed.patch",
+    )
+    assert mail.read(queue / "bugfix").notes == (f"the order is that of {queue}/series",)
+
+
+def test_a_directory_that_the_series_file_above_does_not_list_is_read_by_itself(queue: Path) -> None:
+    (queue / "series").write_text("bugfix/one.patch\n")
+    with pytest.raises(UserError, match="the series is not complete") as caught:
+        mail.read(queue / "features" / "all")
+    assert "; mike.patch is 28 of 30" in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"\0", b"x" * (2 << 20), b"features/all", b"# features/all/mike.patch\n"])
+def test_a_file_above_that_is_no_series_file_means_nothing(queue: Path, content: bytes) -> None:
+    (queue / "series").write_bytes(content)
+    (queue / "features" / "series").symlink_to("series")
+    assert quilt.part(queue / "features" / "all") is None
+
+
+def test_a_package_is_answered_with_its_quilt_directory(queue: Path) -> None:
+    with pytest.raises(UserError, match="holds no patch") as caught:
+        mail.read(queue.parent)
+    assert caught.value.hint == f"{queue} is a quilt directory: give that"
 
 
 def test_the_series_file_itself_can_be_named(origin: Source) -> None:  # noqa: F811

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kvm.errors import UserError
-from orchestrator.intake import choice, lore, mail
+from orchestrator.intake import choice, cover, letters, lore, mail
 from orchestrator.intake.choice import Head
 from orchestrator.intake.mail import Kind
+from orchestrator.intake.patch import Mail
 
 EXAMPLES = int(os.environ.get("KDELTA_EXAMPLES", "100"))
 FIXED = "KDELTA_EXAMPLES" not in os.environ  # a search for more is at random; the usual run is the same every time
@@ -164,6 +165,35 @@ def test_another_address_is_refused_with_the_form_that_is_wanted(url: str) -> No
     assert caught.value.hint and "lore.kernel.org" in caught.value.hint
 
 
+def test_a_mail_with_another_below_its_diff_is_one_mail() -> None:
+    diff = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+    one, other = (b"From: A <a@b.c>\nSubject: " + name + b"\n\n" + diff for name in (b"x", b"y"))
+    assert letters.pile(one + other) == [one, other]
+    assert letters.pile(other) == [other]
+    for header in (b"Message-ID: <1@b.c>\n", b"Received: by b.c\n", b"Content-Type: multipart/mixed; boundary=B\n"):
+        assert letters.pile(header + one + other) == [header + one + other]
+    assert letters.pile(b"From a@b.c Mon Jan  1 10:00:00 2024\n" + one + other)[1:] == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["mm: do it", "Größe: 1/2 of it", 'a, "b" <c>', "long " * 60, "Re: it", "*** SUBJECT HERE ***"],
+)
+def test_a_cover_letter_that_is_kept_is_read_as_it_was(subject: str, tmp_path: Path) -> None:
+    body = "From here on it is better.\n\nSubject: x\n8< --- >8\n> quoted ü\n\nA (1):\n  mm: one\n\n"
+    trailers = f"---\n mm/x.c | 2 +-\n\nbase-commit: {'1' * 40}\n-- \n2.39\n"
+    letter = Mail("x", f"[RFC PATCH v3 0/7] {subject}", "Zoë, A. Größe", "z@example.org", "", body.encode(), b"",
+                  trailers=trailers.encode())  # fmt: skip
+    diff = "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n"
+    (tmp_path / cover.NAME).write_bytes(cover.write(letter, 1))
+    (tmp_path / "0001-x.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 1/1] x\n\n{diff}")
+    mails = mail.read(tmp_path)
+    again = mails.mails[0]
+    assert (again.title, again.author, again.email) == (letter.title, letter.author, letter.email)
+    assert (again.body, again.trailers, again.diff) == (letter.body, letter.trailers, b"")
+    assert (mails.base_commit, mails.notes, len(mails.patches)) == ("1" * 40, (), 1)
+
+
 def harmless(content: bytes) -> None:
     try:
         assert mail.read_bytes(content, "fuzz").mails
@@ -213,8 +243,6 @@ def test_damaged_mails_are_mails_or_the_users_fault(path: Path, cuts: list[tuple
 
 
 def test_what_unpacks_to_more_than_a_series_can_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.intake import letters
-
     bomb = gzip.compress(b"\0" * (letters.MAX_BYTES + 1), compresslevel=1)
     with pytest.raises(UserError, match="more than 256 MiB"):
         mail.read_bytes(bomb, "bomb")
