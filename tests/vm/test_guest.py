@@ -150,7 +150,8 @@ def test_a_kernel_that_is_never_ready_is_a_hang_at_its_deadline(machine: Machine
 
 
 def test_a_qemu_that_does_not_start_is_no_fault_of_the_kernel(machine: Machine, tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match="QEMU did not start"), booted(replace(machine, image=tmp_path / "none"), tmp_path):
+    machine = replace(machine, image=tmp_path / "none")
+    with pytest.raises(InfraError, match="QEMU did not start"), booted(machine, tmp_path):
         pass
 
 
