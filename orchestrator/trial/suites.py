@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +13,11 @@ from kvm import proc
 from kvm.errors import UserError
 from orchestrator import cache, yamlfile
 from orchestrator.build import toolchain
+from orchestrator.trial.kinds import SuiteKind
 from orchestrator.yamlfile import Fault, Section
 
 RECIPE = 2  # raise it when the same sources would give another program
 _FLAGS = ("-std=gnu11", "-O2", "-g0", "-Wall", "-static", "-pthread")
-
-
-class SuiteKind(StrEnum):
-    """What the program prints."""
-
-    KTAP = "ktap"
-    BENCH = "bench"
 
 
 class Needs(Section):
