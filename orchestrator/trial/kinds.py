@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial import bench, ktap, plain, status
+from orchestrator.trial import bench, ktap, kunit, plain, status
 from orchestrator.trial.parsed import Parsed
 
 
@@ -14,6 +14,7 @@ class SuiteKind(StrEnum):
 
     KTAP = "ktap"
     KSELFTEST = "kselftest"
+    KUNIT = "kunit"
     BENCH = "bench"
     EXIT = "exit"
     SCRIPT = "script"
@@ -37,6 +38,8 @@ KINDS = {
     SuiteKind.KTAP: Kind(ktap.parse, frozenset({1}), frozenset({4}), Outcome.CRASH),
     # the runner wraps each program's KTAP into its own
     SuiteKind.KSELFTEST: Kind(ktap.parse, frozenset({1})),
+    # the program is one that loads modules or prints the log
+    SuiteKind.KUNIT: Kind(kunit.parse),
     SuiteKind.BENCH: Kind(bench.parse, otherwise=Outcome.CRASH),
     SuiteKind.EXIT: Kind(plain.parse, skipped=frozenset({4})),
     SuiteKind.SCRIPT: Kind(plain.parse),
