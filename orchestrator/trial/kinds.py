@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial import bench, ktap, kunit, plain, status
+from orchestrator.trial import bench, gtest, ktap, kunit, plain, status
 from orchestrator.trial.parsed import Parsed
 
 
@@ -15,6 +15,7 @@ class SuiteKind(StrEnum):
     KTAP = "ktap"
     KSELFTEST = "kselftest"
     KUNIT = "kunit"
+    GTEST = "gtest"
     BENCH = "bench"
     EXIT = "exit"
     SCRIPT = "script"
@@ -40,6 +41,7 @@ KINDS = {
     SuiteKind.KSELFTEST: Kind(ktap.parse, frozenset({1})),
     # the program is one that loads modules or prints the log
     SuiteKind.KUNIT: Kind(kunit.parse),
+    SuiteKind.GTEST: Kind(gtest.parse, frozenset({1}), otherwise=Outcome.CRASH),
     SuiteKind.BENCH: Kind(bench.parse, otherwise=Outcome.CRASH),
     SuiteKind.EXIT: Kind(plain.parse, skipped=frozenset({4})),
     SuiteKind.SCRIPT: Kind(plain.parse),
