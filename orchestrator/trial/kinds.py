@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial import bench, gtest, ktap, kunit, plain, status
+from orchestrator.trial import bench, gtest, kirk, ktap, kunit, ltp, plain, status
 from orchestrator.trial.parsed import Parsed
 
 
@@ -16,6 +16,8 @@ class SuiteKind(StrEnum):
     KSELFTEST = "kselftest"
     KUNIT = "kunit"
     GTEST = "gtest"
+    LTP = "ltp"
+    KIRK = "kirk"
     BENCH = "bench"
     EXIT = "exit"
     SCRIPT = "script"
@@ -42,6 +44,9 @@ KINDS = {
     # the program is one that loads modules or prints the log
     SuiteKind.KUNIT: Kind(kunit.parse),
     SuiteKind.GTEST: Kind(gtest.parse, frozenset({1}), otherwise=Outcome.CRASH),
+    # bits: 1 TFAIL, 2 TBROK, 4 TWARN; 32 is TCONF
+    SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32})),
+    SuiteKind.KIRK: Kind(kirk.parse),
     SuiteKind.BENCH: Kind(bench.parse, otherwise=Outcome.CRASH),
     SuiteKind.EXIT: Kind(plain.parse, skipped=frozenset({4})),
     SuiteKind.SCRIPT: Kind(plain.parse),
