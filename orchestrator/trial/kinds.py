@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial import bench, gtest, kirk, ktap, kunit, ltp, plain, status
+from orchestrator.trial import bench, gtest, kirk, ktap, kunit, ltp, plain, status, stress_ng
 from orchestrator.trial.parsed import Parsed
 
 
@@ -18,6 +18,7 @@ class SuiteKind(StrEnum):
     GTEST = "gtest"
     LTP = "ltp"
     KIRK = "kirk"
+    STRESS_NG = "stress-ng"
     BENCH = "bench"
     EXIT = "exit"
     SCRIPT = "script"
@@ -47,6 +48,8 @@ KINDS = {
     # bits: 1 TFAIL, 2 TBROK, 4 TWARN; 32 is TCONF
     SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32})),
     SuiteKind.KIRK: Kind(kirk.parse),
+    # 2 a stressor failed, 3 no resources, 4 not implemented here
+    SuiteKind.STRESS_NG: Kind(stress_ng.parse, frozenset({2}), frozenset({3, 4})),
     SuiteKind.BENCH: Kind(bench.parse, otherwise=Outcome.CRASH),
     SuiteKind.EXIT: Kind(plain.parse, skipped=frozenset({4})),
     SuiteKind.SCRIPT: Kind(plain.parse),
