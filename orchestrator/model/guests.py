@@ -76,7 +76,7 @@ class GuestRecord:
     splats: tuple[Splat, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TestResult:
     """One test on one kernel in one repeat; `output` is the test's own words, never the console's."""
 
