@@ -59,6 +59,10 @@ def test_yes_and_on_are_words(tmp_path: Path) -> None:
     assert "no series 'on'" in fault(tmp_path, "series: on\n")
 
 
+def test_a_date_is_a_word_even_if_there_is_no_such_day(tmp_path: Path) -> None:
+    assert "no series '2024-13-45'" in fault(tmp_path, "series: 2024-13-45\n")
+
+
 def test_what_is_not_yaml_is_named_with_its_place(tmp_path: Path) -> None:
     assert fault(tmp_path, "a: [\n").startswith("pipeline.yaml:2:1: not YAML")
     assert "aliases are not supported" in fault(tmp_path, "a: &x [*x]\n")
