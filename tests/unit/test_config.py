@@ -55,6 +55,10 @@ def test_what_is_named_and_not_there_is_a_fault_before_anything_is_built(tmp_pat
     assert "no flavour 'slow'" in words
 
 
+def test_a_list_of_known_splats_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    assert fault(tmp_path, "known: nowhere.yaml\n") == "pipeline.yaml:1:1: no such file: nowhere.yaml"
+
+
 def test_yes_and_on_are_words(tmp_path: Path) -> None:
     assert "no series 'on'" in fault(tmp_path, "series: on\n")
 
