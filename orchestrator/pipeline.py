@@ -81,6 +81,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
         for cell, kernel in built.items()
     ]
     job.engine.gather([job.engine.start(_try, job, trial) for trial in trials])
+    consoles.locate(job, built)
 
 
 def compare(job: Job) -> Run:
