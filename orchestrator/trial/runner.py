@@ -12,7 +12,17 @@ from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
-from orchestrator.model import Cell, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, SuiteEnd, TestResult
+from orchestrator.model import (
+    RESTORED,
+    Cell,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Metric,
+    Outcome,
+    SuiteEnd,
+    TestResult,
+)
 from orchestrator.trial import kinds
 from orchestrator.trial.kinds import KINDS
 from orchestrator.trial.parsed import Parsed
@@ -132,7 +142,7 @@ def _in_a_guest(trial: Trial, kept: Kept, name: str, seen: _Seen, work: Callable
         seen.died(fault)
     finally:
         with (trial.directory / "console.log").open("ab") as whole:
-            whole.write(f"\n--- {name}: restored from the boot above ---\n".encode())
+            whole.write(f"\n{RESTORED.format(name)}\n".encode())
             whole.write((where / "console.log").read_bytes())
 
 

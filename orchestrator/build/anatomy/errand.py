@@ -33,10 +33,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the script's JSON, and the directory with what else it left."""
+    """What came back: the script's JSON, the directory with what else it left, and the sandbox, for more to be run."""
 
     json: bytes
     directory: Path
+    box: Sandbox
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
         except Escape as fault:
             raise NoAnswer(fault.message) from fault
         try:
-            answer = Answer(plain_file(work / "answer.json"), work)
+            answer = Answer(plain_file(work / "answer.json"), work, box)
         except OSError as fault:
             said = done.output.strip().splitlines() or ["no word"]
             raise NoAnswer("no end in time" if done.timed_out else said[-1]) from fault
