@@ -3,6 +3,7 @@
 import functools
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,9 +142,11 @@ def _in_a_guest(trial: Trial, kept: Kept, name: str, seen: _Seen, work: Callable
     except (BootError, GuestLost) as fault:
         seen.died(fault)
     finally:
-        with (trial.directory / "console.log").open("ab") as whole:
-            whole.write(f"\n{RESTORED.format(name)}\n".encode())
-            whole.write((where / "console.log").read_bytes())
+        own = where / "console.log"
+        if own.exists():
+            with own.open("rb") as words, (trial.directory / "console.log").open("ab") as whole:
+                whole.write(f"\n{RESTORED.format(name)}\n".encode())
+                shutil.copyfileobj(words, whole)
 
 
 def _suites(trial: Trial, programs: Iterable[Program], repeat: int, seen: _Seen) -> Callable[[Guest], None]:
