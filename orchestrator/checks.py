@@ -68,7 +68,7 @@ def _source(job: Job, side: Side, row: Checker) -> Checked:
 
     def look() -> Checked:
         with tempfile.TemporaryDirectory(prefix="kdelta-check-") as scratch:
-            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache")
+            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache", plan.quota)
             return checkers.run(row, Scene(box, plan.sources(Side.BASE), (), files, patches=patches))
 
     where = plan.cache_dir / "checks" / plan.files(side)

@@ -55,6 +55,11 @@ class Plan:
         """Does the series leave the tree as it is?"""
         return self.applied.tree == self.source.tree
 
+    @property
+    def quota(self) -> Quota:
+        """What a build, and all else that runs in a sandbox, may use."""
+        return _quota(self.request.pipeline)
+
     def files(self, side: Side) -> str:
         """The id of one side's git tree."""
         return self.source.tree if side is Side.BASE else self.applied.tree

@@ -132,7 +132,7 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
     sources = tree.checkout(order.source, order.files, cache_dir)
     with _objects_for(order, sources, cache_dir) as objects:
         room = Sandbox if order.sandboxed else Unsandboxed
-        made = Make(order, room(sources, objects, cache_dir / "ccache", ENV), log)
+        made = Make(order, room(sources, objects, cache_dir / "ccache", order.quota, ENV), log)
         try:
             made.configure()
             made.compile()

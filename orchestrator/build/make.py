@@ -84,9 +84,7 @@ class Make:
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside. Where no bwrap ends all
         # of it, make must end when time does.
         timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *END_WITH_PARENT, *argv]
-        with order.quota.fence() as fence:
-            police, limit = order.quota.exceeded, order.limit_seconds
-            done = self.sandbox.run(timed, before=fence, output=self.log, timeout=limit, police=police)
+        done = self.sandbox.run(timed, output=self.log, timeout=order.limit_seconds)
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)
         if done.charge:

@@ -9,6 +9,7 @@ import pytest
 from kvm import proc
 from orchestrator.build.findings import checkers, units
 from orchestrator.build.findings.checkers import Checked, Scene
+from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.intake import tree
 from orchestrator.judge import findings, hunks
@@ -105,7 +106,7 @@ class Pair:
     def sandbox(self, side: str) -> Sandbox:
         for name in ("objects", "ccache"):
             (self.top / name).mkdir(exist_ok=True)
-        return Sandbox(self.top / side, self.top / "objects", self.top / "ccache")
+        return Sandbox(self.top / side, self.top / "objects", self.top / "ccache", Quota(200, 1 << 30))
 
     def build(self, side: str) -> units.Units:
         log = self.top / f"{side}.log"

@@ -19,7 +19,7 @@ from orchestrator.build.order import Order
 from orchestrator.intake import mail, series, source
 from orchestrator.judge import findings, hunks
 from tests.conftest import ROOT, Kdelta, kdelta_argv
-from tests.flow.conftest import git
+from tests.flow.conftest import QUOTA, git
 from tests.flow.test_intake_and_build import EDITED, LINES, misbehave
 from tests.flow.test_intake_and_build import order as sandboxed_order
 
@@ -222,7 +222,7 @@ def test_the_dependency_of_a_dropped_option_is_named(warned: Path, tmp_path: Pat
 
 def test_what_needs_the_sandbox_to_look_closer_says_so(warned: Path, tmp_path: Path) -> None:
     made = build(warned, tmp_path)
-    place = Place(made.directory, warned, tmp_path / "cache" / "ccache")
+    place = Place(made.directory, warned, tmp_path / "cache" / "ccache", QUOTA)
     closer = closeup.look(place, ["mm/a.o"], ["mm/a.c"])
     assert closer.notes == (f"no stack frames and layouts: {kit.NONE}",)
     probed = uapi.look(place, "x86_64", ["include/uapi/linux/a.h"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from kvm import disk
 from orchestrator import cache
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.errand import NoAnswer, Place
@@ -59,7 +60,7 @@ def _closeup(work: Path, said: Mapping[str, str]) -> Closeup:
         name = objects.plain_name(symbol)
         frames[name] = max(frames.get(name, 0), int(size))
     try:
-        codes = objects.codes(errand.plain_file(work / Path(said.get("file", "?")).name))
+        codes = objects.codes(disk.read(work / Path(said.get("file", "?")).name, errand.LARGEST))
     except (OSError, elf.Malformed):
         codes = {}
     return Closeup(frames, codes, pahole.parse(said.get("pahole", "")))
