@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,16 @@ def read(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int) -> str:
     """`read` as UTF-8, with marks for what is none."""
     return read(path, most).decode("utf-8", "replace")
+
+
+def clear(directory: Path) -> None:
+    """Remove a directory, even one in which somebody took the permission to do so away; there may be none."""
+    if not directory.is_dir():
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        proc.run(["chmod", "--recursive", "u+rwX", directory])  # as its owner can
+        shutil.rmtree(directory)
 
 
 @contextlib.contextmanager

@@ -88,10 +88,10 @@ class Plan:
             return []
         whole = self.orders[Cell(Side.PATCHED, *lane)]
         repository = git.Repository(self.source.git_dir)
-        between = list(zip(self.applied.series.patches, self.applied.commits, strict=True))[:-1]
+        trees = tuple(map(repository.tree, self.applied.commits[:-1]))
         return [
-            (number, patch, replace(whole, files=repository.tree(commit), defines=frozenset()))
-            for number, (patch, commit) in enumerate(between, 1)
+            (place + 1, patch, replace(whole, files=trees[place], after=trees[:place], defines=frozenset()))
+            for place, patch in enumerate(self.applied.series.patches[:-1])
         ]
 
     @property
@@ -130,16 +130,15 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     seconds, quota = pipeline.limits.build, _quota(pipeline)
     enabled, defines = _enabled(origin, applied) if pipeline.enable_touched else (), _defines(origin, applied)
     dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
-    orders = {}
+    orders: dict[Cell, Order] = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen)
         wish = replace(wish, enable=enabled)
         touched = _instrumented(wish, applied)
-        for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
-            cell = Cell(side, arch, flavour)
-            made = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
-            made = replace(made, defines=defines)
-            orders[cell] = replace(made, sandboxed=not pipeline.unsandboxed)
+        cell = Cell(Side.BASE, arch, flavour)
+        made = Order(cell, origin, origin.tree, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
+        made = replace(made, defines=defines, sandboxed=not pipeline.unsandboxed)
+        orders |= {order.cell: order for order in _both(made, applied.tree, reverted=pipeline.revert)}
     return Plan(
         request=request,
         source=origin,
@@ -153,6 +152,12 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         expect_file=expect_file,
         orders=orders,
     )
+
+
+def _both(base: Order, patched: str, *, reverted: bool) -> tuple[Order, Order]:
+    """Order both sides of a lane; the one that is the user's own tree is where the other starts from."""
+    other = replace(base, cell=replace(base.cell, side=Side.PATCHED), files=patched)
+    return (replace(base, start=other), other) if reverted else (base, replace(other, start=base))
 
 
 def _mails(pipeline: Pipeline, name: str, near: Path) -> Mails:

@@ -169,7 +169,10 @@ def _strange(top: Path, sources: str) -> str:
     pending, count = [top], 0
     while pending:
         proc.stop.obey()
-        with os.scandir(pending.pop()) as entries:
+        directory = pending.pop()
+        if not os.access(directory, os.R_OK | os.X_OK):
+            return f"{directory.relative_to(top)}, which cannot be read"
+        with os.scandir(directory) as entries:
             for entry in entries:
                 count += 1
                 if count > MOST_FILES:
@@ -187,7 +190,8 @@ def _stays(link: os.DirEntry[str], top: Path, sources: str) -> bool:
         return False
     target = os.readlink(link)  # noqa: PTH115  (a string, as it stands there)
     into_sources = (target == sources or target.startswith(f"{sources}/")) and ".." not in target
-    return (into_sources and link.name not in READ) or Path(link).resolve().is_relative_to(top.resolve())
+    # not Path.resolve(), to which a link that leads to itself is an error
+    return (into_sources and link.name not in READ) or Path(os.path.realpath(link)).is_relative_to(top.resolve())
 
 
 def _await_end(reading: int) -> None:

@@ -31,7 +31,10 @@ def misbehave(fakelinux: Path, deed: str) -> None:
 
 
 def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
-    return Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, Wish("tinyconfig", wish), 2, 60, QUOTA)
+    made = Order(Cell(Side.BASE, "x86_64", "fast"), origin, origin.tree, Wish("tinyconfig", wish), 2, 60, QUOTA)
+    if files == origin.tree:
+        return made
+    return replace(made, cell=replace(made.cell, side=Side.PATCHED), files=files, start=made)
 
 
 def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:

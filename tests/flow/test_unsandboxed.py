@@ -90,7 +90,8 @@ def no_bwrap(tmp_path: Path) -> str:
 
 
 def unsandboxed_order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
-    return replace(sandboxed_order(files, origin, wish), sandboxed=False)
+    made = replace(sandboxed_order(origin.tree, origin, wish), sandboxed=False)
+    return made if files == origin.tree else replace(made, files=files, start=made)
 
 
 def build(top: Path, tmp_path: Path) -> kbuild.KernelBuild:
@@ -169,7 +170,7 @@ def test_a_build_that_fails_names_its_error_by_the_path_in_the_tree(
 def test_a_sandboxed_build_keeps_its_name_and_an_unsandboxed_one_has_others(fakelinux: Path, tmp_path: Path) -> None:
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     contained = sandboxed_order(origin.tree, origin)
-    wish = ["x86_64", "tinyconfig", "CONFIG_TINY=y\n", "", contained.toolchain.version]
+    wish = ["x86_64", "tinyconfig", "CONFIG_TINY=y\n", "", *contained.toolchain.identity]
     inputs = json.dumps([order.RECIPE, origin.tree, *wish, []])
     assert contained.key == hashlib.sha256(inputs.encode()).hexdigest()[:40]
     names = [name for one in (contained, replace(contained, sandboxed=False)) for name in (one.key, one.objects)]

@@ -12,6 +12,7 @@ from orchestrator import cache
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Closeup, Closeups, Export
+from orchestrator.build.sandbox import PATH
 
 RECIPE = 1  # raise it when the same objects would be told otherwise
 TOOL_SECONDS = 60.0
@@ -27,7 +28,7 @@ def look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups
 
     What was seen once is kept beside the image.
     """
-    inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole")]
+    inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole", path=PATH)]
     return cache.remember(place.build / "closeup", inputs, _ADAPTER, lambda: _look(place, names, touched))
 
 
@@ -38,7 +39,7 @@ def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeup
     found, notes = _compile(place, argv) if argv else ({}, [])
     if tools is None:
         notes = [f"no stack frames and layouts: {kit.NONE}"]
-    if found and not shutil.which("pahole"):
+    if found and not shutil.which("pahole", path=PATH):
         notes.append("no struct layouts: pahole is not installed (apt install dwarves)")
     return Closeups(found, exports, declared, tuple(notes))
 
