@@ -6,6 +6,7 @@ anything in its builds, never writes where another one, or another version of it
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,7 @@ def _copy(origin: Order, objects: Path, cache_dir: Path) -> bool:
         if not is_usable(origin, cache_dir):
             return False
         kept = _directory(origin, cache_dir)
+        os.utime(kept)  # last use, for gc
         done = proc.run(["cp", "--archive", "--reflink=auto", kept, objects])
         if done.returncode:
             disk.clear(objects)

@@ -95,7 +95,7 @@ class Sandbox(Places):
     def argv(self, command: Sequence[str], *options: str) -> list[str]:
         """Return the command line that runs `command` inside; `options` are bwrap's, as --name=value."""
         words = [
-            *("bwrap", "--unshare-all", *_own_users(), "--cap-drop", "ALL", "--new-session", "--die-with-parent"),
+            *("bwrap", "--unshare-all", *own_users(), "--cap-drop", "ALL", "--new-session", "--die-with-parent"),
             "--clearenv",
             *(word for option in options for word in option.split("=", 1)),
             *_system(),
@@ -148,10 +148,10 @@ def _filter() -> Iterator[tuple[list[int], list[str]]]:
 
 
 @functools.cache
-def _own_users() -> tuple[str, ...]:
-    """Return the words for a user namespace of the sandbox's own, if bwrap takes them and the host lets it.
+def own_users() -> tuple[str, ...]:
+    """Return the words for a user namespace in which no other can be made; none if bwrap or the host refuses them.
 
-    Without them there may be one all the same (--unshare-all); root needs none.
+    Without them an ordinary user has one all the same (--unshare-all), and root has no capability.
     """
     words = [word for option in OWN_USERS for word in option.split("=", 1)]
     done = proc.run(["bwrap", *words, "--ro-bind", "/", "/", "--", "true"], timeout=_TRIAL_SECONDS)

@@ -49,7 +49,9 @@ def look(place: Place, arch: str, files: Iterable[str]) -> Uapi:
     missing = [program for program in (f"{tools.prefix}g++", "pahole") if not shutil.which(program, path=PATH)]
     notes = (*_others(others), *(f"uapi headers: {program} is not installed" for program in missing))
     inputs = [RECIPE, names, others, tools.identity, missing]
-    return cache.remember(place.build / "uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes))
+    return cache.remember(
+        place.build / "uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes), whole=lambda found: found.seen
+    )
 
 
 def touched(files: Iterable[str], arch: str) -> tuple[list[str], list[str]]:

@@ -238,6 +238,15 @@ def test_a_tree_without_the_script_is_a_note(pair: Pair) -> None:
     assert run("kernel-doc", pair.scene("base")).notes == ("kernel-doc: base has no scripts/kernel-doc",)
 
 
+def test_a_checker_that_exceeds_the_quota_is_ended_and_has_looked_at_nothing(pair: Pair) -> None:
+    (pair.top / "base" / "scripts" / "kernel-doc").write_text(
+        "#!/bin/sh\nfor n in $(seq 220); do sleep 60 & done; wait\n"
+    )
+    hog = run("kernel-doc", pair.scene("base"))
+    note = "kernel-doc: no answer on mm/a.c, mm/b.c: the build ran more than 200 processes at once"
+    assert hog == Checked({}, (note,), late=True)
+
+
 def test_a_checker_that_does_not_end_or_fails_has_looked_at_nothing_and_says_so(pair: Pair) -> None:
     script = pair.top / "base" / "scripts" / "kernel-doc"
     script.write_text("#!/bin/sh\nsleep 60\n")

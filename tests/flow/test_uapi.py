@@ -109,3 +109,16 @@ def test_a_tree_without_the_script_is_a_note(tmp_path: Path) -> None:
     found = uapi.look(Place(tmp_path, tmp_path, tmp_path / "ccache", QUOTA), "x86_64", ["include/uapi/linux/a.h"])
     assert not found.seen
     assert "uapi headers were not probed" in found.notes[-1]
+
+
+def test_a_script_of_the_tree_that_exceeds_the_quota_is_ended_and_a_note(tmp_path: Path) -> None:
+    tree = tmp_path / "src"
+    (tree / "scripts").mkdir(parents=True)
+    (tree / "include/uapi/linux").mkdir(parents=True)
+    (tree / "include/uapi/linux/a.h").touch()
+    (tree / "scripts/unifdef.c").write_text(UNIFDEF)
+    (tree / "scripts/headers_install.sh").write_text("for n in $(seq 70); do sleep 60 & done; wait\n")
+    with tarfile.open(tmp_path / "kit.tar.gz", "w:gz"):
+        pass
+    found = uapi.look(Place(tmp_path, tree, tmp_path / "ccache", QUOTA), "x86_64", ["include/uapi/linux/a.h"])
+    assert found.notes == ("uapi headers were not probed: the build ran more than 50 processes at once",)

@@ -1,6 +1,6 @@
 """What it takes to compile one more object of a build long after: its generated headers and its command lines.
 
-A build directory is shared by all versions of a series and moves on; the kit stays beside the image. So what needs
+A build directory moves on to other versions of a series; the kit stays beside the image. So what needs
 debug info is compiled again only when it is asked for, off the way from make to the guests, and never into the image.
 """
 

@@ -1,6 +1,6 @@
 """What was last said about each object in an O= directory: a make says nothing about what it did not compile.
 
-base and patched share one O=, so patched's log (and base's, after an earlier version of the series) holds a part only.
+patched is built in a copy of base's O=, so its log (and base's, when an option was added) holds a part only.
 The findings therefore stand beside the objects, unit by unit: an object, a linked file, or one of the steps below.
 """
 
