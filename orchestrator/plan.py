@@ -58,7 +58,7 @@ class Plan:
     @property
     def quota(self) -> Quota:
         """What a build, and all else that runs in a sandbox, may use."""
-        return _quota(self.request.pipeline)
+        return next(iter(self.orders.values())).quota
 
     def files(self, side: Side) -> str:
         """The id of one side's git tree."""
@@ -127,18 +127,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
-    seconds, quota = pipeline.limits.build, _quota(pipeline)
-    enabled, defines = _enabled(origin, applied) if pipeline.enable_touched else (), _defines(origin, applied)
     dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
-    orders: dict[Cell, Order] = {}
-    for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
-        wish = _wish(pipeline, arch, flavour, chosen)
-        wish = replace(wish, enable=enabled)
-        touched = _instrumented(wish, applied)
-        cell = Cell(Side.BASE, arch, flavour)
-        made = Order(cell, origin, origin.tree, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
-        made = replace(made, defines=defines, sandboxed=not pipeline.unsandboxed)
-        orders |= {order.cell: order for order in _both(made, applied.tree, reverted=pipeline.revert)}
     return Plan(
         request=request,
         source=origin,
@@ -150,8 +139,31 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         suites=chosen,
         expectations=expectations,
         expect_file=expect_file,
-        orders=orders,
+        orders=_orders(request, chosen, origin, applied),
     )
+
+
+def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: Applied) -> dict[Cell, Order]:
+    """What to build of each cell; base comes first."""
+    pipeline, limits = request.pipeline, request.pipeline.limits
+    order = functools.partial(
+        Order,
+        source=origin,
+        jobs=request.jobs,
+        limit_seconds=limits.build,
+        quota=Quota(limits.build_processes, limits.build_memory_mib << 20),
+        compiler=pipeline.toolchain,
+        sandboxed=not pipeline.unsandboxed,
+        defines=_defines(origin, applied),
+    )
+    enabled = _enabled(origin, applied) if pipeline.enable_touched else ()
+    orders: dict[Cell, Order] = {}
+    for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
+        wish = _wish(pipeline, arch, flavour, chosen, enabled)
+        variables = _instrumented(wish, applied)
+        base = order(cell=Cell(Side.BASE, arch, flavour), files=origin.tree, wish=wish, variables=variables)
+        orders |= {made.cell: made for made in _both(base, applied.tree, reverted=pipeline.revert)}
+    return orders
 
 
 def _both(base: Order, patched: str, *, reverted: bool) -> tuple[Order, Order]:
@@ -164,10 +176,6 @@ def _mails(pipeline: Pipeline, name: str, near: Path) -> Mails:
     kind, _, path = pipeline.kernel.partition(":")
     found = config.find("patches", name, near)
     return mail.read(found or name, repository=Path(path) if kind == "git" else None, base=pipeline.base)
-
-
-def _quota(pipeline: Pipeline) -> Quota:
-    return Quota(pipeline.limits.build_processes, pipeline.limits.build_memory_mib << 20)
 
 
 def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: Path) -> tuple[Source, Base, Applied]:
@@ -191,7 +199,7 @@ def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:
     return UserError("".join([fault.message, *(f"\n  note: {line}" for line in said)]), hint=fault.hint)
 
 
-def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:
+def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite], enabled: tuple[str, ...]) -> Wish:
     """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
     start = pipeline.config
     if start not in config.CONFIG_GOALS:
@@ -201,7 +209,7 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     wish = kconfig.parse(fragments)
     needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
     may_be = kconfig.text(kconfig.optional(fragments))
-    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
+    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be, enabled)
 
 
 def _enabled(origin: Source, applied: Applied) -> tuple[str, ...]:

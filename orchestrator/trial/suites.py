@@ -28,12 +28,24 @@ class SuiteKind(StrEnum):
     BENCH = "bench"
 
 
+class Isolation(StrEnum):
+    """What shares a guest: all suites that say `boot`, the tests of one suite, or nothing with any test."""
+
+    BOOT = "boot"
+    SUITE = "suite"
+    TEST = "test"
+
+
 class Needs(Section):
     """What the guest must have: Kconfig options without CONFIG_, memory, swap."""
 
     config: list[str] = Field(default_factory=list)
     memory_mib: int = Field(128, ge=64)
     swap_mib: int = Field(0, ge=0)
+
+
+def _isolation(word: object) -> object:
+    return Isolation(word) if isinstance(word, str) else word
 
 
 class SuiteFile(Section):
@@ -43,6 +55,7 @@ class SuiteFile(Section):
     kind: Annotated[SuiteKind, BeforeValidator(lambda word: SuiteKind(word) if isinstance(word, str) else word)]
     sources: list[str] = Field(min_length=1)
     timeout: float = Field(60, gt=0)
+    isolation: Annotated[Isolation, BeforeValidator(_isolation)] = Isolation.SUITE
     needs: Needs = Needs()
 
 
@@ -56,6 +69,7 @@ class Suite:
     sources: tuple[str, ...]
     timeout: float
     needs: Needs
+    isolation: Isolation
 
 
 def load(directory: Path) -> Suite:
@@ -67,7 +81,7 @@ def load(directory: Path) -> Suite:
                 yield ("sources", index), f"no such file: {name}"
 
     file = yamlfile.read(directory / "suite.yaml", SuiteFile, missing)
-    return Suite(directory, file.name, file.kind, tuple(file.sources), file.timeout, file.needs)
+    return Suite(directory, file.name, file.kind, tuple(file.sources), file.timeout, file.needs, file.isolation)
 
 
 def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:

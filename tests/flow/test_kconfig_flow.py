@@ -59,7 +59,7 @@ def build(fakelinux: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
         asked = Pipeline(kernel=f"git:{fakelinux}", series="main..topic", arches=["x86_64"], suites=["example"], **keys)
         request = Request(pipeline=asked, near=str(tmp_path), cache=str(tmp_path / "cache"), jobs=2)
         todo = plan.make(request)
-        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.boot) as started:
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take) as started:
             built = sides.build(started, todo.lanes[0])
             return started.run, built
 
