@@ -5,7 +5,6 @@ The tools it starts work on the tree's files, with the tree's flags: they see no
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +47,7 @@ class Answer:
 @contextlib.contextmanager
 def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> Iterator[Answer]:
     """Run `script` with `job` (JSON) and lend its answer; raises NoAnswer."""
-    with tempfile.TemporaryDirectory(prefix="kdelta-errand-") as top:
-        objects = Path(top)
+    with disk.scratch("kdelta-errand-") as objects:
         try:
             kit.unpack(place.build, objects)
         except FileNotFoundError as fault:
