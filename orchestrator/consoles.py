@@ -42,7 +42,7 @@ def _located(job: Job, cell: Cell, built: Built, splats: Iterable[Splat]) -> tup
     skip, plan = job.plan.splat_rules.skip, job.plan
     told = [(report, frames.named(frames.of_text(report.text, skip), skip)) for report in splats]
     calls = list(dict.fromkeys(call for report, named in told if report.frames for call in named))
-    place = Place(built[cell].directory, plan.sources(cell.side), plan.cache_dir / "ccache")
+    place = Place(built[cell].directory, plan.sources(cell.side), plan.cache_dir / "ccache", plan.quota)
     program = f"{toolchain.find(cell.arch, plan.request.pipeline.toolchain).prefix}addr2line"
     found = dict(zip(calls, trace.symbolise(calls, place, program), strict=True))
     return tuple(replace(report, frames=_frames(report, named, found)) for report, named in told)

@@ -58,6 +58,11 @@ class Plan:
         """Does the series leave the tree as it is?"""
         return self.applied.tree == self.source.tree
 
+    @property
+    def quota(self) -> Quota:
+        """What a build, and all else that runs in a sandbox, may use."""
+        return next(iter(self.orders.values())).quota
+
     def files(self, side: Side) -> str:
         """The id of one side's git tree."""
         return self.source.tree if side is Side.BASE else self.applied.tree
@@ -86,10 +91,10 @@ class Plan:
             return []
         whole = self.orders[Cell(Side.PATCHED, *lane)]
         repository = git.Repository(self.source.git_dir)
-        between = list(zip(self.applied.series.patches, self.applied.commits, strict=True))[:-1]
+        trees = tuple(map(repository.tree, self.applied.commits[:-1]))
         return [
-            (number, patch, replace(whole, files=repository.tree(commit), defines=frozenset()))
-            for number, (patch, commit) in enumerate(between, 1)
+            (place + 1, patch, replace(whole, files=trees[place], after=trees[:place], defines=frozenset()))
+            for place, patch in enumerate(self.applied.series.patches[:-1])
         ]
 
     @property
@@ -159,14 +164,19 @@ def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: 
         defines=_defines(origin, applied),
     )
     enabled = _enabled(origin, applied) if pipeline.enable_touched else ()
-    orders = {}
+    orders: dict[Cell, Order] = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, chosen, enabled)
         variables = _instrumented(wish, applied)
-        for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
-            cell = Cell(side, arch, flavour)
-            orders[cell] = order(cell=cell, files=files, wish=wish, variables=variables)
+        base = order(cell=Cell(Side.BASE, arch, flavour), files=origin.tree, wish=wish, variables=variables)
+        orders |= {made.cell: made for made in _both(base, applied.tree, reverted=pipeline.revert)}
     return orders
+
+
+def _both(base: Order, patched: str, *, reverted: bool) -> tuple[Order, Order]:
+    """Order both sides of a lane; the one that is the user's own tree is where the other starts from."""
+    other = replace(base, cell=replace(base.cell, side=Side.PATCHED), files=patched)
+    return (replace(base, start=other), other) if reverted else (base, replace(other, start=base))
 
 
 def _mails(pipeline: Pipeline, name: str, near: Path) -> Mails:

@@ -16,6 +16,8 @@ from orchestrator.intake.source import Source
 
 log = logging.getLogger(__name__)
 
+_LONG_AGO = 946_684_800_000_000_000  # 2000-01-01 in ns
+
 
 def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
     """Return the directory with the files of `tree`, made on first use."""
@@ -50,9 +52,9 @@ def mend(source: Source, tree: str, cache_dir: Path) -> None:
         checkout(source, tree, cache_dir)
 
 
-def touch(directory: Path, files: Iterable[str]) -> None:
-    """Make `files` newer than every object built so far: make compares times, not contents."""
-    now = time.time_ns()
+def touch(directory: Path, files: Iterable[str], when: int | None = None) -> None:
+    """Make `files` newer than every object built so far, or of the time `when` (ns): make compares times."""
+    now = time.time_ns() if when is None else when
     for file in files:
         path = directory / file
         if path.is_file() and not path.is_symlink():
@@ -84,4 +86,7 @@ def _derive(source: Source, tree: str, base: Path, into: Path) -> None:
         (into / file).unlink(missing_ok=True)
     listing = repository.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", tree)
     there = set(listing.split("\0"))
-    _write(source, tree, into, [file for file in changed if file in there])
+    written = [file for file in changed if file in there]
+    _write(source, tree, into, written)
+    # objects of a tree that comes before this one may be built from the same files: who builds says which are newer
+    touch(into, written, _LONG_AGO)

@@ -14,6 +14,7 @@ from kvm import proc
 from kvm.errors import UserError
 from orchestrator import cache, yamlfile
 from orchestrator.build import toolchain
+from orchestrator.build.sandbox import PATH
 from orchestrator.trial.kinds import SuiteKind
 from orchestrator.yamlfile import Fault, Section
 
@@ -83,14 +84,14 @@ def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:
     headers = sorted((suite.directory.parent / "include").glob("*.h")) + sorted(suite.directory.glob("*.h"))
     sources = [suite.directory / name for name in suite.sources]
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*headers, *sources)]
-    inputs = [RECIPE, tools.version, _FLAGS, suite.name, contents]
+    inputs = [RECIPE, tools.identity, _FLAGS, suite.name, contents]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:40]
     final = cache_dir / "suites" / key
     if not (final / suite.name).is_file():
         with cache.publish(final) as draft:
             here = f"-ffile-prefix-map={suite.directory.parent}/="  # what __FILE__ says is the same everywhere
             argv = [tools.cc, *_FLAGS, here, f"-I{suite.directory.parent / 'include'}", f"-I{suite.directory}"]
-            done = proc.run([*argv, *sources, "-o", draft / suite.name], timeout=300)
+            done = proc.run([*argv, *sources, "-o", draft / suite.name], timeout=300, env={"PATH": PATH})
             if done.returncode:
                 raise UserError(
                     f"suite {suite.name} does not compile for {arch}: {_first_error(done.output)}",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from kvm import disk
 from orchestrator import cache
 from orchestrator.build.anatomy import closeup, elf, errand, kernel, kit
 from orchestrator.build.anatomy.elf import Elf
@@ -121,7 +122,7 @@ def _surest(call: Call, found: Mapping[int, set[_Frames]]) -> _Frames:
 def _spots(answer: Answer, file: str, calls: Iterable[Call], sizes: Mapping[str, int]) -> dict[str, list[_Spot]]:
     """Find where in the object each call's instruction is, by section."""
     try:
-        content = Elf(errand.plain_file(answer.directory / Path(file).name))
+        content = Elf(disk.read(answer.directory / Path(file).name, errand.LARGEST))
     except (OSError, elf.Malformed):
         return {}
     functions: dict[str, list[elf.Symbol]] = defaultdict(list)
