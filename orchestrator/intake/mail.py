@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kvm.errors import UserError
 from orchestrator.intake import choice, git, letters, lore, quilt, revisions
-from orchestrator.intake.choice import Choice, Head
+from orchestrator.intake.choice import Choice
+from orchestrator.intake.head import Head
 from orchestrator.intake.letters import Letter
 from orchestrator.intake.patch import Mail, Mails
 
