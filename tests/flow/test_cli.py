@@ -279,6 +279,16 @@ def test_a_series_on_standard_input_is_kept_for_the_stages_that_follow(
     assert [patch["subject"] for patch in json.loads(again.stdout)["series"]["patches"]] == ["mm: step 0", "mm: step 1"]
 
 
+@pytest.mark.parametrize(("stdin", "words"), [("<&-", "it is closed"), ("0>out", "Bad file descriptor")])
+def test_a_standard_input_that_cannot_be_read_exits_2(fakelinux: Path, tmp_path: Path, stdin: str, words: str) -> None:
+    argv = kdelta_argv("plan", "-", "--kernel", f"git:{fakelinux}")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")}
+    line = ["sh", "-c", f'exec "$@" {stdin}', "sh", *argv]
+    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Error: the series cannot be read from standard input: {words}" in done.stderr
+
+
 def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(
     kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
