@@ -57,9 +57,9 @@ def read(spec: str | Path, *, repository: Path | None = None, base: str | None =
     match kind(spec):
         case Kind.PATH:
             return _path(Path(spec))
-        case Kind.LORE:
+        case Kind.LORE if repository is None or not revisions.known(str(spec), repository):
             return _fetched(str(spec))
-        case Kind.REVISIONS if repository is not None:
+        case Kind.LORE | Kind.REVISIONS if repository is not None:
             return revisions.read(str(spec), repository, base)
         case Kind.STDIN:
             raise UserError("`-` is not a file", hint="its bytes are read where the command starts")
