@@ -163,8 +163,13 @@ def _apply(mail: Mail, source: Source, repository: git.Repository, *how: str) ->
     if done.returncode:
         raise UserError(
             f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail, *how)}",
-            hint=f"is {source.release} the kernel that the series was made for? `--kernel` and `--base` choose another",
+            hint=f"is {source.release} the kernel that the series was made for? {_others(source)}",
         )
+
+
+def _others(source: Source) -> str:
+    """Which options give another tree."""
+    return "`--kernel` and `--base` choose another" if source.spec.startswith("git:") else "`--kernel` chooses another"
 
 
 def changed(before: Entries, after: Entries) -> Delta:
