@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import json
 import logging
 import os
@@ -321,7 +322,17 @@ def _request(cache_dir: Path, *, verbose: bool, **asked: Any) -> Request:
 def _plan(asked: Request) -> Plan:
     """Plan what was asked for; a series on standard input is read here."""
     piped = asked.pipeline.series == "-"
-    return plan.make(asked, mail.read_bytes(sys.stdin.buffer.read(), "standard input") if piped else None)
+    return plan.make(asked, mail.read_bytes(_stdin(), "standard input") if piped else None)
+
+
+def _stdin() -> bytes:
+    try:
+        if sys.stdin is None:  # so Python starts where the shell has closed it
+            raise OSError(errno.EBADF, "it is closed")
+        return sys.stdin.buffer.read()
+    except OSError as fault:
+        message = f"the series cannot be read from standard input: {fault.strerror}"
+        raise UserError(message, hint="pipe it in, or name its file") from fault
 
 
 @contextlib.contextmanager

@@ -195,9 +195,15 @@ def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: 
     found = base_rules.choose(mails.mails, origin, wish)
     origin = source.at(origin, found.commit)
     try:
-        return origin, found, series.apply(mails.mails, origin, limits)
+        applied = series.apply(mails.mails, origin, limits)
     except UserError as fault:
         raise _noted(history.explain(mails.mails, origin, fault), found, mails.notes) from fault
+    if history.reversible(mails.mails, origin):
+        found = replace(found, notes=(*found.notes, _TWICE))
+    return origin, found, applied
+
+
+_TWICE = "the tree may hold the series already: it can be put in, and taken out as well (--revert does that)"
 
 
 def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:

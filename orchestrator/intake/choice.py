@@ -2,61 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from kvm.errors import UserError
+from orchestrator.intake.head import Head
+from orchestrator.intake.patch import TEMPLATE
 
-_REPLY = re.compile(r"\s*(?:re|aw|antw|sv|fwd?|wg)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
-_BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]\s*)*")
-_VERSION = re.compile(r"(?:^|[\s,\[]|PATCH|RFC)v(\d{1,4})(?=[\s,\]]|$)", re.IGNORECASE)
-_NUMBER = re.compile(r"(?:^|[\s,\[])(\d{1,4})/([1-9]\d{0,3})(?=[\s,\]]|$)")
-_FILE_NUMBER = re.compile(r"(?:v\d{1,4}-)?\d{4}-")  # as `git format-patch` names its files
-_RESEND = re.compile(r"\b(RESEND|REPOST|REBASED)\b", re.IGNORECASE)
+_FILE_NUMBER = re.compile(r"(?:v\d{1,4}-)?(\d{4})-")  # as `git format-patch` names its files
 _THREAD_HINT = "save the thread of the one you mean, and no other"
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the choice depends on; `parents` are the Message-IDs of In-Reply-To and References, nearest first."""
-
-    source: str
-    subject: str
-    message_id: str
-    parents: tuple[str, ...]
-    has_diff: bool
-
-    @property
-    def reply(self) -> bool:
-        """Is it somebody's answer to a patch?"""
-        return bool(_REPLY.match(self.subject))
-
-    @property
-    def tags(self) -> str:
-        """What stands in the brackets before the title; a second [PATCH ...] is part of the title."""
-        start = _BRACKETS.match(_REPLY.sub("", self.subject, count=1))
-        groups = re.findall(r"\[[^\]]*\]", start[0]) if start else []
-        marks = [place for place, group in enumerate(groups) if "PATCH" in group.upper()]
-        if marks and _NUMBER.search(groups[marks[0]]):
-            return " ".join(groups[: marks[0] + 1])
-        return " ".join(groups[: marks[1]] if len(marks) > 1 else groups)
-
-    @property
-    def title(self) -> str:
-        """The subject without brackets and `Re:`."""
-        return _BRACKETS.sub("", _REPLY.sub("", self.subject, count=1), count=1).strip()
-
-    @property
-    def number(self) -> tuple[int, int] | None:
-        """The n and m of [PATCH n/m]."""
-        found = _NUMBER.search(self.tags)
-        return (int(found[1]), int(found[2])) if found else None
-
-    @property
-    def version(self) -> tuple[int, int]:
-        """The v of [PATCH v3], and how often it was sent again; the first is v1, which nobody writes."""
-        found = _VERSION.search(self.tags)
-        return int(found[1]) if found else 1, len(_RESEND.findall(self.tags))
 
 
 @dataclass(frozen=True)
@@ -72,10 +27,13 @@ Numbered = dict[int, list[int]]
 
 
 class _Group:
-    """The patches with one version and one m of n/m."""
+    """The patches with one version and one m of n/m; `marks` are what another version has in common with it."""
 
-    def __init__(self, version: tuple[int, int], total: int, members: Numbered) -> None:
+    def __init__(self, version: tuple[int, int], total: int, members: Numbered, heads: Sequence[Head]) -> None:
         self.version, self.total, self.members = version, total, members
+        mine = [heads[place] for places in members.values() for place in places]
+        self.marks = _ids(mine) | {head.title.casefold() for head in mine} - {TEMPLATE.casefold()}
+        self.title = heads[self.order[0]].title
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -84,6 +42,10 @@ class _Group:
     @property
     def missing(self) -> list[int]:
         return [number for number in range(1, self.total + 1) if number not in self.members]
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.total) and not self.missing
 
     @property
     def lack(self) -> str:
@@ -97,34 +59,81 @@ class _Group:
         return f"{_name(self.version)} ({self.total} {'patch' if self.total == 1 else 'patches'})"
 
 
+_Rule = Callable[[Sequence[Head], list[int], list[str]], Choice]
+
+
 def from_thread(heads: Sequence[Head]) -> Choice:
     """Choose from a mailbox, where much else may stand: the newest version that is complete."""
+    return _revised(heads, _of_thread)
+
+
+def from_directory(heads: Sequence[Head]) -> Choice:
+    """Choose from a directory of patches, where every file counts: only older versions are left out."""
+    return _revised(heads, _of_directory)
+
+
+def _revised(heads: Sequence[Head], rule: _Rule) -> Choice:
+    """Choose by `rule`, and put v2.1 of a patch where its v2 would be."""
     places, notes = _candidates(heads)
+    instead = _revisions(heads, places)
+    alone = {place for place in places if heads[place].revises} & set(chain.from_iterable(instead.values()))
+    chosen = rule(heads, [place for place in places if place not in alone], notes)
+    pairs = {place: instead[place][-1] for place in chosen.order if place in instead}
+    said = [f"{heads[new].subject!r} takes the place of {heads[old].subject!r}" for old, new in pairs.items()]
+    return replace(
+        chosen,
+        order=tuple(pairs.get(place, place) for place in chosen.order),
+        notes=(*chosen.notes, *said),
+    )
+
+
+def _revisions(heads: Sequence[Head], places: Iterable[int]) -> dict[int, list[int]]:
+    """The patches of v2 that were sent again alone, as v2.1 and v2.2, and those, the newest last."""
+    patches: dict[object, list[int]] = defaultdict(list)
+    revisions = []
+    for place in places:
+        if heads[place].revises:
+            revisions.append(place)
+        else:
+            patches[heads[place].version[0], heads[place].number].append(place)
+    instead = defaultdict(list)
+    for revision in sorted(revisions, key=lambda place: heads[place].revises or ()):
+        head = heads[revision]
+        for place in patches[(head.revises or (0,))[0], head.number]:
+            if head.title == heads[place].title or _ids([head]) & _ids([heads[place]]):
+                instead[place].append(revision)
+    return instead
+
+
+def _of_thread(heads: Sequence[Head], places: list[int], notes: list[str]) -> Choice:
     groups = _groups(heads, places)
     single = [place for place in places if heads[place].number is None and heads[place].has_diff]
     if not groups:
         return _unnumbered(heads, single, notes)
     newer = [place for place in single if heads[place].version > max(group.version for group in groups)]
     if newer:
+        alone = _Group(heads[newer[0]].version, 1, {1: newer}, heads)
+        _refuse_strangers(alone, [*groups, alone])
         left = [f"{group.name} was left out: there is a newer one" for group in groups]
         return _unnumbered(heads, newer, [*notes, *left])
-    chosen = _newest(groups, heads)
-    notes += [_left_out(group, chosen) for group in groups if group is not chosen]
+    chosen = _newest(groups)
+    family = _family(chosen, groups)
+    notes += [_left_out(group, chosen, family) for group in groups if group is not chosen]
     notes += [f"{heads[place].subject!r} was left out: it has no number in the series" for place in single]
     return Choice(chosen.order, chosen.version[0], tuple(notes))
 
 
-def from_directory(heads: Sequence[Head]) -> Choice:
-    """Choose from a directory of patches, where every file counts: only older versions are left out."""
-    places, notes = _candidates(heads)
+def _of_directory(heads: Sequence[Head], places: list[int], notes: list[str]) -> Choice:
     groups = _groups(heads, places)
-    newest = max((group.version for group in groups), default=(1, 0))
-    chosen = [group for group in groups if group.version == newest]
+    chosen = []
+    for family in _families(groups):
+        newest = max(family, key=lambda group: group.version)
+        chosen += [group for group in family if group.version == newest.version]
+        notes += [_left_out(group, newest, family) for group in family if group.version < newest.version]
     for group in chosen:
         if group.missing:
-            said = f"the series is not complete: {_of(newest)}{group.lack}{_alone(group, heads)}"
+            said = f"the series is not complete: {_of(group.version)}{group.lack}{_alone(group, heads)}"
             raise UserError(said, hint=_ORDER_HINT)
-    notes += [_left_out(group, chosen[0]) for group in groups if group not in chosen]
     if len(chosen) > 1:
         notes.append(f"{len(chosen)} series stand in one directory; they are taken in the order of their files")
     numbered = [place for group in chosen for place in group.order]
@@ -134,11 +143,12 @@ def from_directory(heads: Sequence[Head]) -> Choice:
         numbered.sort()
     single = [place for place in places if heads[place].number is None and heads[place].has_diff]
     single = _superseded(heads, single, notes)
-    if len(single) > 1 and not numbered and not all(_FILE_NUMBER.match(heads[place].source) for place in single):
-        notes.append(_BY_NAME)
+    if len(single) > 1 and not numbered:
+        notes += _by_file(heads, single)
     slots = iter(numbered)  # the numbers say the order of those that have one; the others stay where their file is
     patches = [place if place in single else next(slots) for place in sorted([*numbered, *single])]
-    return Choice((*covers, *patches), newest[0], tuple(notes))
+    version = max((group.version for group in chosen), default=(1, 0))
+    return Choice((*covers, *patches), version[0], tuple(notes))
 
 
 _ORDER_HINT = "add them, or list the files that you mean in a file `series` beside them, as quilt does"
@@ -147,6 +157,15 @@ _ORDER_HINT = "add them, or list the files that you mean in a file `series` besi
 _BY_NAME = (
     "the patches have no numbers and are taken in the order of their files; a file `series` beside them says another"
 )
+
+
+def _by_file(heads: Sequence[Head], single: list[int]) -> list[str]:
+    """What is to be said of patches that nothing but their files' names puts in order."""
+    if not all(_FILE_NUMBER.match(heads[place].source) for place in single):
+        return [_BY_NAME]
+    numbers = {int(found[1]) for head in heads if (found := _FILE_NUMBER.match(head.source))}
+    gaps = [number for number in range(min(numbers), max(numbers)) if number not in numbers]
+    return [f"the numbers of the files leave out {_spans(gaps)}"] if gaps else []
 
 
 def _alone(group: _Group, heads: Sequence[Head]) -> str:
@@ -168,7 +187,7 @@ def _candidates(heads: Sequence[Head]) -> tuple[list[int], list[str]]:
         seen.add(key)
     twice = len(heads) - len(places)
     if twice:
-        notes.append(f"{twice} {'message' if twice == 1 else 'messages'} came twice, by its Message-ID")
+        notes.append(f"{twice} {'message' if twice == 1 else 'messages'} came twice")
     if any(heads[place].has_diff and not heads[place].reply for place in places):
         replies = [heads[place] for place in places if heads[place].reply]
         notes += [f"the diff in {head.subject!r} was left out: it is a reply" for head in replies if head.has_diff]
@@ -186,7 +205,7 @@ def _groups(heads: Sequence[Head], places: Iterable[int]) -> list[_Group]:
     for (version, total), members in sorted(sorted_.items()):
         collide = any(len(copies) > 1 for copies in members.values())
         parts = _by_thread(heads, members) if collide else [members]
-        groups += [_Group(version, total, part) for part in parts]
+        groups += [_Group(version, total, part, heads) for part in parts]
     return groups
 
 
@@ -217,24 +236,53 @@ def _root(head: Head, known: dict[str, Head]) -> str:
     return head.message_id
 
 
-def _newest(groups: list[_Group], heads: Sequence[Head]) -> _Group:
-    complete = [group for group in groups if not group.missing and group.total]
+def _newest(groups: list[_Group]) -> _Group:
+    complete = [group for group in groups if group.complete]
     if not complete:
         last = max(groups, key=lambda group: (group.version, -len(group.missing)))
         raise UserError(f"the series is not complete: {_of(last.version)}{last.lack}", hint="save the whole thread")
     chosen = max(complete, key=lambda group: group.version)
-    rivals = [group for group in complete if group.version == chosen.version]
-    if len(rivals) > 1:
-        titles = " and ".join(repr(heads[group.order[0]].title) for group in rivals)
-        raise UserError(f"more than one series is in it: {titles}", hint=_THREAD_HINT)
+    _refuse_strangers(chosen, groups)
     return chosen
 
 
-def _left_out(group: _Group, chosen: _Group) -> str:
+def _refuse_strangers(chosen: _Group, groups: Sequence[_Group]) -> None:
+    """Raise a UserError if a complete group is another series: of the same version, or with nothing in common."""
+    family = _family(chosen, groups)
+    rivals = [group for group in groups if group.complete and (group not in family or group.version == chosen.version)]
+    if any(group is not chosen for group in rivals):
+        titles = [repr(group.title) + f" ({_name(group.version)})" * (group.version > (1, 0)) for group in rivals]
+        raise UserError(f"more than one series is in it: {' and '.join(titles)}", hint=_THREAD_HINT)
+
+
+def _families(groups: Sequence[_Group]) -> list[list[_Group]]:
+    """Sort the groups by series."""
+    families = []
+    while groups:
+        families.append(_family(groups[0], groups))
+        groups = [group for group in groups if group not in families[-1]]
+    return families
+
+
+def _family(one: _Group, groups: Sequence[_Group]) -> list[_Group]:
+    """The versions of one series: groups that have a title or a thread in common, directly or through others."""
+    family, rest = [one], [group for group in groups if group is not one]
+    for member in family:
+        family += [group for group in rest if not group.marks.isdisjoint(member.marks)]
+        rest = [group for group in rest if group.marks.isdisjoint(member.marks)]
+    return [group for group in groups if group in family]
+
+
+def _ids(heads: Iterable[Head]) -> set[str]:
+    """The Message-IDs of these messages and of all that they answer."""
+    return {name for head in heads for name in (head.message_id, *head.parents) if name}
+
+
+def _left_out(group: _Group, chosen: _Group, family: Sequence[_Group]) -> str:
+    if group.version == chosen.version or group not in family:
+        return f"other patches of {_name(group.version)} were left out: {group.lack}"
     if group.version > chosen.version:
         return f"{_name(chosen.version)} is taken, for the newer {group.name} is not complete: {group.lack}"
-    if group.version == chosen.version:
-        return f"other patches of {_name(group.version)} were left out: {group.lack}"
     return f"{group.name} was left out: {_name(chosen.version)} is newer"
 
 

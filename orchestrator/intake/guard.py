@@ -62,7 +62,8 @@ def check_change(name: str, change: Mapping[bytes, bytes | None], repository: gi
             target = repository.raw("cat-file", "blob", blob.decode("ascii"))
             found = _wrong_target(path.decode("utf-8", "replace"), target)
         if found:
-            raise UserError(f"{name}: {path.decode('utf-8', 'replace')!r}: {found.what}", hint=found.remedy)
+            shown = path[:_MOST_NAME].decode("utf-8", "replace")
+            raise UserError(f"{name}: {shown!r}: {found.what}", hint=found.remedy)
     return tuple(sorted(path.decode("utf-8", "replace") for path in change))
 
 
@@ -93,6 +94,8 @@ def _name(fact: Fact, _: Limits) -> Refusal | None:
 
 
 def _names(fact: Fact, _: Limits) -> Refusal | None:
+    if len(fact.value) > 2 * 4 * _MOST_PATH:  # two names, each byte of them quoted; blanks in them hide their ends
+        return _too_long(fact.value)
     return next(filter(None, map(_wrong_name, patchtext.git_names(fact.value))), None)
 
 
@@ -138,6 +141,12 @@ _RULES: dict[Says, Callable[[Fact, Limits], Refusal | None]] = {
     Says.BROKEN_HUNK: _hunk,
 }
 
+# In bytes. PATH_MAX is 4096, and a checkout stands in a directory of its own; Python removes no thousand directories
+# that stand in each other.
+_MOST_PATH = 1024
+_MOST_NAME = 255  # bytes between two slashes: NAME_MAX
+_SHOWN = 40  # characters of a name in a message
+
 # What file systems take for the same name: NTFS ignores dots and spaces at the end and what follows a colon, and has
 # short names; HFS+ ignores some code points (all of them are of the class Cf, which no name may hold anyway).
 _DOT_GIT = re.compile(r"(?:\.git|git~\d+)[. ]*(?::.*)?", re.IGNORECASE | re.DOTALL)
@@ -150,6 +159,8 @@ _GIT_FILES = (
 
 def _wrong_name(name: bytes) -> Refusal | None:
     """What is wrong with a path, with or without its a/."""
+    if found := _too_long(name):
+        return found
     text = name.decode("utf-8", "replace")
     parts = text.split("/")
     if "\ufffd" in text:
@@ -164,6 +175,15 @@ def _wrong_name(name: bytes) -> Refusal | None:
     return Refusal(f"{text!r} {what}") if what else None
 
 
+def _too_long(path: bytes) -> Refusal | None:
+    """What no file system can hold."""
+    long = next((part for part in path.split(b"/") if len(part) > _MOST_NAME), b"")
+    shown = (path if len(path) > _MOST_PATH else long)[:_SHOWN].decode("utf-8", "replace")
+    if len(path) > _MOST_PATH:
+        return Refusal(f"a path longer than {_MOST_PATH:,} bytes: {shown!r} ...", "choose a shorter one")
+    return Refusal(f"a name longer than {_MOST_NAME} bytes: {shown!r} ...", "choose a shorter one") if long else None
+
+
 def _wrong_mode(mode: bytes) -> Refusal | None:
     if mode in (b"160000", b"40000", b"040000"):
         return Refusal("a gitlink: a commit of another repository", "put the files themselves into the series")
@@ -174,11 +194,21 @@ def _wrong_mode(mode: bytes) -> Refusal | None:
 
 def _wrong_target(path: str, target: bytes) -> Refusal | None:
     """What is wrong with a link from `path`: `..` is counted where it leads, since any other part may be a link."""
+    if found := _too_long(target):
+        return found
     where = target.decode("utf-8", "replace")
     parts = [part for part in where.split("/") if part not in ("", ".")]
     up = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
-    if target.startswith(b"/") or up > path.count("/") or ".." in parts[up:] or "\n" in where or "\0" in where:
-        return Refusal(f"a symlink to {where[:200]!r}, which leaves the tree", "link to a file of the tree, by ../")
+    if (
+        not target
+        or target.startswith(b"/")
+        or up > path.count("/")
+        or ".." in parts[up:]
+        or "\n" in where
+        or "\0" in where
+    ):
+        what = "which leaves the tree" if target else "which no link can hold"
+        return Refusal(f"a symlink to {where[:200]!r}, {what}", "link to a file of the tree, by ../")
     if any(_DOT_GIT.fullmatch(part) for part in parts):
         return Refusal(f"a symlink to {where[:200]!r}, a file of git itself", "link to a file of the tree")
     return None

@@ -56,6 +56,26 @@ def explain(mails: Sequence[Mail], origin: Source, fault: UserError) -> UserErro
     return UserError(said, hint=_HINT)
 
 
+def reversible(mails: Sequence[Mail], origin: Source) -> bool:
+    """Say whether all of the series can be taken out, last patch first, and each patch takes something away.
+
+    The usual answer, no, costs one patch.
+    """
+    patches = [mail for mail in mails if mail.diff]
+    if not patches or not _takes_away(patches[-1:], origin):
+        return False
+    return len(patches) == 1 or _takes_away(patches, origin)
+
+
+def _takes_away(patches: Sequence[Mail], origin: Source) -> bool:
+    with tempfile.TemporaryDirectory(prefix="kdelta-there-") as scratch:
+        try:
+            held = series.states(patches[::-1], origin, Path(scratch), "-R")
+        except UserError:
+            return False
+    return all(one != other for one, other in pairwise(held))
+
+
 def _list(patches: Sequence[InTree]) -> str:
     more = f"; and {len(patches) - TOLD} more" if len(patches) > TOLD else ""
     return "; ".join(f"{patch.patch!r} {_how(patch)}" for patch in patches[:TOLD]) + more

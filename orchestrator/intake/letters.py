@@ -5,6 +5,7 @@ beside the text, multiparts in multiparts, a whole mail as an attachment, CRLF i
 """
 
 import bz2
+import contextlib
 import email.header
 import email.message
 import email.parser
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
 from kvm.errors import UserError
-from orchestrator.intake import git
+from orchestrator.intake import git, patchtext
 
 Message: TypeAlias = "email.message.Message[Any, Any]"
 
@@ -29,11 +30,13 @@ MAX_BYTES = 256 * 1024 * 1024  # a thread of a thousand patches is a tenth of th
 DIFF = re.compile(rb"^(?:diff --git \S|Index: \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
 _STEP = re.compile(rb"(?P<header>^(?:From|Author|Subject|Description): )|" + DIFF.pattern, re.MULTILINE)
 _CARRIED = re.compile(rb"(?im)^(?:message-id:|received:|content-type: *(?:multipart|message)/)")
-_NO_PREFIX = re.compile(rb"^diff --git (.+) \1$", re.MULTILINE)
+_GIT_NAMES = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
+_WHOLE_MAIL = re.compile(rb"(?:From .*\n)?(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)+")
 _STREAM = re.compile(rb"From [0-9a-f]{40,64} Mon Sep 17 00:00:00 2001\r?\n")  # the date is format-patch's own mark
 _FROM_LINE = re.compile(rb"^(>*)From .*\n(?=([!-9;-~]+:)?)", re.MULTILINE)
 _CRLF_DIFF = re.compile(rb"^\+\+\+ .*\r\n", re.MULTILINE)
-_PATCH_FILE = re.compile(r"\.(patch|diff|mbox|mbx|eml|txt)$", re.IGNORECASE)
+_PATCH_FILE = re.compile(r"\.(patch|diff|mbox|mbx|eml|txt)(\.(gz|xz|bz2))?$", re.IGNORECASE)
+_NO_TREE = ("a", "b", ".")  # first parts of a name that no kernel tree has; nor has it any called linux...
 _OPENERS: dict[bytes, Callable[[IO[bytes]], object]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -83,7 +86,8 @@ def expand(content: bytes) -> bytes:
 
 def split(content: bytes, source: str) -> list[Letter]:
     """Return the messages of one file, in its order: an mbox, a single mail, or a patch without mail headers."""
-    return [letter for raw in _messages(content) for letter in _opened(raw, source)]
+    with _shallow(source):
+        return [letter for raw in _messages(content) for letter in _opened(raw, source)]
 
 
 def pile(content: bytes) -> list[bytes]:
@@ -105,12 +109,34 @@ def pile(content: bytes) -> list[bytes]:
 
 def one(content: bytes, source: str) -> Letter:
     """Return the whole of one file as one message."""
-    return _letter(_unix(content), source)
+    with _shallow(source):
+        return _letter(_unix(content), source)
+
+
+@contextlib.contextmanager
+def _shallow(source: str) -> Iterator[None]:
+    """Parts in parts are read by functions that call themselves, Python's own among them."""
+    try:
+        yield
+    except RecursionError as error:
+        raise UserError(f"{source}: its parts stand too deep in one another", hint="save the patch itself") from error
 
 
 def strip(diff: bytes) -> int:
-    """Return the N of `patch -pN`: 0 where git was told to write no a/ and b/, else 1."""
-    return 0 if _NO_PREFIX.search(diff) else 1
+    """Return the N of `patch -pN`: 0 where the names begin at the top of the tree, else 1."""
+    if names := _GIT_NAMES.findall(diff):  # git was told to write no a/ and b/
+        return 0 if any(map(_twice, names)) else 1
+    sections = patchtext.parse(diff, 0)
+    tops = [[path.split("/")[0] for path in (one.old_path, one.new_path) if path] for one in sections]
+    pairs = [some for some in tops if len(some) == 2]
+    same = all(old == new and old not in _NO_TREE and not old.startswith("linux") for old, new in pairs)
+    return 0 if pairs and same else 1
+
+
+def _twice(names: bytes) -> bool:
+    """Is it one name and a blank and the name again?"""
+    half = len(names) // 2
+    return names[half : half + 1] == b" " and names[:half] == names[half + 1 :]
 
 
 def ended(diff: bytes) -> bytes:
@@ -153,8 +179,9 @@ def _opened(raw: bytes, source: str) -> Iterator[Letter]:
     """Yield a message, then the mails attached to it."""
     outer = _letter(_unix(raw), source)
     yield outer
-    for number, attached in enumerate(_attached(outer.message), 1):
-        yield _letter(_unix(attached), f"{source}: attachment {number}")
+    attached = (raw for content in _attached(outer.message) for raw in _messages(content))
+    for number, inner in enumerate(attached, 1):
+        yield _letter(_unix(inner), f"{source}: attachment {number}")
 
 
 def _unix(raw: bytes) -> bytes:
@@ -208,7 +235,7 @@ def _filename(part: Message) -> str:
 
 
 def _attached(message: Message) -> Iterator[bytes]:
-    """Yield the attachments that are mails of their own: message/rfc822, or files that format-patch wrote."""
+    """Yield the attachments that are mails of their own: message/rfc822, and files that hold one or many."""
     for part in _children(message):
         if part.get_content_type() == "message/rfc822":
             yield from (_written(inner) for inner in _children(part))
@@ -227,16 +254,20 @@ def _written(message: Message) -> bytes:
 
 def _is_whole_mail(part: Message) -> bool:
     attached = part.get_content_disposition() or _filename(part)
-    return bool(attached and re.match(rb"(From |From: )[^\n]*\n([\w-]+: [^\n]*\n)*Subject: ", _payload(part)))
+    head = _WHOLE_MAIL.match(_payload(part)) if attached else None
+    names = re.findall(rb"(?im)^(from|subject):", head[0]) if head else []
+    return {name.lower() for name in names} == {b"from", b"subject"}
 
 
 def _payload(part: Message) -> bytes:
-    """Return a part's bytes, its transfer encoding undone, ending in a line's end."""
+    """Return a part's bytes, its transfer encoding undone and unpacked, ending in a line's end."""
     try:
         content = part.get_payload(decode=True)
     except (ValueError, LookupError, AssertionError):
         content = None
-    return ended(content) if isinstance(content, bytes) else b""
+    if not isinstance(content, bytes):
+        return b""
+    return ended(expand(content) if _PATCH_FILE.search(_filename(part)) else content)
 
 
 def _flat(message: Message, leaves: list[Message], text: bytes) -> bytes:

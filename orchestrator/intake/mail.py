@@ -1,7 +1,6 @@
 """A series in any form in, its mails out: files, mailboxes, directories, quilt, commits of a repository, lore."""
 
 import hashlib
-import mailbox
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -11,13 +10,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from kvm.errors import UserError
-from orchestrator.intake import choice, git, letters, lore, quilt, revisions
-from orchestrator.intake.choice import Choice, Head
+from orchestrator.intake import choice, folder, git, letters, lore, quilt, revisions
+from orchestrator.intake.choice import Choice
+from orchestrator.intake.folder import Folder, natural
+from orchestrator.intake.head import Head
 from orchestrator.intake.letters import Letter
 from orchestrator.intake.patch import Mail, Mails
 
 FORMS = (
-    "a mailbox, a patch file, a directory of patches, a Maildir, a quilt directory, - for standard input, "
+    "a mailbox, a patch file, a directory of patches, a Maildir or MH folder, a quilt directory, - for standard input, "
     "A..B or a branch of the kernel's git repository, a Message-ID, or a lore.kernel.org URL"
 )
 _SUFFIXES = (".patch", ".mbox", ".mbx", ".eml", ".diff")
@@ -56,9 +57,9 @@ def read(spec: str | Path, *, repository: Path | None = None, base: str | None =
     match kind(spec):
         case Kind.PATH:
             return _path(Path(spec))
-        case Kind.LORE:
+        case Kind.LORE if repository is None or not revisions.known(str(spec), repository):
             return _fetched(str(spec))
-        case Kind.REVISIONS if repository is not None:
+        case Kind.LORE | Kind.REVISIONS if repository is not None:
             return revisions.read(str(spec), repository, base)
         case Kind.STDIN:
             raise UserError("`-` is not a file", hint="its bytes are read where the command starts")
@@ -105,17 +106,24 @@ def _path(path: Path) -> Mails:
 
 
 def _directory(path: Path) -> Mails:
-    if (path / "cur").is_dir() and (path / "new").is_dir():
-        return _maildir(path)
+    if found := folder.maildir(path):
+        return _folder(path, found)
     if (path / "series").is_file():
         return _quilt(path / "series")
     files = [entry for entry in path.iterdir() if _is_patch(entry.name) and not entry.is_dir()]
     if part := quilt.part(path):
         return _part(part, files)
+    if not files and (found := folder.mh(path)):
+        return _folder(path, found)
     if not files and any(path.iterdir()):
         raise UserError(f"{path} holds no patch", hint=_elsewhere(path))
+    return _files(files, path)
+
+
+def _files(files: Iterable[Path], path: Path) -> Mails:
+    """Read the patch files of the directory `path`."""
     found, empty = [], []
-    for file in sorted(files, key=lambda file: _natural(file.name)):
+    for file in sorted(files, key=lambda file: natural(file.name)):
         parts = letters.split(_content(file), file.name)
         if not parts:
             empty.append(file.name)
@@ -134,6 +142,8 @@ def _elsewhere(path: Path) -> str:
     queue = next((path / name for name in ("patches", "debian/patches") if (path / name / "series").is_file()), None)
     if queue:
         return f"{queue} is a quilt directory: give that"
+    if names := folder.inside(path):
+        return _inner(names)
     return f"patch files end in {', '.join(_SUFFIXES)}, or .gz after it"
 
 
@@ -151,17 +161,17 @@ def _numbered(head: Head, heads: Sequence[Head]) -> str:
     return f"[PATCH {f'v{found[1]} ' if found[1] else ''}{int(found[2])}/{totals.pop()}]"
 
 
-def _maildir(path: Path) -> Mails:
-    box = mailbox.Maildir(str(path), create=False)
-    found = [
-        letter
-        for key in sorted(box.keys(), key=_natural)
-        for letter in letters.split(letters.expand(box.get_bytes(key)), key)
-        if letter.mail
-    ]
+def _folder(path: Path, box: Folder) -> Mails:
+    """Read a mail folder, in which much else may stand."""
+    found = [letter for file in box.files for letter in letters.split(_content(file), file.name) if letter.mail]
     if not any(letter.has_diff for letter in found):
-        raise UserError(f"{path} holds no patch", hint="it is a Maildir in which no message carries a diff")
-    return _read(found, _checked(choice.from_thread([_head(letter) for letter in found]), path.name))
+        raise UserError(f"{path} holds no patch", hint=_inner(box.inner) or "no message of the folder carries a diff")
+    chosen = _checked(choice.from_thread([_head(letter) for letter in found]), path.name)
+    return _read(found, replace(chosen, notes=(*chosen.notes, *box.notes, *box.unread)))
+
+
+def _inner(names: Sequence[str]) -> str:
+    return f"it has folders, which are not looked at: {', '.join(names[:5])}; give one of them" if names else ""
 
 
 def _quilt(series: Path) -> Mails:
@@ -174,7 +184,7 @@ def _part(part: quilt.Part, files: Iterable[Path]) -> Mails:
     others = f"{part.before} other {'patch' if part.before == 1 else 'patches'}"
     before = f", which lists {others} before the last of these" if part.before else ""
     listed = {entry.file.resolve() for entry in part.entries}
-    rest = sorted((file.name for file in files if file.resolve() not in listed), key=_natural)
+    rest = sorted((file.name for file in files if file.resolve() not in listed), key=natural)
     left = (f"not listed there and left out: {', '.join(rest)}",) if rest else ()
     return _listed(part.entries, (f"the order is that of {part.series}{before}", *left))
 
@@ -272,9 +282,15 @@ def _head(letter: Letter) -> Head:
     parents = re.findall(r"<[^<>\s]+>", letter.header("In-Reply-To"))
     references = re.findall(r"<[^<>\s]+>", letter.header("References"))
     subject = letter.header("Subject")
-    own = letter.header("Message-ID") or hashlib.sha256(letter.raw).hexdigest()
+    own = letter.header("Message-ID") or _fingerprint(letter)
     above = tuple(dict.fromkeys([*parents[:1], *reversed(references)]))
     return Head(letter.source, subject, own, above, letter.has_diff)
+
+
+def _fingerprint(letter: Letter) -> str:
+    """Name a message that has no Message-ID by what is the same in all copies of it."""
+    said = "\n".join(letter.header(name) for name in ("From", "Date", "Subject")) if letter.mail else ""
+    return hashlib.sha256(said.encode() + b"\n" + letter.text).hexdigest()
 
 
 def _alone(head: Head) -> tuple[str, ...]:
@@ -303,8 +319,3 @@ def _exists(spec: str) -> bool:
 
 def _is_patch(name: str) -> bool:
     return any(name.endswith(suffix + packed) for suffix in _SUFFIXES for packed in _PACKED)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort 2 before 10."""
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d{1,15})", name)]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from orchestrator.model import BaseRule
 
+TEMPLATE = "*** SUBJECT HERE ***"  # what `git format-patch` gives the author of a cover letter to fill in
+
 _PREFIX = re.compile(r"^\s*(?:\[[^\]]*\]\s*)+")
 
 

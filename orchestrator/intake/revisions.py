@@ -19,6 +19,15 @@ _FORMAT = "%H%x00%an%x00%ae%x00%aD%x00%s%x00%b%x00%x01"
 _DIFF = ("-p", "-M", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
 
 
+def known(spec: str, repository: Path) -> bool:
+    """Say whether the repository has the commit that `spec` names, or both ends of `A..B`: a branch may hold an @."""
+    try:
+        theirs = git.opened(repository)
+    except UserError:
+        return False
+    return all(theirs.id(f"{name}^{{commit}}") for name in spec.split("..", 1) if name)
+
+
 def read(spec: str, repository: Path, base: str | None = None) -> Mails:
     """Read the commits of `A..B`, or of the branch `B` since it left `base`, its upstream or HEAD, whichever is given.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kvm.errors import InfraError, UserError
 from orchestrator.intake import git, guard, patchtext
-from orchestrator.intake.patch import Mail
+from orchestrator.intake.patch import TEMPLATE, Mail
 from orchestrator.intake.source import Source
 from orchestrator.model import Patch, Series
 
@@ -24,7 +24,6 @@ _LIST = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree")
 _NAMED_AT_ONCE = 400  # paths in one command line
 _FROM = re.compile(rb"^(?:rename|copy) from (.*)$", re.MULTILINE)
 _WHEN = "946684800 +0000"  # what git.py gives to commits that bring no date
-_TEMPLATE = "*** SUBJECT HERE ***"  # what `git format-patch` gives the author to fill in
 _REF = "refs/kdelta/applied"
 
 Entries = dict[bytes, bytes]  # path -> b"mode id"
@@ -72,7 +71,7 @@ def title(mails: Sequence[Mail]) -> str:
     """Return the cover letter's subject, or else the first patch's and how many follow it."""
     cover = next((mail.title for mail in mails if not mail.diff), "")
     patches = [mail.title for mail in mails if mail.diff]
-    if (cover and cover != _TEMPLATE) or not patches:
+    if (cover and cover != TEMPLATE) or not patches:
         return cover or "(empty series)"
     return patches[0] + (f" (and {len(patches) - 1} more)" if len(patches) > 1 else "")
 
@@ -164,8 +163,13 @@ def _apply(mail: Mail, source: Source, repository: git.Repository, *how: str) ->
     if done.returncode:
         raise UserError(
             f"{mail.source}: {mail.title!r} does not apply: {where(done.output, mail, *how)}",
-            hint=f"is {source.release} the kernel that the series was made for? `--kernel` and `--base` choose another",
+            hint=f"is {source.release} the kernel that the series was made for? {_others(source)}",
         )
+
+
+def _others(source: Source) -> str:
+    """Which options give another tree."""
+    return "`--kernel` and `--base` choose another" if source.spec.startswith("git:") else "`--kernel` chooses another"
 
 
 def changed(before: Entries, after: Entries) -> Delta:

@@ -91,6 +91,29 @@ def test_patches_that_could_be_put_in_twice_are_there_if_all_can_be_taken_out(
     assert [patch.presence for patch in history.find(mails, at(fakelinux, tmp_path, "main"))] == ["absent"] * 2
 
 
+def test_a_series_that_goes_in_twice_is_said_to_be_there(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    rows = ["\t{ },\n"] * 20
+    git(fakelinux, "checkout", "-q", "main")
+    (fakelinux / "mm" / "madvise.c").write_text("".join(rows))
+    git(fakelinux, "commit", "-q", "-a", "-m", "a table")
+    path = make_series("".join([*rows[:10], "\t{ NEW },\n", *rows[10:]]), cover=False)
+    mails = mail.read(path).mails
+    on_base, on_topic = at(fakelinux, tmp_path, "main"), at(fakelinux, tmp_path, "topic")
+    assert series.apply(mails, on_topic).tree != on_topic.tree
+    assert history.reversible(mails, on_topic)
+    assert not history.reversible(mails, on_base)
+    assert not history.reversible((), on_topic)
+
+
+def test_what_changes_nothing_when_it_is_taken_out_is_not_there(fakelinux: Path, tmp_path: Path) -> None:
+    mode = "diff --git a/mm/madvise.c b/mm/madvise.c\nold mode 100644\nnew mode 100755\n"  # git only warns of a mode
+    (tmp_path / "x.diff").write_text(mode)
+    mails = mail.read(tmp_path / "x.diff").mails
+    origin = at(fakelinux, tmp_path, "main")
+    assert series.apply(mails, origin).tree != origin.tree
+    assert not history.reversible(mails, origin)
+
+
 def test_a_long_series_that_is_there_is_told_in_short(fakelinux: Path, make_series, tmp_path: Path) -> None:
     texts = ["".join([*LINES[:5], f"more {number}\n", *LINES[5:]]) for number in range(9)]
     mails, origin = mail.read(make_series(*texts)).mails, at(fakelinux, tmp_path, "topic")

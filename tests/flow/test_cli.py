@@ -246,6 +246,32 @@ def test_a_series_that_the_tree_holds_is_said_and_can_be_taken_out(
     assert facts["patches"] == ["mm: step 0", "mm: step 1"]
 
 
+def test_a_series_that_could_be_there_already_and_applies_again_is_said(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    rows = ["\t{ },\n"] * 20
+    (fakelinux / "mm" / "madvise.c").write_text("".join(rows))
+    git(fakelinux, "commit", "-q", "-a", "-m", "a table")
+    path = make_series("".join([*rows[:10], "\t{ NEW },\n", *rows[10:]]), cover=False)
+    args = ["plan", path, "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--json"]
+    words = "the tree may hold the series already: it can be put in, and taken out as well (--revert does that)"
+    for base, said in (("topic", True), ("main", False)):
+        done = kdelta(*args, "--base", base, KDELTA_CACHE=str(tmp_path / "cache"))
+        assert done.returncode == 0, done.stderr
+        assert (words in json.loads(done.stdout)["notes"]) == said
+
+
+@pytest.mark.parametrize("form", ["git", "tar"])
+def test_only_what_can_be_followed_is_hinted_at(kdelta: Kdelta, fakelinux: Path, tmp_path: Path, form: str) -> None:
+    ball = tmp_path / "linux.tar"
+    subprocess.run(["git", "archive", "--prefix=linux/", "-o", ball, "main"], cwd=fakelinux, check=True)
+    kernel = {"git": f"git:{fakelinux}", "tar": f"tar:{ball}"}[form]
+    done = kdelta("plan", BUNDLED, "--kernel", kernel, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    others = {"git": "`--kernel` and `--base` choose another", "tar": "`--kernel` chooses another"}[form]
+    assert f"  hint: is 6.1.0-fake the kernel that the series was made for? {others}\n" in done.stderr
+
+
 def test_a_series_that_was_taken_out_is_taken_out_of_the_same_commit_again(
     kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
@@ -278,6 +304,16 @@ def test_a_series_on_standard_input_is_kept_for_the_stages_that_follow(
     )
     assert again.returncode == 125, again.stderr  # nothing was booted
     assert [patch["subject"] for patch in json.loads(again.stdout)["series"]["patches"]] == ["mm: step 0", "mm: step 1"]
+
+
+@pytest.mark.parametrize(("stdin", "words"), [("<&-", "it is closed"), ("0>out", "Bad file descriptor")])
+def test_a_standard_input_that_cannot_be_read_exits_2(fakelinux: Path, tmp_path: Path, stdin: str, words: str) -> None:
+    argv = kdelta_argv("plan", "-", "--kernel", f"git:{fakelinux}")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")}
+    line = ["sh", "-c", f'exec "$@" {stdin}', "sh", *argv]
+    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Error: the series cannot be read from standard input: {words}" in done.stderr
 
 
 def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(

@@ -1,5 +1,6 @@
 """A hostile series on the command line: what is said, how it ends, and that nothing is left behind."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,62 @@ def test_a_link_that_a_rename_moves_up_is_refused(fakelinux: Path, tmp_path: Pat
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(UserError, match=r"symlink to '\.\./mm/madvise\.c', which leaves the tree"):
         series.apply(mail.read(tmp_path / "0001-x.patch").mails, origin)
+
+
+@pytest.mark.parametrize(
+    ("diff", "words"),
+    [
+        (b"diff --git a/l b/l\nnew file mode 120000\nindex 0000000..e69de29\n", r"'l': a symlink to ''"),
+        (b"diff --git a/%s b/%s\nnew file mode 100644\n" % ((b"x " * 150 + b"x",) * 2), "longer than 255 bytes"),
+    ],
+)
+def test_what_no_file_system_can_hold_is_refused_also_where_git_alone_sees_it(
+    fakelinux: Path, tmp_path: Path, diff: bytes, words: str
+) -> None:
+    (tmp_path / "0001-x.patch").write_bytes(MAIL + diff)
+    mails = mail.read(tmp_path / "0001-x.patch").mails
+    guard.check((one.source, one.diff) for one in mails)
+    with pytest.raises(UserError, match=words):
+        series.apply(mails, source.resolve(f"git:{fakelinux}", None, tmp_path / "cache"))
+
+
+LIMITS = {
+    "--max-patch-size": (
+        "500",
+        r"0001-a\.patch: line 1 of its diff: the patch is larger than 500 bytes \([0-9,]+ so far\)",
+    ),
+    "--max-series-size": ("500", r"0002-b\.patch: line 1 of its diff: the series is larger than 500 bytes"),
+    "--max-files": ("1", r"0002-b\.patch: line 3 of its diff: more than 1 files"),
+}
+
+
+@pytest.mark.parametrize("option", LIMITS)
+@pytest.mark.parametrize("by", ["the command line", "pipeline.yaml"])
+def test_a_series_beyond_a_limit_exits_2_and_names_the_option(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path, option: str, by: str
+) -> None:
+    big = option == "--max-patch-size"
+    for number, name in enumerate(("a", "b"), 1):
+        body = b"".join(b"+line %d of many\n" % line for line in range(40 if big else 15))
+        count = body.count(b"\n")
+        diff = b"diff --git a/%s b/%s\nnew file mode 100644\n--- /dev/null\n+++ b/%s\n@@ -0,0 +1,%d @@\n%s"
+        text = MAIL.replace(b"[PATCH]", b"[PATCH %d/2]" % number) + diff % ((name.encode(),) * 3 + (count, body))
+        (tmp_path / "series").mkdir(exist_ok=True)
+        (tmp_path / "series" / f"000{number}-{name}.patch").write_bytes(text)
+    most, words = LIMITS[option]
+    key = {"--max-patch-size": "patch_size", "--max-series-size": "series_size", "--max-files": "files"}[option]
+    args = ["run", tmp_path / "series", "--kernel", f"git:{fakelinux}"]
+    if by == "pipeline.yaml":
+        (tmp_path / "pipeline.yaml").write_text(f"accept:\n  {key}: {most}\n")
+    else:
+        args += [option, most]
+    done = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2, done.stderr
+    assert re.match(f"Error: {words}", done.stderr), done.stderr
+    assert f"  hint: {option} sets the limit" in done.stderr
+    assert not (tmp_path / "results").exists()
+    plan = [*args[1:4], option, "1000000", "--arch", "arm64"]
+    assert kdelta("plan", *plan, KDELTA_CACHE=str(tmp_path / "cache")).returncode == 0
 
 
 def test_a_binary_file_is_applied_when_it_is_allowed(fakelinux: Path, tmp_path: Path) -> None:

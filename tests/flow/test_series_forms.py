@@ -58,6 +58,18 @@ def test_a_branch_is_read_from_where_it_left_head_or_the_base_asked_for(
     assert mails.notes == (f"topic is read from where it left {kwargs.get('base', 'HEAD')}",)
 
 
+def test_a_branch_whose_name_could_be_a_message_id_is_a_branch(topic: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    git(topic, "branch", "fix@v2", "topic")
+    wanted = mail.read("main..topic", repository=topic).mails
+    for spec in ("fix@v2", "main..fix@v2", "fix@v2~2..fix@v2"):
+        assert mail.read(spec, repository=topic).mails == wanted, spec
+    pretend_b4(tmp_path, monkeypatch, "echo 'not on lore'; exit 1")
+    others = (("fix@v3", topic), ("main..fix@v3", topic), ("nowhere..fix@v2", topic), ("fix@v2", tmp_path))
+    for spec, where in others:
+        with pytest.raises(UserError, match="could not fetch .*: .*not on lore"):
+            mail.read(spec, repository=where)
+
+
 def test_a_branch_with_an_upstream_is_read_from_there(topic: Path) -> None:
     git(topic, "checkout", "-q", "topic")
     with pytest.raises(UserError, match="topic is HEAD itself"):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,25 @@ def test_limits_are_on_one_patch_on_the_series_and_on_its_files() -> None:
     with pytest.raises(UserError, match=r"0002-y\.patch: line 1 .*more than 1 files"):
         guard.check(two, guard.Limits(files=1))
     guard.check(two, guard.Limits(patch_bytes=len(PLAIN), series_bytes=2 * len(PLAIN), files=2))
+
+
+def test_the_longest_names_that_a_file_system_takes_pass() -> None:
+    guard.check([("x", PLAIN.replace(b"mm/x.c", b"d/" * 390 + b"x" * 240))])
+    guard.check([("x", PLAIN.replace(b"mm/x.c", b"mm/" + b"x" * 255))])
+    guard.check([("x", link(b"d/" * 390 + b"x" * 240))])
+
+
+def test_a_path_of_any_length_is_refused_at_once_and_in_few_words() -> None:
+    began = time.monotonic()
+    for path in (
+        b"a/" * 500_000 + b"x",
+        b"a /" * 500_000 + b"x",
+        b"\x01" * 1_000_000,
+        b'"' + b"\\001" * 500_000 + b'"',
+    ):
+        for diff in (PLAIN.replace(b"mm/x.c", path), link(b"x", path), link(path)):
+            assert len(refused(diff).message) < 300
+    assert time.monotonic() - began < 5.0
 
 
 def test_what_stands_in_a_hunk_is_content_and_no_header() -> None:

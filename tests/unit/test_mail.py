@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kvm.errors import UserError
 from orchestrator.intake import choice, cover, letters, lore, mail
-from orchestrator.intake.choice import Head
+from orchestrator.intake.head import Head
 from orchestrator.intake.mail import Kind
 from orchestrator.intake.patch import Mail
 
@@ -36,12 +36,22 @@ def head(subject: str, *, mid: str = "", parents: tuple[str, ...] = (), diff: bo
         ("[list] [PATCH][V2][1/2] mm: fix", (1, 2), (2, 0), "mm: fix"),
         ("[PATCH RESEND v2 1/2] mm: fix", (1, 2), (2, 1), "mm: fix"),
         ("[PATCH 5.10 001/120] mm: fix", (1, 120), (1, 0), "mm: fix"),
+        ("[RFC PATCH v2 00/03] mm: fix", (0, 3), (2, 0), "mm: fix"),
+        ("[PATCH v3 2 / 3] mm: fix", (2, 3), (3, 0), "mm: fix"),
+        ("[PATCH v3 2 of 3] mm: fix", (2, 3), (3, 0), "mm: fix"),
+        ("[PATCH 02 of 03] mm: fix", (2, 3), (1, 0), "mm: fix"),
+        ("[PATCH2/3] mm: fix", (2, 3), (1, 0), "mm: fix"),
+        ("[PATCH-v3 1/3] mm: fix", (1, 3), (3, 0), "mm: fix"),
+        ("[RFC_V2 1/3] mm: fix", (1, 3), (2, 0), "mm: fix"),
+        ("[PATCH out of 3] mm: fix", None, (1, 0), "mm: fix"),
+        ("[PATCH v2.1 2/3] mm: fix", (2, 3), (1, 0), "mm: fix"),
         ("[PATCH v4.19-rt 1/2] mm: fix", (1, 2), (1, 0), "mm: fix"),
         ("[PATCH 1/2] [PATCH v9 3/4] quoted", (1, 2), (1, 0), "quoted"),
         ("[PATCH] [PATCH v7 3/9] quoted", None, (1, 0), "quoted"),
         ("[RESEND] [PATCH v2 1/2] mm: fix", (1, 2), (2, 1), "mm: fix"),
         ("mm: 1/2 of [v3] things", None, (1, 0), "mm: 1/2 of [v3] things"),
         ("[PATCH 0/0] nothing", None, (1, 0), "nothing"),
+        ("[PATCH 00/00] nothing", None, (1, 0), "nothing"),
         ("[PATCH 99999999999999999999/7] much", None, (1, 0), "much"),
         ("", None, (1, 0), ""),
     ],
@@ -86,6 +96,65 @@ def test_an_incomplete_copy_of_a_series_in_another_thread_is_left_out() -> None:
     chosen = choice.from_thread([*part, *whole])
     assert chosen.order == (1, 2)
     assert chosen.notes == ("other patches of v1 were left out: patch 1 of 2 is missing",)
+
+
+def test_a_patch_that_was_sent_again_alone_as_v2_1_takes_the_place_of_that_of_v2() -> None:
+    whole = [head(f"[PATCH v2 {n}/3] x{n}", mid=f"<a{n}>", parents=("<a0>",)) for n in (1, 2, 3)]
+    other = head("[PATCH v4.19 3/3] y", mid="<c>", parents=("<c0>",))
+    for late in (
+        head("[PATCH v2.1 2/3] better", mid="<b>", parents=("<a2>", "<a0>")),
+        head("[PATCH v2.1 2/3] x2", mid="<b>"),
+    ):
+        chosen = choice.from_thread([late, *whole, other])
+        assert chosen.order == (1, 0, 3)
+        assert f"'[PATCH v2.1 2/3] {late.title}' takes the place of '[PATCH v2 2/3] x2'" in chosen.notes
+    stranger = head("[PATCH v2.1 2/3] other", mid="<b>", parents=("<d>",))
+    assert choice.from_thread([stranger, *whole]).order == (1, 2, 3)
+    newest = [head(f"[PATCH v2.{minor} 2/3] x2", mid=f"<m{minor}>") for minor in (10, 9)]
+    assert choice.from_thread([*whole, *newest]).order == (0, 3, 2)
+    assert choice.from_directory([*whole, *newest]).order == (0, 3, 2)
+
+
+def two_series(newer: str, title: str, parents: tuple[str, ...] = ()) -> list[Head]:
+    old = [head(f"[PATCH {n}/2] one{n}", mid=f"<a{n}>", parents=("<a0>",)) for n in (1, 2)]
+    return old + [head(f"[PATCH {newer} {n}/2] {title}{n}", mid=f"<b{n}>", parents=("<b0>", *parents)) for n in (1, 2)]
+
+
+def test_an_older_series_of_other_patches_is_no_older_version_of_this_one() -> None:
+    with pytest.raises(UserError, match=r"more than one series is in it: 'one1' and 'other1' \(v3\)") as caught:
+        choice.from_thread(two_series("v3", "other"))
+    assert caught.value.hint
+    for same in (two_series("v3", "one"), two_series("v3", "other", ("<a0>",)), two_series("v3", "ONE")):
+        chosen = choice.from_thread(same)
+        assert (chosen.order, chosen.notes) == ((2, 3), ("v1 (2 patches) was left out: v3 is newer",))
+    chosen = choice.from_thread(two_series("v3", "other")[1:])
+    assert (chosen.order, chosen.notes) == ((1, 2), ("other patches of v1 were left out: patch 1 of 2 is missing",))
+
+
+def test_a_newer_patch_without_number_replaces_a_series_only_if_it_comes_from_it() -> None:
+    old = two_series("v3", "x")[:2]
+    with pytest.raises(UserError, match=r"more than one series is in it: 'one1' and 'other' \(v2\)"):
+        choice.from_thread([*old, head("[PATCH v2] other")])
+    chosen = choice.from_thread([*old, head("[PATCH v2] squashed", parents=("<a0>",))])
+    assert (chosen.order, chosen.version) == ((2,), 2)
+
+
+def test_in_a_directory_an_older_series_of_other_patches_counts_too() -> None:
+    chosen = choice.from_directory(two_series("v3", "other"))
+    assert chosen.order == (0, 1, 2, 3)
+    assert "2 series stand in one directory" in chosen.notes[0]
+    with pytest.raises(UserError, match="not complete: patch 2 of 2 is missing"):
+        choice.from_directory([two_series("v3", "other")[place] for place in (0, 2, 3)])
+
+
+def test_a_gap_in_the_numbers_of_files_whose_patches_have_none_is_said() -> None:
+    def files(*names: str) -> list[Head]:
+        return [Head(name, f"[PATCH] {name}", f"<{name}>", (), has_diff=True) for name in names]
+
+    chosen = choice.from_directory(files("0001-a.patch", "0003-c.patch", "0006-d.patch"))
+    assert chosen.order == (0, 1, 2)
+    assert chosen.notes == ("the numbers of the files leave out 2 and 4-5",)
+    assert choice.from_directory(files("v2-0003-a.patch", "v2-0004-b.patch")).notes == ()
 
 
 def test_messages_that_answer_each_other_in_a_ring_end() -> None:
