@@ -66,7 +66,7 @@ def test_a_branch_whose_name_could_be_a_message_id_is_a_branch(topic: Path, tmp_
     pretend_b4(tmp_path, monkeypatch, "echo 'not on lore'; exit 1")
     others = (("fix@v3", topic), ("main..fix@v3", topic), ("nowhere..fix@v2", topic), ("fix@v2", tmp_path))
     for spec, where in others:
-        with pytest.raises(UserError, match="could not fetch .*: .*not on lore"):
+        with pytest.raises(UserError, match=r"could not fetch .*: .*not on lore"):
             mail.read(spec, repository=where)
 
 
