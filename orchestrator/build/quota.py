@@ -47,8 +47,9 @@ class Quota:
         of ucounts") (in v5.14) those of the user namespace; so these words belong inside it, and the user's other
         processes are added, which would else be held against the build.
         """
+        others = _tasks_of(os.getuid()) if os.getuid() else 0  # not held against root
         wanted = {
-            "nproc": (resource.RLIMIT_NPROC, _tasks_of(os.getuid()) + self.processes + _SLACK),
+            "nproc": (resource.RLIMIT_NPROC, others + self.processes + _SLACK),
             "fsize": (resource.RLIMIT_FSIZE, self.file_bytes),
             "core": (resource.RLIMIT_CORE, 0),
         }

@@ -235,15 +235,17 @@ def test_a_sandbox_that_does_not_start_is_told_from_a_build_that_says_so(places:
 # --- its end
 
 
-def marked(word: str) -> bool:
-    return word in subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+def listed(word: str) -> list[str]:
+    """The command lines that hold `word`."""
+    listing = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if word in line]
 
 
 def gone(word: str) -> bool:
     deadline = time.monotonic() + 10
-    while marked(word) and time.monotonic() < deadline:
+    while listed(word) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not marked(word)
+    return not listed(word)
 
 
 def test_after_its_deadline_nothing_of_a_build_is_left(places: dict[str, Path]) -> None:
@@ -251,7 +253,7 @@ def test_after_its_deadline_nothing_of_a_build_is_left(places: dict[str, Path]) 
     nap = f"{os.getpid()}.125"
     line = f"trap '' TERM HUP INT; setsid sleep {nap} & (sleep {nap} &) ; sleep {nap}"
     assert box.run(["bash", "-c", line], timeout=0.5).timed_out
-    assert gone(f"sleep {nap}")
+    assert gone(nap)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -268,12 +270,12 @@ def test_when_kdelta_is_stopped_or_killed_nothing_of_a_build_is_left(
     argv = [sys.executable, "-c", script, *map(str, places.values())]
     with subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL) as other:
         deadline = time.monotonic() + 30
-        while not marked(f"sleep {nap}") and time.monotonic() < deadline:
+        while f"sleep {nap}" not in listed(nap) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert marked(f"sleep {nap}")
+        assert f"sleep {nap}" in listed(nap)
         other.send_signal(how)
         other.wait(10)
-    assert gone(f"sleep {nap}")
+    assert gone(nap)
 
 
 # --- its quota
