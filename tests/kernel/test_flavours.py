@@ -23,6 +23,7 @@ def test_a_flavour_can_be_had(arch: str, flavour: str, tmp_path: Path) -> None:
     todo = plan.make(Request(pipeline=asked, near=str(tmp_path), cache=str(cache.default_root()), jobs=2))
     objects = tmp_path / "objects"
     objects.mkdir()
-    box = Sandbox(todo.sources(Side.BASE), objects, todo.cache_dir / "ccache", ENV)
-    Make(todo.orders[Cell(Side.BASE, arch, flavour)], box, tmp_path / "log").configure()
+    order = todo.orders[Cell(Side.BASE, arch, flavour)]
+    box = Sandbox(todo.sources(Side.BASE), objects, todo.cache_dir / "ccache", order.quota, ENV)
+    Make(order, box, tmp_path / "log").configure()
     assert (objects / ".config").stat().st_size
