@@ -1,5 +1,6 @@
 """Trees and series in, images out: real git, real make, the real sandbox, a fake tree."""
 
+import secrets
 import socket
 import subprocess
 import threading
@@ -196,16 +197,17 @@ HOG = "b = []\nwhile True: b.append(b'x' * (1 << 22))"
 def test_a_makefile_that_takes_all_it_can_get_is_ended_and_reported(
     fakelinux: Path, tmp_path: Path, deed: str, charge: str
 ) -> None:
-    (fakelinux / "deed.sh").write_text(f"{deed}\n")
-    misbehave(fakelinux, "bash /src/deed.sh")
+    name = f"{secrets.token_hex(8)}.sh"  # another run of this test may go on beside
+    (fakelinux / name).write_text(f"{deed}\n")
+    misbehave(fakelinux, f"bash /src/{name}")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(BuildError) as caught:
         kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
     assert charge in caught.value.message + (tmp_path / "log").read_text()
     deadline = time.monotonic() + 10  # the kernel takes a namespace of processes down by and by
-    while running("/src/deed.sh") and time.monotonic() < deadline:
+    while running(name) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not running("/src/deed.sh")
+    assert not running(name)
 
 
 def running(word: str) -> bool:
