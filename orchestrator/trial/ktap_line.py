@@ -6,7 +6,7 @@ from orchestrator.model import Outcome
 from orchestrator.trial import names, status
 from orchestrator.trial.lines import Words
 
-PREFIX = re.compile(r"(?:# |[ \t])*+")  # what nests: spaces, or "# " as kselftest's runner writes
+PREFIX = re.compile(r"(?:# |[ \t])*")  # what nests: spaces, or "# " as kselftest's runner writes
 RESULT = re.compile(r"(not )?ok(?:\s+([0-9]{1,18})(?=\s|$))?(?:\s+|$)(.*)")
 PLAN = re.compile(r"1\.\.([0-9]{1,18})\s*+(?:(#)\s*+(?:SKIP\S*)?:?\s*+(.*))?$", re.IGNORECASE)
 VERSION = re.compile(r"K?TAP version [0-9]+\s*$", re.IGNORECASE)

@@ -4,7 +4,7 @@ import re
 
 MAX_CHARS = 300
 
-_DASHES = re.compile(r"(?:-(?:\s++|$))*+")
+_DASHES = re.compile(r"(?:-(?:\s+|$))*")  # a possessive group matches too much in Python 3.11.2
 _COUNT = re.compile(r"(?:#[0-9]{1,9}[.:)]?|[0-9]{1,9}[.:)])\s+(?=\S)")
 _POINTER = re.compile(
     r"\b0x(?:ffff(?!f{12})[0-9a-f]{12}|(?:0000)?(?:7f|5[56])[0-9a-f]{10}|0{0,4}aaaa[0-9a-f]{8})\b", re.I
