@@ -89,7 +89,8 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, boot: guest.Boot) -> 
     engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
     status = RunStatus.INTERRUPTED
     try:
-        yield Job(todo, recorder, engine, watch, boot)
+        with disk.hold(*todo.entries):
+            yield Job(todo, recorder, engine, watch, boot)
         status = RunStatus.DONE
     finally:
         engine.close()

@@ -59,9 +59,21 @@ class Plan:
         """The id of one side's git tree."""
         return self.source.tree if side is Side.BASE else self.applied.tree
 
+    @property
+    def entries(self) -> tuple[Path, ...]:
+        """What a run uses of the cache for as long as it lasts, be it there yet or not."""
+        trees = {self.files(side) for side in Side}
+        of_trees = (self.cache_dir / part / files for files in trees for part in ("trees", "checks"))
+        return *of_trees, *(self.cache_dir / "builds" / order.key for order in self.orders.values())
+
     def sources(self, side: Side) -> Path:
         """The directory with one side's files."""
-        return tree.checkout(self.source, self.files(side), self.cache_dir)
+        return self._sources[side]
+
+    @functools.cached_property
+    def _sources(self) -> dict[Side, Path]:
+        """Both checkouts, compared with git once."""
+        return {side: tree.checkout(self.source, self.files(side), self.cache_dir) for side in Side}
 
     def touched(self, side: Side) -> tuple[str, ...]:
         """The files that the series touches and that are on one side."""

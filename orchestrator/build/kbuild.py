@@ -1,9 +1,8 @@
 """One order in, a kernel image with its .config out, from the cache if the same inputs were built before."""
 
 import contextlib
-import hashlib
 import json
-import os
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError
 from orchestrator import cache
-from orchestrator.build import dissect
+from orchestrator.build import dissect, stock
 from orchestrator.build.findings import units
 from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
@@ -23,7 +22,10 @@ from orchestrator.build.unsandboxed import Unsandboxed
 from orchestrator.intake import git, tree
 from orchestrator.model import BuildRecord, Cell
 
+log = logging.getLogger(__name__)
+
 _HIDDEN = "half-built"  # marks objects that a killed make may have left half written
+_FACTS = "build.json"
 _FINDINGS = "findings.json"
 _LAST = "built-from"  # names the tree that the objects were built from
 
@@ -55,7 +57,10 @@ class KernelBuild:
     @property
     def findings(self) -> Units:
         """What the compilers said of each object, whichever make compiled it."""
-        return units.load(self.directory / _FINDINGS) or {}
+        found = units.load(self.directory / _FINDINGS)
+        if found is None:
+            raise InfraError(f"{self.directory / _FINDINGS} was damaged", hint="run it again: it will be built anew")
+        return found
 
     @property
     def log(self) -> Path:
@@ -88,19 +93,13 @@ def failed(cell: Cell, fault: BuildError) -> BuildRecord:
 
 
 def find(order: Order, cache_dir: Path) -> KernelBuild | None:
-    """Return the finished build from the cache; one whose image does not match its hash is thrown away."""
-    directory = cache_dir / "builds" / order.key
-    try:
-        facts = json.loads((directory / "build.json").read_text(encoding="utf-8"))
-        build = KernelBuild(cell=order.cell, directory=directory, cached=True, **facts)
-        whole = (_sha256(build.image), _sha256(build.config)) == (build.image_sha256, build.config_sha256)
-    except (OSError, ValueError, TypeError):
-        whole = False
-    if not whole:
-        shutil.rmtree(directory, ignore_errors=True)
-        return None
-    os.utime(directory)  # last use, for gc
-    return build
+    """Return the finished build from the cache, if it is there and as it was written."""
+
+    def read(directory: Path) -> KernelBuild:
+        facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
+        return KernelBuild(cell=order.cell, directory=directory, cached=True, **facts)
+
+    return cache.find(cache_dir / "builds" / order.key, read)
 
 
 def newest_image(arch: str, cache_dir: Path) -> Path | None:
@@ -111,7 +110,7 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with disk.lock(_lock(order, cache_dir)):
+    with disk.hold(cache_dir / "builds" / order.key), _lane(order, cache_dir):
         if done := find(order, cache_dir):
             shutil.copyfile(done.log, log)
             return done
@@ -122,7 +121,7 @@ def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
 @contextlib.contextmanager
 def compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[Make]:
     """Lend make in an O= in which `order` is compiled; no other run moves it to another tree meanwhile."""
-    with disk.lock(_lock(order, cache_dir)), _compiled(order, cache_dir, log) as (made, _):
+    with _lane(order, cache_dir), _compiled(order, cache_dir, log) as (made, _):
         yield made
 
 
@@ -142,8 +141,12 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
         yield made, findings
 
 
-def _lock(order: Order, cache_dir: Path) -> Path:
-    return cache_dir / "locks" / f"objects-{order.objects}"
+@contextlib.contextmanager
+def _lane(order: Order, cache_dir: Path) -> Iterator[None]:
+    """Have the O= of an order for oneself; neither that nor the tree is removed meanwhile."""
+    used = cache_dir / "objects" / order.objects, cache_dir / "trees" / order.files
+    with disk.hold(*used), disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
+        yield
 
 
 @contextlib.contextmanager
@@ -152,10 +155,9 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
     objects = cache_dir / "objects" / order.objects
     last = objects.with_suffix(f".{_LAST}")
     dirty = objects.with_suffix(f".{_HIDDEN}")
-    if dirty.exists() or not _findings(objects).is_file() or not _move(order, last, sources):
+    if dirty.exists() or not stock.is_as_left(objects, _findings(objects)) or not _move(order, last, sources):
         shutil.rmtree(objects, ignore_errors=True)
         _findings(objects).unlink(missing_ok=True)
-        tree.mend(order.source, order.files, cache_dir)
     objects.mkdir(parents=True, exist_ok=True)
     dirty.touch()
     last.write_text(order.files, encoding="utf-8")
@@ -163,10 +165,12 @@ def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]
         yield objects
     except (Unfinished, Escape):
         raise
-    except BuildError:
-        dirty.unlink()  # make itself ended: what it left is consistent
+    except BuildError:  # make itself ended: what it left is consistent
+        stock.take(objects, _findings(objects))
+        dirty.unlink()
         raise
     else:
+        stock.take(objects, _findings(objects))
         dirty.unlink()
 
 
@@ -198,20 +202,16 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
         (draft / _FINDINGS).write_bytes(units.dump(findings))
         dissect.keep(objects, draft, sandboxed=order.sandboxed)
         facts: dict[str, object] = {
-            "image_sha256": _sha256(draft / "image"),
-            "config_sha256": _sha256(draft / "config"),
+            "image_sha256": cache.sha256(draft / "image"),
+            "config_sha256": cache.sha256(draft / "config"),
             "seconds": round(made.seconds, 3),
             "cpu_seconds": round(made.cpu_seconds, 3),
             "ccache_hits": hits,
             "ccache_asked": asked,
         }
-        (draft / "build.json").write_text(json.dumps(facts), encoding="utf-8")
+        (draft / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        cache.seal(draft)
     build = find(order, cache_dir)
     if build is None:
         raise InfraError(f"{order.cell}: the build vanished from the cache as it was stored", hint=f"look at {final}")
     return replace(build, cached=False)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
