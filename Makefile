@@ -27,6 +27,8 @@ slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
 	PYTHONPATH=. $(BIN)/python benchmarks/builds.py
+	$(BIN)/python benchmarks/plan_large.py
+	PYTHONPATH=. $(BIN)/python benchmarks/restores.py
 
 # docs/run.schema.json, from the model.
 schema: $(STAMP)

@@ -1,8 +1,11 @@
 """Files that several runs share: replaced whole, and guarded by flock(2), which ends with the process."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +39,33 @@ def write(path: Path, content: bytes | str) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def read(path: Path, most: int) -> bytes:
+    """Read a file that is not trusted; OSError if it is longer than `most` bytes, a link, or no plain file."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        if found.st_size > most:  # said by its size alone: a sparse file is as long to whoever reads it
+            raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB" if most >> 20 else "too large", str(path))
+        return file.read(most)
+
+
+def read_text(path: Path, most: int) -> str:
+    """`read` as UTF-8, with marks for what is none."""
+    return read(path, most).decode("utf-8", "replace")
+
+
+def clear(directory: Path) -> None:
+    """Remove a directory, even one in which somebody took the permission to do so away; there may be none."""
+    if not directory.is_dir():
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        proc.run(["chmod", "--recursive", "u+rwX", directory])  # as its owner can
+        shutil.rmtree(directory)
 
 
 @contextlib.contextmanager

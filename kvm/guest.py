@@ -3,15 +3,15 @@
 import contextlib
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import paramiko
 import pexpect
 
-from kvm import qemu, ssh, vm
+from kvm import qemu, ssh
 from kvm.console import Event
 from kvm.errors import GuestLost, InfraError
 from kvm.fate import Fate, Trouble
@@ -31,15 +31,6 @@ class CommandResult:
     timed_out: bool
     truncated: bool
     seconds: float
-
-
-class Boot(Protocol):
-    """How guests are had: `boot` below, or a test's own that follows a script."""
-
-    def __call__(
-        self, machine: Machine, *, workdir: Path, limits: Limits
-    ) -> contextlib.AbstractContextManager["Guest"]:
-        """Boot `machine`, as `boot` does."""
 
 
 class Guest:
@@ -204,21 +195,6 @@ class _Exchange:
         room = self._limit - len(kept)
         kept += chunk[: max(0, room)]
         self.truncated |= len(chunk) > room
-
-
-@contextlib.contextmanager
-def boot(machine: Machine, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
-    """Boot `machine` and yield it once it answers; qemu.sh and console.log appear in `workdir`.
-
-    Raises BootError when the kernel does not get there, InfraError when QEMU itself does not start.
-    """
-    write_by_hand(machine, workdir)
-    with vm.parts(machine) as given:
-        started = time.monotonic()
-        with vm.start(machine, given, workdir / "console.log") as running:
-            running.await_ready(limits)
-            with running.log_in(given.keys, limits) as transport:
-                yield Guest(running, transport, round(time.monotonic() - started, 3), limits)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:

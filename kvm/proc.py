@@ -32,6 +32,11 @@ class _Stop:
     def is_set(self) -> bool:
         return bool(select.select([self.fd], [], [], 0)[0])
 
+    def obey(self) -> None:
+        """Raise Interrupted if it is set: for work that starts no process and waits for nothing."""
+        if self.is_set():
+            raise Interrupted
+
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
@@ -134,9 +139,10 @@ def spawn(
     stderr: int = subprocess.STDOUT,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Start `argv` in its own process group and own it: it is ended and reaped when the block is left, however.
+    """Start `argv` in its own session and own it: it is ended and reaped when the block is left, however.
 
-    `env` comes over this process's own environment; None takes a variable out of it.
+    `env` comes over this process's own environment; None takes a variable out of it, and PATH in it is where `argv` is
+    looked for. A session of its own has no terminal: nothing that is started can type into the user's.
     """
     words = [str(word) for word in argv]
     variables = {**os.environ, "LC_ALL": "C", **(env or {})}
@@ -150,7 +156,7 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             pass_fds=tuple(pass_fds),
-            process_group=0,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise UserError(f"{words[0]} is not installed", hint="run `kdelta doctor`: it names the package") from error
@@ -180,13 +186,11 @@ def run(  # noqa: PLR0913  (what a process can be given)
     the reason that it gives ends the process.
     """
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(tempfile.TemporaryFile())
-        source.write(input)
-        source.seek(0)
+        source = _source(input, stack)
         captured = stack.enter_context(tempfile.TemporaryFile("a+b"))
         sink = stack.enter_context(output.open("ab")) if output else captured
         stderr = stack.enter_context(errors.open("ab")).fileno() if errors else subprocess.STDOUT
-        streams = {"stdin": source.fileno(), "stdout": sink.fileno(), "stderr": stderr}
+        streams = {"stdin": source, "stdout": sink.fileno(), "stderr": stderr}
         process = stack.enter_context(spawn(argv, cwd=cwd, env=env, pass_fds=pass_fds, **streams))
         ended, charge = _wait(process, timeout, police)
         process.end(grace=0 if charge else TERM_GRACE_SECONDS)
@@ -202,6 +206,16 @@ def run(  # noqa: PLR0913  (what a process can be given)
             timed_out=not ended and not charge,
             charge=charge,
         )
+
+
+def _source(content: bytes, stack: contextlib.ExitStack) -> int:
+    """Return the descriptor to read `content` from; for none it is one that cannot be written to the disk."""
+    if not content:
+        return subprocess.DEVNULL
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
+    file.write(content)
+    file.seek(0)
+    return file.fileno()
 
 
 def _wait(process: Process, timeout: float, police: Callable[[int], str] | None) -> tuple[bool, str]:

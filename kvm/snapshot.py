@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from kvm import guest, qemu, vm
 from kvm.errors import InfraError
@@ -28,9 +28,29 @@ while grep -q "^PPid:[[:space:]]$dropbear$" /proc/[0-9]*/status 2>/dev/null; do 
 echo "<5>kdelta: ready {nonce}" >/dev/kmsg' </dev/null >/dev/null 2>&1 &"""
 
 
+class Kept(Protocol):
+    """What guests are had from: a snapshot, or a test's own that follows a script."""
+
+    @property
+    def boot_seconds(self) -> float:
+        """QEMU's start to the first answer."""
+
+    def restore(self, *, workdir: Path, limits: Limits) -> contextlib.AbstractContextManager[Guest]:
+        """Lend a guest, as `Snapshot.restore` does."""
+
+
+class Take(Protocol):
+    """How a kernel is booted: `take` below, or a test's own."""
+
+    def __call__(
+        self, machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[[Guest], None]
+    ) -> contextlib.AbstractContextManager[Kept]:
+        """Boot `machine`, as `take` does."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """What is kept of a guest; lives inside its `with`. `boot_seconds` is what its boot took."""
+    """What is kept of a guest; lives inside its `with`."""
 
     machine: Machine
     boot_seconds: float
@@ -40,7 +60,10 @@ class Snapshot:
 
     @contextlib.contextmanager
     def restore(self, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
-        """Yield a guest as it was when the snapshot was taken, with the time of now and random numbers of its own."""
+        """Yield a guest as it was when the snapshot was taken, with the time of now and random numbers of its own.
+
+        qemu.sh, which boots the machine by hand, and console.log appear in `workdir`.
+        """
         guest.write_by_hand(self.machine, workdir)
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
@@ -66,7 +89,11 @@ class Snapshot:
 def take(
     machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[[Guest], None] = lambda _: None
 ) -> Iterator[Snapshot]:
-    """Boot `machine`, let `prepare` set it up, and lend its state; faults are those of guest.boot."""
+    """Boot `machine`, let `prepare` set it up, and lend its state; qemu.sh and console.log appear in `workdir`.
+
+    Raises BootError when the kernel does not get there, GuestLost when it dies under `prepare`, InfraError when QEMU
+    itself does not start.
+    """
     guest.write_by_hand(machine, workdir)
     with contextlib.ExitStack() as stack:
         given = stack.enter_context(vm.parts(machine))

@@ -161,6 +161,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             monitor = Monitor(ours)
         except InfraError as error:
             process.wait(2)
+            blame(log)
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
         yield VM(console, monitor, by_hand)

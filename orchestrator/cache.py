@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,9 +57,9 @@ def scratch(draft: Path) -> Iterator[Path]:
     except Interrupted:
         raise  # removing 75,000 files takes longer than a person waits for Ctrl-C
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+        disk.clear(draft)
         raise
-    shutil.rmtree(draft, ignore_errors=True)
+    disk.clear(draft)
 
 
 def remember(
@@ -137,7 +136,7 @@ def _damage(directory: Path) -> str:
 @contextlib.contextmanager
 def _aside(entry: Path) -> Iterator[Path]:
     """Lend a directory to set `entry` into, which is then removed."""
-    with scratch(Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))) as aside:
+    with scratch(Path(tempfile.mkdtemp(prefix=f".{entry.name.strip('.')}.", dir=entry.parent))) as aside:
         yield aside
 
 
@@ -154,8 +153,8 @@ def sha256(path: Path) -> str:
 
 def clear(final: Path) -> None:
     """Remove the drafts that interrupted runs left of `final`; the caller keeps other runs from making one."""
-    for draft in final.parent.glob(f".{final.name}.*"):
-        shutil.rmtree(draft, ignore_errors=True)
+    for draft in final.parent.glob(f".{glob.escape(final.name)}.*"):
+        disk.clear(draft)
 
 
 def _rename_new(draft: Path, final: Path) -> None:
@@ -264,8 +263,7 @@ def remove(going: Iterable[Entry]) -> list[Entry]:
 
 
 def _remove(entry: Entry) -> bool:
-    owner = _owner(entry.path)
-    with _aside(owner) as aside, disk.try_alone(owner) as alone:  # who wants it waits for renames, not for the rest
+    with _aside(entry.path) as aside, _alone(entry.path) as alone:  # who wants it waits for renames, not for the rest
         try:
             if alone and entry.path.stat().st_mtime == entry.used:
                 _set(aside, entry.path)
@@ -275,9 +273,15 @@ def _remove(entry: Entry) -> bool:
         return False
 
 
-def _owner(path: Path) -> Path:
-    """The entry itself, or that which a draft (.NAME.RANDOM) was to become."""
-    return path.with_name(path.name[1:].rpartition(".")[0]) if path.name.startswith(".") else path
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Keep others from an entry if nobody holds it, or what a draft of it was to become; yields whether that is so."""
+    owners = [path]
+    if path.name.startswith("."):  # .NAME.RANDOM, or .NAME.NOTE.RANDOM; a name may have dots in it
+        words = path.name.strip(".").split(".")
+        owners = [path.with_name(".".join(words[:count])) for count in range(1, len(words))]
+    with contextlib.ExitStack() as stack:
+        yield all(stack.enter_context(disk.try_alone(owner)) for owner in owners)
 
 
 def _notes(path: Path) -> list[Path]:
@@ -290,7 +294,7 @@ def _is_note(path: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
-    with disk.try_alone(_owner(path)) as alone:
+    with _alone(path) as alone:
         return not alone
 
 

@@ -43,8 +43,8 @@ def of_objects(job: Job, lane: Lane, built: Built) -> None:
     if rows:
         base, patched = cells(lane)
         with job.engine.task(f"check {lane}"):
-            new = _objects(job, patched, built[patched], rows)  # first: the last make was this side's
-            _keep(job, _objects(job, base, built[base], rows), new, lane)
+            before, after = (_objects(job, cell, built[cell], rows) for cell in (base, patched))
+            _keep(job, before, after, lane)
 
 
 def _rows(job: Job, *, per_arch: bool) -> list[Checker]:
@@ -68,7 +68,7 @@ def _source(job: Job, side: Side, row: Checker) -> Checked:
 
     def look() -> Checked:
         with tempfile.TemporaryDirectory(prefix="kdelta-check-") as scratch:
-            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache")
+            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache", plan.quota)
             return checkers.run(row, Scene(box, plan.sources(Side.BASE), (), files, patches=patches))
 
     where = plan.cache_dir / "checks" / plan.files(side)
@@ -79,7 +79,7 @@ def _source(job: Job, side: Side, row: Checker) -> Checked:
 
 
 def _objects(job: Job, cell: Cell, built: KernelBuild, rows: list[Checker]) -> _Said:
-    """What is not known takes the O= back to this side's tree, where the objects are."""
+    """What is not known is looked at in this side's O=, where the objects are."""
     plan, files = job.plan, job.plan.touched(cell.side)
 
     def look(row: Checker) -> Checked:

@@ -28,7 +28,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
         said = findings.compare(base.findings, patched.findings, job.plan.lines, arch=lane.arch, flavour=lane.flavour)
         job.recorder.add("findings", *findings.unlike(said))
         places = tuple(
-            Place(build.directory, job.plan.sources(side), job.plan.cache_dir / "ccache")
+            Place(build.directory, job.plan.sources(side), job.plan.cache_dir / "ccache", job.plan.quota)
             for side, build in ((Side.BASE, base), (Side.PATCHED, patched))
         )
         both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
@@ -58,7 +58,7 @@ def _needs(job: Job, patched: KernelBuild, options: tuple[str, ...]) -> str:
         return ""
     with tempfile.TemporaryDirectory(prefix="kdelta-ask-") as scratch:
         shutil.copyfile(patched.config, Path(scratch) / ".config")
-        box = Sandbox(job.plan.sources(Side.PATCHED), Path(scratch), job.plan.cache_dir / "ccache", ENV)
+        box = Sandbox(job.plan.sources(Side.PATCHED), Path(scratch), job.plan.cache_dir / "ccache", order.quota, ENV)
         reasons = kconfig_ask.why(box, order, options)
     return "; ".join(f"CONFIG_{name} {reason}" for name, reason in reasons.items() if reason)
 

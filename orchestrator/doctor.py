@@ -94,7 +94,10 @@ def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:
 def _sandbox() -> Finding:
     if said := sandbox.fault():
         return Finding("sandbox", f"bubblewrap does not work: {said}", sandbox.REMEDY)
-    return Finding("sandbox", "bubblewrap works")
+    weaker = (
+        "" if sandbox.own_users() else ", but builds can make user namespaces (bubblewrap before 0.8, or not allowed)"
+    )
+    return Finding("sandbox", f"bubblewrap works{weaker}")
 
 
 def _disk(cache_dir: Path) -> Finding:

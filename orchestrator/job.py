@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kvm import disk, guest, proc
+from kvm import disk, proc, snapshot
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
+from kvm.snapshot import Take
 from orchestrator import plan, store
 from orchestrator.build import toolchain
 from orchestrator.engine import Engine
@@ -32,13 +33,13 @@ _REQUEST = "request.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What every stage needs. `watch` is told what a cell does now; `boot` gives the guests."""
+    """What every stage needs. `watch` is told what a cell does now; `take` boots them."""
 
     plan: Plan
     recorder: Recorder
     engine: Engine
     watch: Watch
-    boot: guest.Boot
+    take: Take
 
     @property
     def directory(self) -> Path:
@@ -52,7 +53,7 @@ class Job:
 
 
 @contextlib.contextmanager
-def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
+def start(todo: Plan, directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
     """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
     _save_recipe(todo, directory)
     record = Run(
@@ -67,30 +68,30 @@ def start(todo: Plan, directory: Path, watch: Watch, boot: guest.Boot = guest.bo
         host=_host(todo),
         notes=todo.notes,
     )
-    with _working(todo, Recorder(record, directory), watch, boot) as job:
+    with _working(todo, Recorder(record, directory), watch, take) as job:
         yield job
 
 
 @contextlib.contextmanager
-def resume(directory: Path, watch: Watch, boot: guest.Boot = guest.boot) -> Iterator[Job]:
+def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
     """Plan again what the run in `directory` was asked to do, and lend the job to go on with it."""
     recorder = Recorder(store.load(directory), directory)
     try:
         request = TypeAdapter(Request).validate_json((directory / _REQUEST).read_bytes())
     except (OSError, ValueError) as fault:
         raise UserError(f"{directory / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
-    with _working(plan.make(request), recorder, watch, boot) as job:
+    with _working(plan.make(request), recorder, watch, take) as job:
         yield job
 
 
 @contextlib.contextmanager
-def _working(todo: Plan, recorder: Recorder, watch: Watch, boot: guest.Boot) -> Iterator[Job]:
+def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterator[Job]:
     began = time.monotonic()
     engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
     status = RunStatus.INTERRUPTED
     try:
         with disk.hold(*todo.entries):
-            yield Job(todo, recorder, engine, watch, boot)
+            yield Job(todo, recorder, engine, watch, take)
         status = RunStatus.DONE
     finally:
         engine.close()

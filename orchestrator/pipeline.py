@@ -110,7 +110,7 @@ def _try(job: Job, trial: runner.Trial) -> None:
     """Run one guest in this thread from its first to its last moment, and keep what it gave."""
     job.watch(trial.cell, "waits for a place")
     with job.engine.guest_place(), job.engine.task(f"guest {trial.cell}"):
-        seen = runner.run(trial, job.boot, lambda stage: job.watch(trial.cell, stage))
+        seen = runner.run(trial, job.take, lambda stage: job.watch(trial.cell, stage))
     console = (trial.directory / "console.log").read_text(encoding="utf-8", errors="replace")
     seen = replace(seen, guest=replace(seen.guest, splats=splat.find(console)))
     store.save_guest(seen, trial.directory)

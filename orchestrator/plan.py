@@ -28,6 +28,8 @@ from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
 from orchestrator.yamlfile import Fault, Section
 
+CCACHE_SHARE = 8  # of limits.cache_gib one part in so many is ccache's: of 40 GiB the 5 that it takes by itself
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -54,6 +56,11 @@ class Plan:
     def empty(self) -> bool:
         """Does the series leave the tree as it is?"""
         return self.applied.tree == self.source.tree
+
+    @property
+    def quota(self) -> Quota:
+        """What a build, and all else that runs in a sandbox, may use."""
+        return next(iter(self.orders.values())).quota
 
     def files(self, side: Side) -> str:
         """The id of one side's git tree."""
@@ -95,10 +102,10 @@ class Plan:
             return []
         whole = self.orders[Cell(Side.PATCHED, *lane)]
         repository = git.Repository(self.source.git_dir)
-        between = list(zip(self.applied.series.patches, self.applied.commits, strict=True))[:-1]
+        trees = tuple(map(repository.tree, self.applied.commits[:-1]))
         return [
-            (number, patch, replace(whole, files=repository.tree(commit), defines=frozenset()))
-            for number, (patch, commit) in enumerate(between, 1)
+            (place + 1, patch, replace(whole, files=trees[place], after=trees[:place], defines=frozenset()))
+            for place, patch in enumerate(self.applied.series.patches[:-1])
         ]
 
     @property
@@ -134,19 +141,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
-    seconds, quota = pipeline.limits.build, _quota(pipeline)
-    enabled, defines = _enabled(origin, applied) if pipeline.enable_touched else (), _defines(origin, applied)
     dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
-    orders = {}
-    for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
-        wish = _wish(pipeline, arch, flavour, chosen)
-        wish = replace(wish, enable=enabled)
-        touched = _instrumented(wish, applied)
-        for side, files in ((Side.BASE, origin.tree), (Side.PATCHED, applied.tree)):
-            cell = Cell(side, arch, flavour)
-            made = Order(cell, origin, files, wish, request.jobs, seconds, quota, pipeline.toolchain, touched)
-            made = replace(made, defines=defines)
-            orders[cell] = replace(made, sandboxed=not pipeline.unsandboxed)
     return Plan(
         request=request,
         source=origin,
@@ -158,18 +153,44 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         suites=chosen,
         expectations=expectations,
         expect_file=expect_file,
-        orders=orders,
+        orders=_orders(request, chosen, origin, applied),
     )
+
+
+def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: Applied) -> dict[Cell, Order]:
+    """What to build of each cell; base comes first."""
+    pipeline, limits = request.pipeline, request.pipeline.limits
+    order = functools.partial(
+        Order,
+        source=origin,
+        jobs=request.jobs,
+        limit_seconds=limits.build,
+        quota=Quota(limits.build_processes, limits.build_memory_mib << 20),
+        compiler=pipeline.toolchain,
+        sandboxed=not pipeline.unsandboxed,
+        ccache_mib=max(1, int(limits.cache_gib * 1024 / CCACHE_SHARE)),  # to ccache 0 is no limit
+        defines=_defines(origin, applied),
+    )
+    enabled = _enabled(origin, applied) if pipeline.enable_touched else ()
+    orders: dict[Cell, Order] = {}
+    for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
+        wish = _wish(pipeline, arch, flavour, chosen, enabled)
+        variables = _instrumented(wish, applied)
+        base = order(cell=Cell(Side.BASE, arch, flavour), files=origin.tree, wish=wish, variables=variables)
+        orders |= {made.cell: made for made in _both(base, applied.tree, reverted=pipeline.revert)}
+    return orders
+
+
+def _both(base: Order, patched: str, *, reverted: bool) -> tuple[Order, Order]:
+    """Order both sides of a lane; the one that is the user's own tree is where the other starts from."""
+    other = replace(base, cell=replace(base.cell, side=Side.PATCHED), files=patched)
+    return (replace(base, start=other), other) if reverted else (base, replace(other, start=base))
 
 
 def _mails(pipeline: Pipeline, name: str, near: Path) -> Mails:
     kind, _, path = pipeline.kernel.partition(":")
     found = config.find("patches", name, near)
     return mail.read(found or name, repository=Path(path) if kind == "git" else None, base=pipeline.base)
-
-
-def _quota(pipeline: Pipeline) -> Quota:
-    return Quota(pipeline.limits.build_processes, pipeline.limits.build_memory_mib << 20)
 
 
 def _applied(pipeline: Pipeline, mails: Mails, limits: guard.Limits, cache_dir: Path) -> tuple[Source, Base, Applied]:
@@ -193,7 +214,7 @@ def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:
     return UserError("".join([fault.message, *(f"\n  note: {line}" for line in said)]), hint=fault.hint)
 
 
-def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) -> Wish:
+def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite], enabled: tuple[str, ...]) -> Wish:
     """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
     start = pipeline.config
     if start not in config.CONFIG_GOALS:
@@ -203,7 +224,7 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite]) 
     wish = kconfig.parse(fragments)
     needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
     may_be = kconfig.text(kconfig.optional(fragments))
-    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be)
+    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be, enabled)
 
 
 def _enabled(origin: Source, applied: Applied) -> tuple[str, ...]:

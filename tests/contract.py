@@ -38,7 +38,8 @@ class GuestContract:
     def test_boot_leaves_a_console_and_a_way_to_boot_by_hand(self, booted: Booted, tmp_path: Path) -> None:
         with booted() as alive:
             assert alive.boot_seconds > 0
-            assert alive.console.stat().st_size
+            assert (alive.console.parent / "boot" / "console.log").stat().st_size
+            assert alive.console.is_file()
             assert alive.console.with_name("qemu.sh").stat().st_size
 
     def test_a_line_for_the_kernel_log_reaches_the_console(self, booted: Booted) -> None:

@@ -6,7 +6,7 @@ tree is a text: lines `boot: KIND` say how its boot fails, the lines after `prog
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kvm.errors import BootError, GuestLost
@@ -40,6 +40,12 @@ class ScriptedGuest:
         self._programs: dict[str, list[str]] = {}
         self._fate: GuestLost | None = None
 
+    def copy(self, console: Path) -> "ScriptedGuest":
+        """Another guest, with the same programs."""
+        other = ScriptedGuest(self._image, console)
+        other._programs = dict(self._programs)
+        return other
+
     def push(self, path: Path, to: str) -> None:
         self._alive()
         content = path.read_bytes()
@@ -53,7 +59,7 @@ class ScriptedGuest:
     def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:
         self._alive()
         stdout, stderr, status, timed_out = b"", b"", 0, False
-        for line in self._programs.get(command.rsplit(maxsplit=1)[-1].strip("'"), []):
+        for line in self._lines(command.split()):
             word, _, rest = line.partition(" ")
             if word == "say":
                 stdout += f"{rest.strip(chr(39))}\n".encode()
@@ -79,6 +85,20 @@ class ScriptedGuest:
             seconds=0.01,
         )
 
+    def _lines(self, words: list[str]) -> list[str]:
+        """What a command line runs: all of a program, its list of tests, or the lines that end with a test's name."""
+        program, asked = next(
+            (
+                (self._programs[word], words[number + 1 :])
+                for number, word in enumerate(words)
+                if word in self._programs
+            ),
+            ([], []),
+        )
+        if asked == ["--list"]:
+            return [f"say {line.split()[-1]}" for line in program if not line.startswith("say 1..")]
+        return ["say 1..1", *(line for line in program if line.split()[-1] == asked[0])] if asked else program
+
     def _lost(self, words: str, kind: str, stdout: bytes) -> None:
         self._fate = GuestLost(words, kind=kind, log=self.console)
         raise GuestLost(words, kind=kind, log=self.console, stdout=stdout)
@@ -92,17 +112,43 @@ class ScriptedGuest:
             console.write(f"{line}\n")
 
 
+class ScriptedSnapshot:
+    """Guests with the programs that the booted one had been given."""
+
+    def __init__(self, booted: ScriptedGuest) -> None:
+        self.boot_seconds = booted.boot_seconds
+        self._booted = booted
+
+    @contextlib.contextmanager
+    def restore(self, *, workdir: Path, limits: Limits) -> Iterator[ScriptedGuest]:
+        yield self._booted.copy(_new(workdir))
+
+
 @contextlib.contextmanager
-def boot(machine: Machine, *, workdir: Path, limits: Limits) -> Iterator[ScriptedGuest]:
+def take(
+    machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[[ScriptedGuest], None] = lambda _: None
+) -> Iterator[ScriptedSnapshot]:
     """Boot what the image says."""
+    booted = _booted(machine, workdir)
+    prepare(booted)
+    yield ScriptedSnapshot(booted)
+
+
+def _new(workdir: Path) -> Path:
+    """Make a guest's files, and return its console."""
     workdir.mkdir(parents=True, exist_ok=True)
-    console, by_hand = workdir / "console.log", workdir / "qemu.sh"
-    by_hand.write_text("#!/bin/sh\n")
+    (workdir / "qemu.sh").write_text("#!/bin/sh\n")
+    console = workdir / "console.log"
     console.write_text(f"[{time.time()}] scripted kernel\n")
+    return console
+
+
+def _booted(machine: Machine, workdir: Path) -> ScriptedGuest:
+    console = _new(workdir)
     image = machine.image.read_text(errors="replace")
     for kind in [line.removeprefix("boot: ") for line in image.splitlines() if line.startswith("boot: ")]:
         words = {"panic": "panic: scripted boot", "hang": "silent for 30 s"}.get(kind, kind)
         with console.open("a") as out:
             out.write(f"{words.replace('panic: ', 'Kernel panic - not syncing: ')}\n")
-        raise BootError(words, kind=kind, log=console, hint=f"boot it by hand with {by_hand}")
-    yield ScriptedGuest(image, console)
+        raise BootError(words, kind=kind, log=console, hint=f"boot it by hand with {workdir / 'qemu.sh'}")
+    return ScriptedGuest(image, console)

@@ -16,7 +16,7 @@
  *
  * A case passes by returning. Each one runs in a child of its own, under an
  * alarm: a crash or a hang costs that case only. Names given on the command
- * line select cases.
+ * line select cases; --list prints all names, one a line.
  *
  * Each line is one write(2): nothing is lost in a buffer when the kernel
  * under test dies, and no two processes share a line.
@@ -221,6 +221,11 @@ static inline int ktap_run(const struct ktap_case *cases, size_t count,
 {
 	int planned = 0, number = 0, failed = 0;
 
+	if (argc == 2 && !strcmp(argv[1], "--list")) {
+		for (size_t i = 0; i < count; i++)
+			ktap_line("%s", cases[i].name);
+		return 0;
+	}
 	ktap_skip_reason = mmap(NULL, KTAP_REASON_MAX, PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (ktap_skip_reason == MAP_FAILED) {

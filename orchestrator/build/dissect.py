@@ -18,7 +18,7 @@ Differ = Callable[[Anatomy, Anatomy], Iterable[str]]
 def keep(objects: Path, directory: Path, *, sandboxed: bool = True) -> None:
     """Take what is known of a kernel right after make, and keep it beside the image in `directory`.
 
-    The build directory is shared and moves on to other trees: later is too late.
+    The build directory moves on to other trees: later is too late.
     """
     kernel.save(kernel.take(objects), directory)
     if sandboxed:  # the command lines of other kernels name no place that a sandbox has

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,22 +13,21 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError
 from orchestrator import cache
-from orchestrator.build import dissect, stock
+from orchestrator.build import dissect, objdir
 from orchestrator.build.findings import units
 from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape, Sandbox
 from orchestrator.build.unsandboxed import Unsandboxed
-from orchestrator.intake import git, tree
+from orchestrator.intake import tree
 from orchestrator.model import BuildRecord, Cell
 
 log = logging.getLogger(__name__)
 
-_HIDDEN = "half-built"  # marks objects that a killed make may have left half written
+IMAGE_BYTES = 1 << 30  # no boot loader takes more
 _FACTS = "build.json"
 _FINDINGS = "findings.json"
-_LAST = "built-from"  # names the tree that the objects were built from
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with disk.hold(cache_dir / "builds" / order.key), _lane(order, cache_dir):
+    with disk.hold(cache_dir / "builds" / order.key), objdir.lock(order, cache_dir):
         if done := find(order, cache_dir):
             shutil.copyfile(done.log, log)
             return done
@@ -121,73 +121,56 @@ def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
 @contextlib.contextmanager
 def compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[Make]:
     """Lend make in an O= in which `order` is compiled; no other run moves it to another tree meanwhile."""
-    with _lane(order, cache_dir), _compiled(order, cache_dir, log) as (made, _):
+    with objdir.lock(order, cache_dir), _compiled(order, cache_dir, log) as (made, _):
         yield made
 
 
 @contextlib.contextmanager
 def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, Units]]:
     """Compile `order` on top of what the last one left in its O=; the caller holds the lock."""
-    sources = tree.checkout(order.source, order.files, cache_dir)
-    with _objects_for(order, sources, cache_dir) as objects:
-        room = Sandbox if order.sandboxed else Unsandboxed
-        made = Make(order, room(sources, objects, cache_dir / "ccache", ENV), log)
+    if order.start:
+        _compile_start(order.start, cache_dir)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk.hold(cache_dir / "trees" / order.files))
+        sources = tree.checkout(order.source, order.files, cache_dir)
+        objects = stack.enter_context(objdir.lend(order, sources, cache_dir))
+        room, env = Sandbox if order.sandboxed else Unsandboxed, {**ENV, "CCACHE_MAXSIZE": f"{order.ccache_mib}Mi"}
+        box = room(sources, objects, cache_dir / "ccache", order.quota, env, trusted=not order.start)
+        made = Make(order, box, log)
         try:
             made.configure()
             made.compile()
-        finally:
-            said = log.read_text(encoding="utf-8", errors="replace")
-            findings = units.record(_findings(objects), said, src=sources, obj=objects)
-        yield made, findings
+        except (Unfinished, Escape):
+            raise  # nothing of it is used
+        except BuildError:
+            _record(made)
+            raise
+        yield made, _record(made)
 
 
-@contextlib.contextmanager
-def _lane(order: Order, cache_dir: Path) -> Iterator[None]:
-    """Have the O= of an order for oneself; neither that nor the tree is removed meanwhile."""
-    used = cache_dir / "objects" / order.objects, cache_dir / "trees" / order.files
-    with disk.hold(*used), disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
-        yield
+def _compile_start(start: Order, cache_dir: Path) -> None:
+    """See that there are objects of the user's own tree to start from; without them make starts from nothing.
+
+    They may be gone (gc), or not made yet: of a series that is taken out of the tree, base is built first.
+    """
+    with objdir.lock(start, cache_dir):
+        known = find(start, cache_dir)
+        if objdir.is_usable(start, cache_dir) or (objdir.is_spoiled(start, cache_dir) and not known):
+            return  # the latter was ended at a limit, and would be again
+        with (
+            tempfile.TemporaryDirectory(prefix="kdelta-start-") as scratch,
+            contextlib.suppress(BuildError),
+            _compiled(start, cache_dir, Path(scratch) / "log") as (made, findings),
+        ):
+            if not known:
+                _keep(start, made, findings, cache_dir)
 
 
-@contextlib.contextmanager
-def _objects_for(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
-    """Yield the O= directory, ready to be taken to the wanted tree; the caller holds its lock."""
-    objects = cache_dir / "objects" / order.objects
-    last = objects.with_suffix(f".{_LAST}")
-    dirty = objects.with_suffix(f".{_HIDDEN}")
-    if dirty.exists() or not stock.is_as_left(objects, _findings(objects)) or not _move(order, last, sources):
-        shutil.rmtree(objects, ignore_errors=True)
-        _findings(objects).unlink(missing_ok=True)
-    objects.mkdir(parents=True, exist_ok=True)
-    dirty.touch()
-    last.write_text(order.files, encoding="utf-8")
-    try:
-        yield objects
-    except (Unfinished, Escape):
-        raise
-    except BuildError:  # make itself ended: what it left is consistent
-        stock.take(objects, _findings(objects))
-        dirty.unlink()
-        raise
-    else:
-        stock.take(objects, _findings(objects))
-        dirty.unlink()
-
-
-def _move(order: Order, last: Path, sources: Path) -> bool:
-    """Make what differs between the last tree and this one newer than the objects; false if that is not known."""
-    try:
-        previous = last.read_text(encoding="utf-8")
-        differing = git.Repository(order.source.git_dir).changed_files(previous, order.files)
-    except (OSError, InfraError):
-        return False
-    tree.touch(sources, differing)
-    return True
-
-
-def _findings(objects: Path) -> Path:
-    """Where what was said of the objects stands, beside them."""
-    return objects.with_suffix(".findings")
+def _record(made: Make) -> Units:
+    """Bring up to date what is known of the objects, by what make said."""
+    said = made.log.read_text(encoding="utf-8", errors="replace")
+    box = made.sandbox
+    return units.record(objdir.findings(box.obj), said, src=box.src, obj=box.obj)
 
 
 def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelBuild:
@@ -195,8 +178,8 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
     objects = made.sandbox.obj
     hits, asked = made.ccache()
     with cache.publish(final) as draft:
-        shutil.copyfile(objects / get_arch(order.cell.arch).image, draft / "image")
-        shutil.copyfile(objects / ".config", draft / "config")
+        _take(made, get_arch(order.cell.arch).image, draft / "image")
+        (draft / "config").write_text(made.config, encoding="utf-8")
         shutil.copyfile(made.log, draft / "build.log")
         (draft / order.cell.arch).touch()
         (draft / _FINDINGS).write_bytes(units.dump(findings))
@@ -215,3 +198,10 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
     if build is None:
         raise InfraError(f"{order.cell}: the build vanished from the cache as it was stored", hint=f"look at {final}")
     return replace(build, cached=False)
+
+
+def _take(made: Make, name: str, into: Path) -> None:
+    try:
+        into.write_bytes(disk.read(made.sandbox.obj / name, IMAGE_BYTES))
+    except OSError as fault:
+        raise BuildError(f"{made.order.cell}: make left no image: {name}: {fault.strerror}", log=made.log) from fault

@@ -15,6 +15,8 @@ from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.build.unsandboxed import END_WITH_PARENT, Unsandboxed
 
 FULL_BYTES = 16 << 20  # less room than this is none
+CONFIG_BYTES = 16 << 20  # 100 times an allyesconfig's
+STATS_BYTES = 64 << 20  # 100 times an allyesconfig's
 _USAGE = ".cpu-seconds"
 _STATS = ".ccache-stats"
 
@@ -52,29 +54,38 @@ class Make:
         fixed = "make", "-C", SRC, f"O={OBJ}", f"ARCH={order.cell.arch}"
         return (*fixed, *order.toolchain.variables, *order.variables)
 
+    @property
+    def config(self) -> str:
+        """The .config as make left it; raises BuildError if there is none that can be read."""
+        try:
+            return disk.read_text(self.sandbox.obj / ".config", CONFIG_BYTES)
+        except OSError as fault:
+            raise BuildError(
+                f"{self.order.cell}: make left .config unreadable: {fault.strerror}", log=self.log
+            ) from fault
+
     def configure(self) -> None:
         """Merge the fragments onto what the configuration starts from; every option that they ask for must be there."""
         wish, config = self.order.wish, self.sandbox.obj / ".config"
-        before = config.read_bytes() if config.is_file() else None
+        before = self.config if config.is_file() else None
         time = config.stat() if before else None
         if wish.is_goal:
             self.run(wish.start)
-            start = config.read_text(encoding="utf-8")
+            start = self.config
         else:
             start = wish.start
         config.write_text(f"{start}\n{wish.optional}{wish.fragments}", encoding="utf-8")
         self.run("olddefconfig")
         if wish.enable and (more := kconfig_ask.enable(self.sandbox, self.order, wish.enable)):
-            config.write_text(f"{config.read_text(encoding='utf-8')}{more}{wish.fragments}", encoding="utf-8")
+            config.write_text(f"{self.config}{more}{wish.fragments}", encoding="utf-8")
             self.run("olddefconfig")
-        if before == config.read_bytes() and time:  # the same answer must not rebuild what hangs on its time
+        if before == self.config and time:  # the same answer must not rebuild what hangs on its time
             os.utime(config, ns=(time.st_atime_ns, time.st_mtime_ns))
-        self._check(kconfig.dropped(wish.fragments, config.read_text(encoding="utf-8")))
+        self._check(kconfig.dropped(wish.fragments, self.config))
 
     def compile(self) -> None:
         """Build the image, and the modules if there are any: what a series touches may be one."""
-        config = kconfig.parse((self.sandbox.obj / ".config").read_text(encoding="utf-8"))
-        modules = ["modules"] if "m" in config.values() else []
+        modules = ["modules"] if "m" in kconfig.parse(self.config).values() else []
         self.run(Path(get_arch(self.order.cell.arch).image).name, *modules, f"-j{self.order.jobs}")
 
     def run(self, *goals: str) -> None:
@@ -84,9 +95,7 @@ class Make:
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside. Where no bwrap ends all
         # of it, make must end when time does.
         timed = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}", *END_WITH_PARENT, *argv]
-        with order.quota.fence() as fence:
-            police, limit = order.quota.exceeded, order.limit_seconds
-            done = self.sandbox.run(timed, before=fence, output=self.log, timeout=limit, police=police)
+        done = self.sandbox.run(timed, output=self.log, timeout=order.limit_seconds)
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)
         if done.charge:
@@ -103,7 +112,7 @@ class Make:
     def ccache(self) -> tuple[int, int]:
         """Return how many compilations ccache answered, and how many it was asked."""
         try:
-            words = (self.sandbox.obj / _STATS).read_text(encoding="utf-8", errors="replace").split()
+            words = disk.read_text(self.sandbox.obj / _STATS, STATS_BYTES).split()
         except OSError:
             return 0, 0
         hits = words.count("direct_cache_hit") + words.count("preprocessed_cache_hit")
@@ -134,6 +143,7 @@ class Make:
 
 def _cpu_seconds(usage: Path) -> float:
     try:
-        return sum(float(word) for word in usage.read_text(encoding="utf-8").split())
-    except (OSError, ValueError):  # make was killed before it ended
+        said = re.fullmatch(r"(\d{1,9}\.\d\d) (\d{1,9}\.\d\d)\n", disk.read_text(usage, 1 << 10))
+    except OSError:  # make was killed before it ended
         return 0.0
+    return float(said[1]) + float(said[2]) if said else 0.0

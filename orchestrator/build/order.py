@@ -18,7 +18,9 @@ RECIPE = 3  # raise it when the same inputs would give another image
 class Order:
     """One kernel to build: `files` is the git tree id, `variables` go on make's command line.
 
-    `defines` are the options, without CONFIG_, that the series adds to Kconfig.
+    `defines` are the options, without CONFIG_, that the series adds to Kconfig. `start` is the order for the user's own
+    tree, on whose objects this one is built; None if it is that itself, and then its builds are trusted to leave
+    something for others. `after` are the trees that are built between the two. `ccache_mib` is what ccache may keep.
     """
 
     cell: Cell
@@ -32,6 +34,9 @@ class Order:
     variables: tuple[str, ...] = ()
     sandboxed: bool = True
     defines: frozenset[str] = frozenset()
+    start: "Order | None" = None
+    after: tuple[str, ...] = ()
+    ccache_mib: int = 5 << 10
 
     def is_for_the_series(self, option: str) -> bool:
         """May the series decide whether this tree has an option? It `defines` some, and may take others out."""
@@ -44,23 +49,27 @@ class Order:
 
     @property
     def key(self) -> str:
-        """Name the build by all that can change its image."""
-        return _name(self.files, *self._setting, self.variables)
+        """Name the build by all that can change its image: the trees whose builds left objects for it, too."""
+        return _name(self.files, *self._setting, self.variables, *filter(None, [self.after]))
 
     @property
     def objects(self) -> str:
-        """Name the O= directory: base and every version of a series share one, so that only what differs is rebuilt.
+        """Name the O= directory: one for the user's own tree, and one for all that is built on top of it.
 
         make sees by itself which objects another variable concerns.
         """
-        return _name(self.source.tree, *self._setting)
+        return f"{self.start.objects}-series" if self.start else _name(self.files, *self._setting)
+
+    def follows(self, trees: tuple[str, ...]) -> bool:
+        """May objects that `trees` left, one after the other, be there when this is built?"""
+        return (*self.after, self.files)[: len(trees)] == trees
 
     @property
     def _setting(self) -> tuple[str, ...]:
         wish, more = self.wish, list(self.wish.enable)
         if not self.sandboxed:
             more.append("unsandboxed")  # it knows its files by other paths
-        return (self.cell.arch, wish.start, wish.fragments, wish.optional, self.toolchain.version, *more)
+        return (self.cell.arch, wish.start, wish.fragments, wish.optional, *self.toolchain.identity, *more)
 
 
 def _name(*inputs: object) -> str:

@@ -1,8 +1,9 @@
-"""What one build may use: the kernel keeps it from more processes; we look again and again, and end it."""
+"""What one build may use: the kernel keeps it from more where it can; we look again and again, and end it."""
 
 import contextlib
 import itertools
 import os
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,28 +17,45 @@ _serial = itertools.count()
 
 @dataclass(frozen=True)
 class Quota:
-    """What a build may use at once; `memory_bytes` is the sum of its processes' resident memory."""
+    """What a build may use at once; `memory_bytes` is the sum of its processes' resident memory.
+
+    `said_bytes` is all that it says, `file_bytes` the size of each file that it writes.
+    """
 
     processes: int
     memory_bytes: int
+    said_bytes: int = 16 << 20  # an allmodconfig with all its warnings says less, and this is read in 20 s
+    file_bytes: int = 8 << 30  # vmlinux with all debug information is less
 
     @contextlib.contextmanager
     def fence(self) -> Iterator[Sequence[str]]:
-        """Yield the words before a command that keep its processes few, whatever it does between two looks."""
-        # RLIMIT_NPROC is not held against root (fork(2)), who can make a cgroup instead.
-        most = self.processes + _SLACK
-        if os.geteuid():
-            yield ("prlimit", f"--nproc={most}")
-            return
-        group = _cgroup(most)
+        """Yield the words before a command that keep root's processes few, whatever it does between two looks.
+
+        RLIMIT_NPROC is not held against root (fork(2)), who can make a cgroup instead.
+        """
+        group = None if os.geteuid() else _cgroup(self.processes + _SLACK)
         try:
             yield ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$0" "$@"') if group else ()
         finally:
             if group:
                 _remove(group)
 
-    def exceeded(self, pid: int) -> str:
-        """Say how the process tree of `pid` exceeds the quota; empty if it does not."""
+    def limits(self) -> tuple[str, ...]:
+        """Return the words right before a command for what the kernel limits: processes, length of files, no core file.
+
+        The kernel counts all processes of the user, since Linux commit 21d1c5e386bc ("Reimplement RLIMIT_NPROC on top
+        of ucounts") (in v5.14) those of the user namespace; so these words belong inside it, and the user's other
+        processes are added, which would else be held against the build.
+        """
+        wanted = {
+            "nproc": (resource.RLIMIT_NPROC, _tasks_of(os.getuid()) + self.processes + _SLACK),
+            "fsize": (resource.RLIMIT_FSIZE, self.file_bytes),
+            "core": (resource.RLIMIT_CORE, 0),
+        }
+        return ("prlimit", *(f"--{name}={_allowed(kind, most)}" for name, (kind, most) in wanted.items()))
+
+    def exceeded(self, pid: int, said: Path) -> str:
+        """Say how the process tree of `pid`, which writes to `said`, exceeds the quota; empty if it does not."""
         memory = 0
         for count, member in enumerate(_tree(pid), 1):
             memory += _resident(member)
@@ -45,7 +63,32 @@ class Quota:
                 return f"the build ran more than {self.processes} processes at once"
             if memory > self.memory_bytes:
                 return f"the build used more than {self.memory_bytes >> 20} MiB of memory at once"
-        return ""
+        return self._talks(said)
+
+    def cut(self, said: Path) -> str:
+        """Cut what a build that is over said to what it may say, for all who read it; returns what `exceeded` does."""
+        if charge := self._talks(said):
+            os.truncate(said, self.said_bytes)
+        return charge
+
+    def _talks(self, said: Path) -> str:
+        return f"the build said more than {self.said_bytes >> 20} MiB" if said.stat().st_size > self.said_bytes else ""
+
+
+def _allowed(kind: int, most: int) -> int:
+    """Nobody can raise a limit that he has already."""
+    hard = resource.getrlimit(kind)[1]
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)
+
+
+def _tasks_of(user: int) -> int:
+    """Count the threads of a user."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if process.stat().st_uid == user:
+                count += sum(1 for _ in (process / "task").iterdir())
+    return count
 
 
 def _cgroup(most: int) -> Path | None:

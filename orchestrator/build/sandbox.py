@@ -1,29 +1,37 @@
 """A series may change Makefiles and scripts, so make runs where it sees no home, no network and no other process.
 
 The sources, the objects and ccache stand at the same places in every sandbox: paths cannot make two builds differ.
+What runs there has no capability and no terminal; it writes O=, /tmp, and ccache where it is trusted with that.
 """
 
 import contextlib
+import functools
 import os
 import re
 import select
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvm import proc
 from kvm.errors import BuildError, UserError
+from orchestrator.build import seccomp
+from orchestrator.build.quota import Quota
 
 SRC = "/src"
 OBJ = "/build"
 CCACHE = "/ccache"
 END_SECONDS = 10.0  # a sandbox that is over empties in much less
 READ = (".config", "bzImage", "Image", "vmlinux")  # what of `obj` is taken elsewhere
+MOST_FILES = 1_000_000  # in `obj`; an allyesconfig leaves 150,000
 SCRATCH_BYTES = 1 << 30  # of /tmp inside, which is memory
 PATH = "/usr/local/bin:/usr/bin:/bin"
 REMEDY = "apt install bubblewrap, and allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
+# Without capabilities there, and nobody in particular; bubblewrap before 0.8 and some hosts do not take all of it.
+OWN_USERS = ("--unshare-user", "--disable-userns", "--uid=1000", "--gid=1000")
 _TRIAL_SECONDS = 30.0
+_TRIAL_QUOTA = Quota(100, 1 << 28)
 
 
 class Escape(BuildError):
@@ -32,60 +40,91 @@ class Escape(BuildError):
 
 @dataclass(frozen=True)
 class Places:
-    """Host directories of a build, whose words name them SRC, OBJ and CCACHE: it reads `src`, and writes the others.
+    """Host directories of a build, whose words name them SRC, OBJ and CCACHE, and what the build may use.
 
-    `readable` adds single files or directories, by the place under which the words name them.
+    It reads `src` and `ccache`, and writes `obj`; into `ccache` it writes if what is in `src` is trusted with what all
+    builds are given back from there. `readable` adds single files or directories, by the place under which the words
+    name them.
     """
 
     src: Path
     obj: Path
     ccache: Path
+    quota: Quota
     env: Mapping[str, str] = field(default_factory=dict)
     readable: Mapping[str, Path] = field(default_factory=dict)
+    trusted: bool = False
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        """All that a command has of an environment, but for home and directory for temporary files.
+
+        ccache is told all by variables: a build could leave a ccache.conf that starts programs in later builds.
+        """
+        ccache = {"CCACHE_DIR": CCACHE, "CCACHE_CONFIGPATH": os.devnull}
+        reader = {} if self.trusted else {"CCACHE_READONLY": "1"}
+        return {"PATH": PATH, "LC_ALL": "C", **ccache, **reader, **self.env}
+
+    def _watched(
+        self,
+        words: Sequence[str],
+        *,
+        output: Path | None,
+        timeout: float,
+        over: Callable[[], None] = lambda: None,
+        **more: object,
+    ) -> proc.Completed:
+        """Run `words` under the quota; what they said is in `output`, or in what is returned, cut to the quota.
+
+        `over` returns when nothing is left that says more.
+        """
+        self.ccache.mkdir(parents=True, exist_ok=True)  # whoever comes first to a new cache
+        with tempfile.NamedTemporaryFile(prefix="kdelta-said-") as file:
+            said = output or Path(file.name)
+            police = functools.partial(self.quota.exceeded, said=said)
+            done = proc.run(words, output=said, timeout=timeout, police=police, **more)  # type: ignore[arg-type]
+            over()
+            charge = self.quota.cut(said)
+            text = "" if output else said.read_text(encoding="utf-8", errors="replace")
+        return replace(done, output=text, charge=done.charge or charge)
 
 
 class Sandbox(Places):
     """The directories at these very places, `src` read-only, and nothing else of the host but its programs."""
 
-    def argv(self, command: list[str], *options: str) -> list[str]:
+    def argv(self, command: Sequence[str], *options: str) -> list[str]:
         """Return the command line that runs `command` inside; `options` are bwrap's, as --name=value."""
         words = [
-            *("bwrap", "--unshare-all", "--die-with-parent", "--clearenv"),
+            *("bwrap", "--unshare-all", *own_users(), "--cap-drop", "ALL", "--new-session", "--die-with-parent"),
+            "--clearenv",
             *(word for option in options for word in option.split("=", 1)),
             *_system(),
             *("--dev", "/dev", "--remount-ro", "/dev"),  # /dev/shm would be memory that no quota counts
-            *("--proc", "/proc"),
+            *("--proc", "/proc", "--remount-ro", "/proc"),  # /proc/sys is root's, with and without capabilities
             *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"),  # noqa: S108
             *("--ro-bind", str(self.src), SRC),
             *("--bind", str(self.obj), OBJ),
-            *("--bind", str(self.ccache), CCACHE),
+            *("--bind" if self.trusted else "--ro-bind", str(self.ccache), CCACHE),
             *(word for inside, path in self.readable.items() for word in ("--ro-bind", str(path), inside)),
+            *("--remount-ro", "/"),  # memory, too; last, for mount points are made in it
             *("--chdir", OBJ),
         ]
-        env = {"PATH": PATH, "HOME": "/tmp", "LC_ALL": "C", "CCACHE_DIR": CCACHE, **self.env}  # noqa: S108
+        env = {"HOME": "/tmp", "CCACHE_TEMPDIR": "/tmp/ccache", **self._variables}  # noqa: S108
         for name, value in env.items():
             words += ["--setenv", name, value]
-        return [*words, "--", *command]
+        return [*words, "--", *self.quota.limits(), *command]
 
-    def run(
-        self,
-        command: list[str],
-        *,
-        before: Sequence[str] = (),
-        output: Path | None = None,
-        timeout: float = 600.0,
-        police: Callable[[int], str] | None = None,
-    ) -> proc.Completed:
-        """Run `command` inside until nothing that it started is left; `before` stands in front of bwrap itself.
+    def run(self, command: Sequence[str], *, output: Path | None = None, timeout: float = 600.0) -> proc.Completed:
+        """Run `command` inside until nothing that it started is left, or it is charged with exceeding the quota.
 
         Raises Escape when what it left in `obj` leads out of it.
         """
-        self.ccache.mkdir(parents=True, exist_ok=True)  # whoever comes first to a new cache
         reading, writing = os.pipe()
         try:
-            words = [*before, *self.argv(command, f"--json-status-fd={writing}")]
-            done = proc.run(words, output=output, timeout=timeout, police=police, pass_fds=[writing])
-            _await_end(os.read(reading, 1 << 16) if select.select([reading], [], [], 0)[0] else b"")
+            with self.quota.fence() as fence, _filter() as (handles, options):
+                words = [*fence, *self.argv(command, f"--json-status-fd={writing}", *options)]
+                over = functools.partial(_await_end, reading)
+                done = self._watched(words, output=output, timeout=timeout, over=over, pass_fds=[writing, *handles])
         finally:
             os.close(reading)
             os.close(writing)
@@ -93,22 +132,55 @@ class Sandbox(Places):
         return done
 
 
+@contextlib.contextmanager
+def _filter() -> Iterator[tuple[list[int], list[str]]]:
+    """Lend bwrap the filter of system calls: descriptors to pass, and its options."""
+    if not (program := seccomp.program()):
+        yield [], []
+        return
+    handle = os.memfd_create("kdelta-seccomp")
+    try:
+        os.write(handle, program)
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield [handle], [f"--seccomp={handle}"]
+    finally:
+        os.close(handle)
+
+
+@functools.cache
+def own_users() -> tuple[str, ...]:
+    """Return the words for a user namespace in which no other can be made; none if bwrap or the host refuses them.
+
+    Without them an ordinary user has one all the same (--unshare-all), and root has no capability.
+    """
+    words = [word for option in OWN_USERS for word in option.split("=", 1)]
+    done = proc.run(["bwrap", *words, "--ro-bind", "/", "/", "--", "true"], timeout=_TRIAL_SECONDS)
+    return () if done.returncode else tuple(words)
+
+
 def inspect(obj: Path, sources: str, log: Path | None) -> None:
     """Raise Escape when what a build left in `obj` leads out of it, but for links to `sources` or below."""
     if found := _strange(obj, sources):
-        raise Escape(f"the build left {found}, which is no file of its own", log=log)
+        raise Escape(f"the build left {found}", log=log)
 
 
 def _strange(top: Path, sources: str) -> str:
-    """Return what below `top` is neither file nor directory, nor a link to one of them or into the sources."""
-    pending = [top]
+    """Say what below `top` is neither file nor directory, nor a link to one of them or into the sources."""
+    pending, count = [top], 0
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        proc.stop.obey()
+        directory = pending.pop()
+        if not os.access(directory, os.R_OK | os.X_OK):
+            return f"{directory.relative_to(top)}, which cannot be read"
+        with os.scandir(directory) as entries:
             for entry in entries:
+                count += 1
+                if count > MOST_FILES:
+                    return f"more than {MOST_FILES} files"
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
                 elif not (entry.is_file(follow_symlinks=False) or _stays(entry, top, sources)):
-                    return str(Path(entry.path).relative_to(top))
+                    return f"{Path(entry.path).relative_to(top)}, which is no file of its own"
     return ""
 
 
@@ -118,11 +190,13 @@ def _stays(link: os.DirEntry[str], top: Path, sources: str) -> bool:
         return False
     target = os.readlink(link)  # noqa: PTH115  (a string, as it stands there)
     into_sources = (target == sources or target.startswith(f"{sources}/")) and ".." not in target
-    return (into_sources and link.name not in READ) or Path(link).resolve().is_relative_to(top.resolve())
+    # not Path.resolve(), to which a link that leads to itself is an error
+    return (into_sources and link.name not in READ) or Path(os.path.realpath(link)).is_relative_to(top.resolve())
 
 
-def _await_end(status: bytes) -> None:
+def _await_end(reading: int) -> None:
     """Wait until the init of the sandbox is gone, which the kernel lets go last: nothing writes any more then."""
+    status = os.read(reading, 1 << 16) if select.select([reading], [], [], 0)[0] else b""
     found = re.search(rb'"child-pid": (\d+)', status)
     with contextlib.suppress(ProcessLookupError):
         if found:
@@ -148,7 +222,7 @@ def fault() -> str:
     with tempfile.TemporaryDirectory(prefix="kdelta-sandbox-") as name:
         top = Path(name)
         try:
-            done = Sandbox(top, top, top).run(["true"], timeout=_TRIAL_SECONDS)
+            done = Sandbox(top, top, top, _TRIAL_QUOTA).run(["true"], timeout=_TRIAL_SECONDS)
         except UserError as missing:
             return missing.message
     if done.timed_out:

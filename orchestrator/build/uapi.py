@@ -14,6 +14,7 @@ from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, pahole
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Uapi, UapiHeader
+from orchestrator.build.sandbox import PATH
 
 RECIPE = 1  # raise it when the same headers would be told otherwise
 TOOL_SECONDS = 60.0
@@ -45,10 +46,12 @@ def look(place: Place, arch: str, files: Iterable[str]) -> Uapi:
     if not names:
         return Uapi({}, True, _others(others))
     tools = toolchain.find(arch)
-    missing = [program for program in (f"{tools.prefix}g++", "pahole") if not shutil.which(program)]
+    missing = [program for program in (f"{tools.prefix}g++", "pahole") if not shutil.which(program, path=PATH)]
     notes = (*_others(others), *(f"uapi headers: {program} is not installed" for program in missing))
-    inputs = [RECIPE, names, others, tools.version, missing]
-    return cache.remember(place.build / "uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes))
+    inputs = [RECIPE, names, others, tools.identity, missing]
+    return cache.remember(
+        place.build / "uapi", inputs, _ADAPTER, lambda: _look(place, arch, names, notes), whole=lambda found: found.seen
+    )
 
 
 def touched(files: Iterable[str], arch: str) -> tuple[list[str], list[str]]:

@@ -7,11 +7,11 @@ a home and a directory for temporary files that are nobody's, the quota, the dea
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kvm import proc
-from orchestrator.build.sandbox import CCACHE, OBJ, PATH, SRC, Places, inspect
+from orchestrator.build.sandbox import CCACHE, OBJ, SRC, Places, inspect
 
 NOTE = (
     "built without a sandbox, as --unsandboxed asked: what the series' Makefiles and scripts run could read and write "
@@ -23,37 +23,26 @@ END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # make ends what it starte
 class Unsandboxed(Places):
     """The directories where they are on the host; all else of the host is there, too."""
 
-    def run(
-        self,
-        command: list[str],
-        *,
-        before: Sequence[str] = (),
-        output: Path | None = None,
-        timeout: float = 600.0,
-        police: Callable[[int], str] | None = None,
-    ) -> proc.Completed:
+    def run(self, command: Sequence[str], *, output: Path | None = None, timeout: float = 600.0) -> proc.Completed:
         """Run `command` until it and its process group are over; what left the group may live on.
 
         Raises Escape when what it left in `obj` leads out of it.
         """
-        self.ccache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="kdelta-home-", ignore_cleanup_errors=True) as home:
-            done = proc.run(
-                [*before, *END_WITH_PARENT, *map(self._on_host, command)],
-                cwd=self.obj,
-                env={**dict.fromkeys(os.environ), **self._env(home)},
-                output=output,
-                timeout=timeout,
-                police=police,
-            )
+        with (
+            self.quota.fence() as fence,
+            tempfile.TemporaryDirectory(prefix="kdelta-home-", ignore_cleanup_errors=True) as home,
+        ):
+            words = [*fence, *END_WITH_PARENT, *self.quota.limits(), *map(self._on_host, command)]
+            env = {**dict.fromkeys(os.environ), **self._env(home)}
+            done = self._watched(words, output=output, timeout=timeout, cwd=self.obj, env=env)
         # objects that base left may still hold links into base's tree, which stands beside this one
         inspect(self.obj, str(self.src.resolve().parent), output)
         return done
 
     def _env(self, home: str) -> dict[str, str]:
         """All that the command has of an environment; python3 must not leave compiled scripts in the sources."""
-        fixed = {"PATH": PATH, "LC_ALL": "C", "HOME": home, "TMPDIR": home, "PYTHONDONTWRITEBYTECODE": "1"}
-        return fixed | {name: self._on_host(value) for name, value in {"CCACHE_DIR": CCACHE, **self.env}.items()}
+        fixed = {"HOME": home, "TMPDIR": home, "PYTHONDONTWRITEBYTECODE": "1"}
+        return fixed | {name: self._on_host(value) for name, value in self._variables.items()}
 
     def _on_host(self, word: str) -> str:
         """Return `word` with the places in it as they are on the host."""

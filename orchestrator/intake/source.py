@@ -174,7 +174,7 @@ def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tupl
 def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:
     log.info("importing %s, once", name)
     draft = store.git_dir.with_name(f".{store.git_dir.name}.import")
-    shutil.rmtree(draft, ignore_errors=True)  # what an interrupted import left; the caller holds the store's lock
+    disk.clear(draft)  # what an interrupted import left; the caller holds the store's lock
     draft.mkdir(parents=True)
     with cache.scratch(draft):
         unpacked = draft / "tree"

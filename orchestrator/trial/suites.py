@@ -14,6 +14,7 @@ from kvm import proc
 from kvm.errors import UserError
 from orchestrator import cache, yamlfile
 from orchestrator.build import toolchain
+from orchestrator.build.sandbox import PATH
 from orchestrator.yamlfile import Fault, Section
 
 RECIPE = 2  # raise it when the same sources would give another program
@@ -27,12 +28,24 @@ class SuiteKind(StrEnum):
     BENCH = "bench"
 
 
+class Isolation(StrEnum):
+    """What shares a guest: all suites that say `boot`, the tests of one suite, or nothing with any test."""
+
+    BOOT = "boot"
+    SUITE = "suite"
+    TEST = "test"
+
+
 class Needs(Section):
     """What the guest must have: Kconfig options without CONFIG_, memory, swap."""
 
     config: list[str] = Field(default_factory=list)
     memory_mib: int = Field(128, ge=64)
     swap_mib: int = Field(0, ge=0)
+
+
+def _isolation(word: object) -> object:
+    return Isolation(word) if isinstance(word, str) else word
 
 
 class SuiteFile(Section):
@@ -42,6 +55,7 @@ class SuiteFile(Section):
     kind: Annotated[SuiteKind, BeforeValidator(lambda word: SuiteKind(word) if isinstance(word, str) else word)]
     sources: list[str] = Field(min_length=1)
     timeout: float = Field(60, gt=0)
+    isolation: Annotated[Isolation, BeforeValidator(_isolation)] = Isolation.SUITE
     needs: Needs = Needs()
 
 
@@ -55,6 +69,7 @@ class Suite:
     sources: tuple[str, ...]
     timeout: float
     needs: Needs
+    isolation: Isolation
 
 
 def load(directory: Path) -> Suite:
@@ -66,7 +81,7 @@ def load(directory: Path) -> Suite:
                 yield ("sources", index), f"no such file: {name}"
 
     file = yamlfile.read(directory / "suite.yaml", SuiteFile, missing)
-    return Suite(directory, file.name, file.kind, tuple(file.sources), file.timeout, file.needs)
+    return Suite(directory, file.name, file.kind, tuple(file.sources), file.timeout, file.needs, file.isolation)
 
 
 def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:
@@ -75,14 +90,14 @@ def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:
     headers = sorted((suite.directory.parent / "include").glob("*.h")) + sorted(suite.directory.glob("*.h"))
     sources = [suite.directory / name for name in suite.sources]
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*headers, *sources)]
-    inputs = [RECIPE, tools.version, _FLAGS, suite.name, contents]
+    inputs = [RECIPE, tools.identity, _FLAGS, suite.name, contents]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:40]
     final = cache.keep(cache_dir / "suites" / key)
     if not cache.find(final, lambda directory: directory / suite.name):
         with cache.publish(final) as draft:
             here = f"-ffile-prefix-map={suite.directory.parent}/="  # what __FILE__ says is the same everywhere
             argv = [tools.cc, *_FLAGS, here, f"-I{suite.directory.parent / 'include'}", f"-I{suite.directory}"]
-            done = proc.run([*argv, *sources, "-o", draft / suite.name], timeout=300)
+            done = proc.run([*argv, *sources, "-o", draft / suite.name], timeout=300, env={"PATH": PATH})
             if done.returncode:
                 raise UserError(
                     f"suite {suite.name} does not compile for {arch}: {_first_error(done.output)}",

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.build.quota import Quota
+
+QUOTA = Quota(50, 1 << 28)
+
 MAKEFILE = """\
 VERSION = 6
 PATCHLEVEL = 1

@@ -12,6 +12,7 @@ from orchestrator.build.anatomy import kernel, kit
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.judge import binary
 from orchestrator.model import BinaryDiff
+from tests.flow.conftest import QUOTA
 
 SOURCE = """\
 #include "thing.h"
@@ -43,7 +44,7 @@ class Bench:
         recipe = f"savedcmd_mm/a.o := {command} ; ./objtool mm/a.o\n\ndeps_mm/a.o := \\\n  /src/mm/thing.h \\\n"
         (objects / "mm/.a.o.cmd").write_text(recipe)
         dissect.keep(objects, kept)
-        return Place(kept, sources, self.top / "ccache")
+        return Place(kept, sources, self.top / "ccache", QUOTA)
 
     def compare(self, base: Place, patched: Place, touched: list[str]) -> BinaryDiff:
         two = dissect.dissect(

@@ -9,6 +9,7 @@ import pytest
 from kvm import proc
 from orchestrator.build.findings import checkers, units
 from orchestrator.build.findings.checkers import Checked, Scene
+from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
 from orchestrator.intake import tree
 from orchestrator.judge import findings, hunks
@@ -105,7 +106,7 @@ class Pair:
     def sandbox(self, side: str) -> Sandbox:
         for name in ("objects", "ccache"):
             (self.top / name).mkdir(exist_ok=True)
-        return Sandbox(self.top / side, self.top / "objects", self.top / "ccache")
+        return Sandbox(self.top / side, self.top / "objects", self.top / "ccache", Quota(200, 1 << 30))
 
     def build(self, side: str) -> units.Units:
         log = self.top / f"{side}.log"
@@ -235,6 +236,15 @@ def test_a_checker_that_is_not_installed_is_a_note(pair: Pair) -> None:
 def test_a_tree_without_the_script_is_a_note(pair: Pair) -> None:
     (pair.top / "base" / "scripts" / "kernel-doc").unlink()
     assert run("kernel-doc", pair.scene("base")).notes == ("kernel-doc: base has no scripts/kernel-doc",)
+
+
+def test_a_checker_that_exceeds_the_quota_is_ended_and_has_looked_at_nothing(pair: Pair) -> None:
+    (pair.top / "base" / "scripts" / "kernel-doc").write_text(
+        "#!/bin/sh\nfor n in $(seq 220); do sleep 60 & done; wait\n"
+    )
+    hog = run("kernel-doc", pair.scene("base"))
+    note = "kernel-doc: no answer on mm/a.c, mm/b.c: the build ran more than 200 processes at once"
+    assert hog == Checked({}, (note,), late=True)
 
 
 def test_a_checker_that_does_not_end_or_fails_has_looked_at_nothing_and_says_so(pair: Pair) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.build.sandbox import PATH
+from orchestrator.build.toolchain import LLVM
 from tests.conftest import ROOT, Kdelta, kdelta_argv
 from tests.flow.conftest import git
 
@@ -43,14 +45,13 @@ def test_what_the_user_got_wrong_exits_2_with_words_on_stderr_alone(
     assert done.stdout == ""
 
 
-def test_clang_without_its_tools_exits_2_and_names_them(
-    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
-) -> None:
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name in ("git", "bwrap", "sh"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    done = kdelta("plan", make_series("x\n"), "--kernel", f"git:{fakelinux}", "--toolchain", "clang", PATH=str(tools))
+def test_clang_without_its_tools_exits_2_and_names_them(fakelinux: Path, make_series, tmp_path: Path) -> None:
+    there = {str(Path(found).resolve()) for name in LLVM if (found := shutil.which(name, path=PATH))}
+    hidden = [word for path in there for word in ("--bind", os.devnull, path)]
+    argv = kdelta_argv("plan", make_series("x\n"), "--kernel", f"git:{fakelinux}", "--toolchain", "clang")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    outside = ["bwrap", "--dev-bind", "/", "/", *hidden, "--", *argv]
+    done = subprocess.run(outside, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "ld.lld, llvm-ar" in done.stderr
     assert "apt install clang lld llvm" in done.stderr

@@ -13,11 +13,10 @@ from kvm.errors import BuildError, UserError
 from orchestrator.build import kbuild
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
-from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import Sandbox
 from orchestrator.intake import mail, series, source, tree
 from orchestrator.model import Cell, Side
-from tests.flow.conftest import git
+from tests.flow.conftest import QUOTA, git
 
 LINES = [f"line {number}\n" for number in range(40)]
 EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
@@ -32,7 +31,10 @@ def misbehave(fakelinux: Path, deed: str) -> None:
 
 
 def order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
-    return Order(Cell(Side.BASE, "x86_64", "fast"), origin, files, Wish("tinyconfig", wish), 2, 60, Quota(50, 1 << 28))
+    made = Order(Cell(Side.BASE, "x86_64", "fast"), origin, origin.tree, Wish("tinyconfig", wish), 2, 60, QUOTA)
+    if files == origin.tree:
+        return made
+    return replace(made, cell=replace(made.cell, side=Side.PATCHED), files=files, start=made)
 
 
 def test_a_series_comes_out_as_the_tree_that_its_author_had(fakelinux: Path, make_series, tmp_path: Path) -> None:
@@ -292,6 +294,6 @@ def test_what_a_makefile_leaves_running_is_over_when_make_is(fakelinux: Path, tm
 def test_the_first_command_in_a_new_cache_needs_no_other_before_it(tmp_path: Path) -> None:
     for name in ("src", "obj"):
         (tmp_path / name).mkdir()
-    box = Sandbox(tmp_path / "src", tmp_path / "obj", tmp_path / "cache" / "ccache")
+    box = Sandbox(tmp_path / "src", tmp_path / "obj", tmp_path / "cache" / "ccache", QUOTA, trusted=True)
     assert box.run(["sh", "-c", "echo here >/ccache/x; echo out"]).output == "out\n"
     assert (tmp_path / "cache" / "ccache" / "x").read_text() == "here\n"

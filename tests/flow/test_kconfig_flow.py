@@ -8,14 +8,13 @@ from orchestrator import job, plan, sides, store
 from orchestrator.build import kconfig_ask
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
-from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import Sandbox
 from orchestrator.config import Pipeline
 from orchestrator.intake import source
 from orchestrator.model import Cell, Run, Side
 from orchestrator.request import Request
 from tests import scripted
-from tests.flow.conftest import git
+from tests.flow.conftest import QUOTA, git
 
 KCONFIG = """\
 config MODULES
@@ -60,7 +59,7 @@ def build(fakelinux: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
         asked = Pipeline(kernel=f"git:{fakelinux}", series="main..topic", arches=["x86_64"], suites=["example"], **keys)
         request = Request(pipeline=asked, near=str(tmp_path), cache=str(tmp_path / "cache"), jobs=2)
         todo = plan.make(request)
-        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.boot) as started:
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take) as started:
             built = sides.build(started, todo.lanes[0])
             return started.run, built
 
@@ -111,15 +110,13 @@ def box(tmp_path: Path) -> Sandbox:
         (tmp_path / name).mkdir()
     (tmp_path / "src" / "Kconfig").write_text(KCONFIG)
     (tmp_path / "obj" / ".config").write_text("")
-    return Sandbox(tmp_path / "src", tmp_path / "obj", tmp_path / "ccache")
+    return Sandbox(tmp_path / "src", tmp_path / "obj", tmp_path / "ccache", QUOTA)
 
 
 @pytest.fixture
 def order(fakelinux: Path, tmp_path: Path) -> Order:
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
-    return Order(
-        Cell(Side.BASE, "x86_64", "fast"), origin, origin.tree, Wish("tinyconfig", ""), 1, 60, Quota(50, 1 << 28)
-    )
+    return Order(Cell(Side.BASE, "x86_64", "fast"), origin, origin.tree, Wish("tinyconfig", ""), 1, 60, QUOTA)
 
 
 def test_kconfig_says_what_an_option_waits_for(box: Sandbox, order: Order) -> None:

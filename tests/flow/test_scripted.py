@@ -1,7 +1,9 @@
 """The whole line on the fake tree: real git, make and compilers, and guests that follow the script in their image."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,16 @@ FAILS = "program:\nsay 1..2\nsay ok 1 first\nsay not ok 2 second\nexit 1\n"
 Validate = Callable[..., Run]
 
 
+@contextlib.contextmanager
+def restored(machine: Machine, where: Path) -> Iterator[scripted.ScriptedGuest]:
+    """A guest restored right after the boot."""
+    with (
+        scripted.take(machine, workdir=where / "boot", limits=Limits()) as kept,
+        kept.restore(workdir=where, limits=Limits()) as alive,
+    ):
+        yield alive
+
+
 class TestScriptedGuest(GuestContract):
     @pytest.fixture
     def machine(self, tmp_path: Path) -> Machine:
@@ -31,12 +43,12 @@ class TestScriptedGuest(GuestContract):
 
     @pytest.fixture
     def booted(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
-        return lambda: scripted.boot(machine, workdir=tmp_path, limits=Limits())
+        return lambda: restored(machine, tmp_path)
 
     @pytest.fixture
     def broken(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
         machine.image.write_text("boot: panic\n")
-        return lambda: scripted.boot(machine, workdir=tmp_path, limits=Limits())
+        return lambda: restored(machine, tmp_path)
 
 
 @pytest.fixture
@@ -77,9 +89,9 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
 
 @pytest.fixture
 def validate(request_for, tmp_path: Path) -> Validate:
-    def run(base: str, *patches: str, boot=scripted.boot, **keys: object) -> Run:
+    def run(base: str, *patches: str, take=scripted.take, **keys: object) -> Run:
         todo = plan.make(request_for(base, *patches, **keys))
-        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, boot) as started:
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, take) as started:
             return pipeline.validate(started)
 
     return run
@@ -105,13 +117,13 @@ def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures
 def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
     seen = []
 
-    def boot(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+    def take(machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[..., None]):  # type: ignore[no-untyped-def]
         seen.append(limits.scale)
-        return scripted.boot(machine, workdir=workdir, limits=limits)
+        return scripted.take(machine, workdir=workdir, limits=limits, prepare=prepare)
 
     fragment = tmp_path / "slow.config"
     fragment.write_text("CONFIG_KASAN=y\nCONFIG_PROVE_LOCKING=y\n")
-    validate(FAILS, PASSES, boot=boot, arches=["arm64"], fragments=[str(fragment)])
+    validate(FAILS, PASSES, take=take, arches=["arm64"], fragments=[str(fragment)])
     assert seen == [4.0 * 3 * 2] * 2  # emulated, KASAN, lockdep
 
 
@@ -164,6 +176,38 @@ def test_a_patched_kernel_that_does_not_boot_is_regressed_when_base_does(validat
     assert verdict(run)[0] == "regressed"
 
 
+def test_a_test_that_kills_its_guest_costs_no_other_test_where_each_has_its_own(
+    validate: Validate, suite: Path
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    three = "program:\nsay 1..3\nsay ok 1 first\n{}\nsay ok 3 third\n"
+    run = validate(three.format("say ok 2 second"), three.format("panic second"))
+    assert changes(run) == {"first": "same", "second": "regressed", "third": "same", "(exit)": "regressed"}
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": "panic"}
+
+
+def test_suites_have_guests_of_their_own_unless_they_say_boot(validate: Validate, suite: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(suite, tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    dies = "program:\nsay 1..1\nsay ok 1 only\npanic\n"
+    run = validate(PASSES, dies, suites=[str(suite), str(other)], arches=["arm64"])
+    ends = {change.suite: change.patched.outcome for change in run.tests if change.name == "(exit)"}
+    assert ends == {"example": "lost", "other": "lost"}  # each died by itself
+    for path in (suite, other):
+        (path / "suite.yaml").write_text((path / "suite.yaml").read_text() + "isolation: boot\n")
+    (tmp_path / "run").rename(tmp_path / "first")
+    run = validate(f"# again\n{PASSES}", f"# again\n{dies}", suites=[str(suite), str(other)], arches=["arm64"])
+    ends = {change.suite: change.patched.outcome for change in run.tests if change.name == "(exit)"}
+    assert ends == {"example": "lost", "other": "missing"}  # the first took the second along
+
+
+def test_the_console_of_a_cell_holds_the_words_of_all_its_guests_in_order(validate: Validate, tmp_path: Path) -> None:
+    validate(PASSES, FAILS, arches=["arm64"])
+    console = (tmp_path / "run" / "base" / "arm64-fast" / "console.log").read_text()
+    assert console.count("scripted kernel") == 2
+    assert console.index("--- example: restored") < console.index("kdelta: example starts")
+
+
 def test_a_base_that_does_not_boot_gives_no_verdict_on_the_series(validate: Validate) -> None:
     assert verdict(validate(f"boot: panic\n{PASSES}", PASSES))[0] == "inconclusive"
 
@@ -174,7 +218,7 @@ def test_a_test_that_is_new_or_gone_is_said(validate: Validate) -> None:
 
 
 def test_a_fault_of_the_host_ends_the_run_as_interrupted_and_keeps_what_is_done(request_for, tmp_path: Path) -> None:
-    def full(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+    def full(machine: Machine, **_: object):  # type: ignore[no-untyped-def]
         raise InfraError("the disk is full")
 
     todo = plan.make(request_for(PASSES, FAILS))
@@ -191,12 +235,12 @@ def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, req
     whole = validate(FAILS, PASSES)
     quiet = lambda *_: None  # noqa: E731
     where = store.given_directory(tmp_path / "stages")
-    with job.start(plan.make(store_request(tmp_path)), where, quiet, scripted.boot) as started:
+    with job.start(plan.make(store_request(tmp_path)), where, quiet, scripted.take) as started:
         built = {lane: sides.build(started, lane) for lane in started.plan.lanes}
     for lane, both in built.items():
-        with job.resume(where, quiet, scripted.boot) as resumed:
+        with job.resume(where, quiet, scripted.take) as resumed:
             pipeline.test(resumed, lane, both)
-    with job.resume(where, quiet, scripted.boot) as resumed:
+    with job.resume(where, quiet, scripted.take) as resumed:
         apart = pipeline.compare(resumed)
     assert (apart.tests, apart.verdict) == (whole.tests, whole.verdict)
     without_time = [dataclasses.replace(build, seconds=0, cached=True) for build in apart.builds]
@@ -209,7 +253,7 @@ def store_request(tmp_path: Path) -> Request:
 
 
 def test_a_stop_request_in_a_guest_is_no_result(request_for, tmp_path: Path) -> None:
-    def stopped(machine: Machine, *, workdir: Path, limits: Limits):  # type: ignore[no-untyped-def]
+    def stopped(machine: Machine, **_: object):  # type: ignore[no-untyped-def]
         raise Interrupted
 
     todo = plan.make(request_for(PASSES, FAILS))

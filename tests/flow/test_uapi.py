@@ -9,6 +9,7 @@ from kvm.arch import ARCHES
 from orchestrator.build import uapi
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import UapiHeader
+from tests.flow.conftest import QUOTA
 
 # Stands for the tree's own script: it takes what is the kernel's out, and refuses what must not be exported.
 INSTALL = """\
@@ -51,7 +52,7 @@ def probe(tmp_path: Path, arch: str):  # type: ignore[no-untyped-def]
 
     def call(text: str, name: str = "linux/a.h") -> UapiHeader:
         (tree / "include/uapi" / name).write_text(text)
-        found = uapi.look(Place(kept, tree, tmp_path / "ccache"), arch, [f"include/uapi/{name}"])
+        found = uapi.look(Place(kept, tree, tmp_path / "ccache", QUOTA), arch, [f"include/uapi/{name}"])
         assert found.seen, found.notes
         [header] = found.headers.values()
         return header
@@ -96,7 +97,7 @@ def test_an_asm_generic_header_is_probed_by_the_way_programs_take(probe) -> None
 
 
 def test_headers_of_other_architectures_are_named_and_not_probed(tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path, tmp_path)
+    place = Place(tmp_path, tmp_path, tmp_path, QUOTA)
     found = uapi.look(place, "x86_64", ["arch/alpha/include/uapi/asm/mman.h", "mm/madvise.c"])
     assert found.headers == {}
     assert found.notes == ("uapi headers of other architectures were not probed: arch/alpha/include/uapi/asm/mman.h",)
@@ -105,6 +106,19 @@ def test_headers_of_other_architectures_are_named_and_not_probed(tmp_path: Path)
 def test_a_tree_without_the_script_is_a_note(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "kit.tar.gz", "w:gz"):
         pass
-    found = uapi.look(Place(tmp_path, tmp_path, tmp_path / "ccache"), "x86_64", ["include/uapi/linux/a.h"])
+    found = uapi.look(Place(tmp_path, tmp_path, tmp_path / "ccache", QUOTA), "x86_64", ["include/uapi/linux/a.h"])
     assert not found.seen
     assert "uapi headers were not probed" in found.notes[-1]
+
+
+def test_a_script_of_the_tree_that_exceeds_the_quota_is_ended_and_a_note(tmp_path: Path) -> None:
+    tree = tmp_path / "src"
+    (tree / "scripts").mkdir(parents=True)
+    (tree / "include/uapi/linux").mkdir(parents=True)
+    (tree / "include/uapi/linux/a.h").touch()
+    (tree / "scripts/unifdef.c").write_text(UNIFDEF)
+    (tree / "scripts/headers_install.sh").write_text("for n in $(seq 70); do sleep 60 & done; wait\n")
+    with tarfile.open(tmp_path / "kit.tar.gz", "w:gz"):
+        pass
+    found = uapi.look(Place(tmp_path, tree, tmp_path / "ccache", QUOTA), "x86_64", ["include/uapi/linux/a.h"])
+    assert found.notes == ("uapi headers were not probed: the build ran more than 50 processes at once",)

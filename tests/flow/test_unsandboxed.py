@@ -19,7 +19,7 @@ from orchestrator.build.order import Order
 from orchestrator.intake import mail, series, source
 from orchestrator.judge import findings, hunks
 from tests.conftest import ROOT, Kdelta, kdelta_argv
-from tests.flow.conftest import git
+from tests.flow.conftest import QUOTA, git
 from tests.flow.test_intake_and_build import EDITED, LINES, misbehave
 from tests.flow.test_intake_and_build import order as sandboxed_order
 
@@ -90,7 +90,8 @@ def no_bwrap(tmp_path: Path) -> str:
 
 
 def unsandboxed_order(files: str, origin: source.Source, wish: str = "CONFIG_TINY=y\n") -> Order:
-    return replace(sandboxed_order(files, origin, wish), sandboxed=False)
+    made = replace(sandboxed_order(origin.tree, origin, wish), sandboxed=False)
+    return made if files == origin.tree else replace(made, files=files, start=made)
 
 
 def build(top: Path, tmp_path: Path) -> kbuild.KernelBuild:
@@ -169,7 +170,7 @@ def test_a_build_that_fails_names_its_error_by_the_path_in_the_tree(
 def test_a_sandboxed_build_keeps_its_name_and_an_unsandboxed_one_has_others(fakelinux: Path, tmp_path: Path) -> None:
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     contained = sandboxed_order(origin.tree, origin)
-    wish = ["x86_64", "tinyconfig", "CONFIG_TINY=y\n", "", contained.toolchain.version]
+    wish = ["x86_64", "tinyconfig", "CONFIG_TINY=y\n", "", *contained.toolchain.identity]
     inputs = json.dumps([order.RECIPE, origin.tree, *wish, []])
     assert contained.key == hashlib.sha256(inputs.encode()).hexdigest()[:40]
     names = [name for one in (contained, replace(contained, sandboxed=False)) for name in (one.key, one.objects)]
@@ -222,7 +223,7 @@ def test_the_dependency_of_a_dropped_option_is_named(warned: Path, tmp_path: Pat
 
 def test_what_needs_the_sandbox_to_look_closer_says_so(warned: Path, tmp_path: Path) -> None:
     made = build(warned, tmp_path)
-    place = Place(made.directory, warned, tmp_path / "cache" / "ccache")
+    place = Place(made.directory, warned, tmp_path / "cache" / "ccache", QUOTA)
     closer = closeup.look(place, ["mm/a.o"], ["mm/a.c"])
     assert closer.notes == (f"no stack frames and layouts: {kit.NONE}",)
     probed = uapi.look(place, "x86_64", ["include/uapi/linux/a.h"])

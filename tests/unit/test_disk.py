@@ -1,5 +1,6 @@
 """Files that several runs share."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -56,6 +57,28 @@ def test_waiting_for_a_lock_ends_with_a_stop_request(tmp_path: Path) -> None:
         proc.stop.set()
         waiting.join(5)
     assert len(caught) == 1
+
+
+def test_a_file_that_is_not_trusted_is_read_if_it_is_plain_and_short(tmp_path: Path) -> None:
+    plain, long = tmp_path / "plain", tmp_path / "long"
+    plain.write_bytes(b"\xffword")
+    assert disk.read(plain, 5) == b"\xffword"
+    assert disk.read_text(plain, 1 << 20) == "\ufffdword"
+    with pytest.raises(OSError, match="too large"):
+        disk.read(plain, 4)
+    with long.open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte that is not on the disk
+    with pytest.raises(OSError, match="larger than 64 MiB"):
+        disk.read(long, 64 << 20)
+
+
+def test_a_link_a_pipe_and_a_directory_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "."):
+        with pytest.raises(OSError, match=r"symbolic links|no plain file|directory"):
+            disk.read(tmp_path / name, 1 << 20)
 
 
 def test_an_entry_is_held_by_any_number_of_runs_and_nobody_has_it_alone_meanwhile(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvm import guest, rootfs
+from kvm import rootfs, snapshot
 from kvm.arch import ARCHES, get
 from kvm.guest import Guest
 from kvm.qemu import Machine
@@ -23,7 +23,10 @@ def machine(request: pytest.FixtureRequest, images: dict[str, Path], shared_cach
 
 
 @contextmanager
-def booted(machine: Machine, where: Path) -> Iterator[Guest]:
-    """A guest that answers."""
-    with guest.boot(machine, workdir=where, limits=LIMITS) as found:
+def booted(machine: Machine, where: Path, limits: Limits = LIMITS) -> Iterator[Guest]:
+    """A guest that answers; its console is in `where`, that of the boot below."""
+    with (
+        snapshot.take(machine, workdir=where / "boot", limits=LIMITS) as kept,
+        kept.restore(workdir=where, limits=limits) as found,
+    ):
         yield found

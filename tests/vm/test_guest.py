@@ -12,7 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from kvm import cpio, guest, proc
+from kvm import cpio, proc, snapshot
 from kvm.errors import BootError, GuestLost, InfraError, Interrupted
 from kvm.qemu import Machine
 from tests.conftest import ROOT
@@ -77,7 +77,7 @@ def test_stdin_that_nobody_reads_is_no_fault(machine: Machine, tmp_path: Path) -
 
 def test_a_guest_that_answers_no_more_is_a_hang_after_the_limit(machine: Machine, tmp_path: Path) -> None:
     limits = replace(LIMITS, command_seconds=2)
-    with guest.boot(machine, workdir=tmp_path, limits=limits) as alive:
+    with booted(machine, tmp_path, limits) as alive:
         [pid] = qemu_pids(tmp_path)
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
@@ -134,7 +134,7 @@ def test_a_kernel_that_panics_at_boot_says_so_at_once(machine: Machine, tmp_path
         pass
     assert caught.value.kind == "panic"
     assert "panic: VFS: Unable to mount root fs" in caught.value.message
-    assert str(tmp_path / "qemu.sh") in (caught.value.hint or "")
+    assert str(tmp_path / "boot" / "qemu.sh") in (caught.value.hint or "")
 
 
 def test_a_kernel_that_is_never_ready_is_a_hang_at_its_deadline(machine: Machine, tmp_path: Path) -> None:
@@ -143,14 +143,15 @@ def test_a_kernel_that_is_never_ready_is_a_hang_at_its_deadline(machine: Machine
     mute.write_bytes(machine.initrd.read_bytes() + cpio.archive([sleeper]))
     machine, limits = replace(machine, initrd=mute), replace(LIMITS, boot_seconds=8)
     late = pytest.raises(BootError, match="not ready after 8 s")
-    with late as caught, guest.boot(machine, workdir=tmp_path, limits=limits):
+    with late as caught, snapshot.take(machine, workdir=tmp_path, limits=limits):
         pass
     assert caught.value.kind == "hang"
     assert qemu_pids(tmp_path) == []
 
 
 def test_a_qemu_that_does_not_start_is_no_fault_of_the_kernel(machine: Machine, tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match="QEMU did not start"), booted(replace(machine, memory_mib=1 << 30), tmp_path):
+    machine = replace(machine, image=tmp_path / "none")
+    with pytest.raises(InfraError, match="QEMU did not start"), booted(machine, tmp_path):
         pass
 
 
@@ -169,10 +170,11 @@ def test_a_stop_request_ends_a_command_and_leaves_no_process(machine: Machine, t
 
 def test_a_guest_dies_with_the_process_that_booted_it(machine: Machine, tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\n"
+        "from pathlib import Path\nfrom kvm import snapshot\nfrom kvm.arch import get\n"
         "from kvm.qemu import Machine\nfrom kvm.vm import Limits\n"
         f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg')\n"
-        f"with guest.boot(m, workdir=Path({str(tmp_path)!r}), limits=Limits(120, 60, 60)) as g:\n"
+        f"w, l = Path({str(tmp_path)!r}), Limits(120, 60, 60)\n"
+        "with snapshot.take(m, workdir=w / 'boot', limits=l) as kept, kept.restore(workdir=w, limits=l) as g:\n"
         "    print('up', flush=True); g.run('sleep 60', timeout=60)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -213,12 +215,13 @@ def test_a_host_whose_disk_is_full_is_not_taken_for_a_kernel_that_hangs(
     else:  # QEMU stops a guest whose disk it cannot write
         size, scratch = machine.initrd.stat().st_size + (1 << 20), small
     script = (
-        "import sys\nfrom pathlib import Path\nfrom kvm import guest\nfrom kvm.arch import get\n"
+        "import sys\nfrom pathlib import Path\nfrom kvm import snapshot\nfrom kvm.arch import get\n"
         "from kvm.errors import InfraError\nfrom kvm.qemu import Machine\nfrom kvm.vm import Limits\n"
         f"m = Machine(get({machine.arch.name!r}), Path({str(machine.image)!r}), Path({str(machine.initrd)!r}), 'tcg',\n"
         "    memory_mib=256, disk_mib=16)\n"
         "try:\n"
-        f"    with guest.boot(m, workdir=Path({str(where)!r}), limits=Limits(20, 20, 5)) as g:\n"
+        f"    w, l = Path({str(where)!r}), Limits(20, 20, 5)\n"
+        "    with snapshot.take(m, workdir=w / 'boot', limits=l) as kept, kept.restore(workdir=w, limits=l) as g:\n"
         "        g.run('dd if=/dev/zero of=/dev/vda bs=1M count=16', timeout=5)\n"
         "except InfraError as fault:\n"
         "    sys.exit(fault.message)\n"

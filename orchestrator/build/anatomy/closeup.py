@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from kvm import disk
 from orchestrator import cache
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Closeup, Closeups, Export
+from orchestrator.build.sandbox import PATH
 
 RECIPE = 1  # raise it when the same objects would be told otherwise
 TOOL_SECONDS = 60.0
@@ -26,7 +28,7 @@ def look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups
 
     What was seen once is kept beside the image.
     """
-    inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole")]
+    inputs = [RECIPE, sorted(names), sorted(touched), shutil.which("pahole", path=PATH)]
     return cache.remember(place.build / "closeup", inputs, _ADAPTER, lambda: _look(place, names, touched))
 
 
@@ -37,7 +39,7 @@ def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeup
     found, notes = _compile(place, argv) if argv else ({}, [])
     if tools is None:
         notes = [f"no stack frames and layouts: {kit.NONE}"]
-    if found and not shutil.which("pahole"):
+    if found and not shutil.which("pahole", path=PATH):
         notes.append("no struct layouts: pahole is not installed (apt install dwarves)")
     return Closeups(found, exports, declared, tuple(notes))
 
@@ -59,7 +61,7 @@ def _closeup(work: Path, said: Mapping[str, str]) -> Closeup:
         name = objects.plain_name(symbol)
         frames[name] = max(frames.get(name, 0), int(size))
     try:
-        codes = objects.codes(errand.plain_file(work / Path(said.get("file", "?")).name))
+        codes = objects.codes(disk.read(work / Path(said.get("file", "?")).name, errand.LARGEST))
     except (OSError, elf.Malformed):
         codes = {}
     return Closeup(frames, codes, pahole.parse(said.get("pahole", "")))

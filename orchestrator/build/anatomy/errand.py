@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvm import disk
 from orchestrator.build.anatomy import kit
+from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import OBJ, Escape, Sandbox
 
 _INSIDE = "/tmp/inside.py"  # noqa: S108  (in the sandbox)
 _WORK = ".errand"
-_LARGEST = 256 << 20  # bytes that are read back
+LARGEST = 64 << 20  # bytes of each file that are read back
 
 
 class NoAnswer(Exception):
@@ -24,11 +26,15 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an errand runs: a finished build with its kit, the tree it was built from, ccache's directory."""
+    """Where an errand runs: a finished build with its kit, the tree it was built from, ccache's directory.
+
+    `quota` is what it may use.
+    """
 
     build: Path
     sources: Path
     ccache: Path
+    quota: Quota
 
 
 @dataclass(frozen=True)
@@ -51,21 +57,16 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
         work = objects / _WORK
         work.mkdir()
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        box = Sandbox(place.sources, objects, place.ccache, readable={_INSIDE: script})
+        box = Sandbox(place.sources, objects, place.ccache, place.quota, readable={_INSIDE: script})
         try:
             done = box.run(["python3", "-I", _INSIDE, f"{OBJ}/{_WORK}/job.json"], timeout=seconds)
         except Escape as fault:
             raise NoAnswer(fault.message) from fault
+        if done.charge:
+            raise NoAnswer(done.charge)
         try:
-            answer = Answer(plain_file(work / "answer.json"), work)
+            answer = Answer(disk.read(work / "answer.json", LARGEST), work)
         except OSError as fault:
             said = done.output.strip().splitlines() or ["no word"]
-            raise NoAnswer("no end in time" if done.timed_out else said[-1]) from fault
+            raise NoAnswer("no end in time" if done.timed_out else said[-1][:200]) from fault
         yield answer
-
-
-def plain_file(path: Path) -> bytes:
-    """Read what was left, unless it is a link out of the sandbox, or endless."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
-        raise FileNotFoundError(path)
-    return path.read_bytes()

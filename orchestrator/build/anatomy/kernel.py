@@ -6,13 +6,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from kvm import disk, proc
 from orchestrator.build.anatomy import elf, objects, symvers
 from orchestrator.build.anatomy.elf import Elf
 from orchestrator.build.anatomy.facts import Anatomy, Export
 
 _FILE = "anatomy.json"
 _ADAPTER = TypeAdapter(Anatomy)
-_TOO_LARGE = 256 << 20  # bytes; no object of a kernel comes near
+_TOO_LARGE = 64 << 20  # bytes; no object of a kernel comes near
+_LARGEST_IMAGE = 2 << 30  # bytes of vmlinux, with debug information
+_LARGEST_TABLE = 64 << 20  # bytes of Module.symvers; an allmodconfig has 3 MiB
 # Programs of the host, and what is generated from the linked kernel and so differs whenever anything does.
 _NOT_OF_THE_IMAGE = ("scripts/", "tools/", "certs/extract-cert")
 _MADE_FROM_THE_IMAGE = ("vmlinux.o", "piggy.o", "built-in.o")
@@ -23,11 +26,13 @@ def take(build: Path) -> Anatomy:
     notes = []
     found = {}
     for path in sorted(_objects(build)):
+        proc.stop.obey()
         name = str(path.relative_to(build))
-        if path.stat().st_size > _TOO_LARGE:
-            notes.append(f"{name} is larger than {_TOO_LARGE >> 20} MiB: not looked at")
-        elif not _linked_again(path):
-            found[name] = objects.facts(path.read_bytes())
+        if not _linked_again(path):
+            try:
+                found[name] = objects.facts(disk.read(path, _TOO_LARGE))
+            except OSError as fault:
+                notes.append(f"{name} was not looked at: {fault.strerror}")
     exports, why_not = _exports(build)
     sections, why_no_sections = _sections(build / "vmlinux")
     return Anatomy(sections, found, exports, (*notes, *why_not, *why_no_sections))
@@ -70,7 +75,7 @@ def _linked_again(path: Path) -> bool:
 
 def _sections(vmlinux: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     try:
-        file = Elf(vmlinux.read_bytes())
+        file = Elf(disk.read(vmlinux, _LARGEST_IMAGE))
     except (OSError, elf.Malformed) as fault:
         why = fault.strerror if isinstance(fault, OSError) else fault
         return {}, (f"no section sizes: vmlinux: {why}",)
@@ -81,6 +86,12 @@ def _exports(build: Path) -> tuple[dict[str, Export], tuple[str, ...]]:
     """Read what modpost wrote; a kernel without modules exports nothing, and that must be said."""
     for name in ("Module.symvers", "vmlinux.symvers"):
         path = build / name
-        if path.is_file() and not path.is_symlink() and path.stat().st_size:
-            return symvers.parse(path.read_text(encoding="utf-8", errors="replace")), ()
+        try:
+            text = disk.read_text(path, _LARGEST_TABLE)
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            return {}, (f"no exports: {name}: {fault.strerror}",)
+        if text:
+            return symvers.parse(text), ()
     return {}, ("exports are not in this binary (no CONFIG_MODULES): touched sources were read for them",)

@@ -1,6 +1,6 @@
 """What it takes to compile one more object of a build long after: its generated headers and its command lines.
 
-A build directory is shared by all versions of a series and moves on; the kit stays beside the image. So what needs
+A build directory moves on to other versions of a series; the kit stays beside the image. So what needs
 debug info is compiled again only when it is asked for, off the way from make to the guests, and never into the image.
 """
 
@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvm import disk, proc
 from orchestrator.build.sandbox import SRC
 
 NONE = "only a kernel that was built in the sandbox can be looked at so closely"  # any other keeps no kit
 
 _FILE = "kit.tar.gz"
+_LARGEST = 16 << 20  # bytes of a generated header or a .cmd file; none of a kernel comes near
 _COMMANDS = "kit.json.gz"
 _RECIPE = re.compile(r"^(?:saved)?cmd_(\S+) := (.*)$", re.MULTILINE)
 _DEPENDS = re.compile(rf"^  ({SRC}/)?(\S+\.h) ?\\?$", re.MULTILINE)
@@ -58,7 +60,7 @@ def save(build: Path, directory: Path) -> None:
     """Keep the kit of the build directory `build` in `directory`."""
     commands, included, headers = {}, {}, {}  # type: dict[str, str], dict[str, list[int]], dict[str, int]
     for path in _files(build, ".o.cmd"):
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = _text(path)
         if (found := _RECIPE.search(text)) and f" {SRC}/" in found[2]:
             commands[found[1]] = _unescape(found[2])
             depends = [header for tree, header in _DEPENDS.findall(text) if tree]
@@ -67,7 +69,7 @@ def save(build: Path, directory: Path) -> None:
     (directory / _COMMANDS).write_bytes(gzip.compress(facts.encode(), compresslevel=1, mtime=0))
     with tarfile.open(directory / _FILE, "w:gz", compresslevel=1) as archive:
         for path in _files(build, ".h"):
-            if "include/config/" not in str(path):
+            if "include/config/" not in str(path) and path.stat().st_size <= _LARGEST:
                 archive.add(path, path.relative_to(build), recursive=False)
 
 
@@ -112,6 +114,7 @@ def choose(kit: Kit, differing: Iterable[str], touched: Iterable[str], limit: in
 
 def _files(build: Path, ending: str) -> Iterator[Path]:
     for top, folders, names in os.walk(build):
+        proc.stop.obey()
         if Path(top) == build:
             folders[:] = [name for name in folders if name not in ("scripts", "tools", "source")]
         folders.sort()
@@ -119,6 +122,13 @@ def _files(build: Path, ending: str) -> Iterator[Path]:
             path = Path(top, name)
             if name.endswith(ending) and not path.is_symlink() and path.is_file():
                 yield path
+
+
+def _text(path: Path) -> str:
+    try:
+        return disk.read_text(path, _LARGEST)
+    except OSError:
+        return ""
 
 
 def _unescape(command: str) -> str:

@@ -74,7 +74,10 @@ class Checker:
 
 @dataclass(frozen=True)
 class Checked:
-    """What one checker said of one side: every unit it looked at, and what it could not do; `late` for want of time."""
+    """What one checker said of one side: every unit it looked at, and what it could not do.
+
+    It is `late` for want of time or room, and may say more the next time.
+    """
 
     units: Units
     notes: tuple[str, ...] = ()
@@ -104,6 +107,8 @@ def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> Ch
     done = _inside(scene).run(task.argv, timeout=limit_seconds)
     if done.output.startswith("bwrap: "):
         raise InfraError(f"{checker.name}: the sandbox did not start: {done.output.strip()[-200:]}")
+    if done.charge:
+        return Checked({}, (f"no answer on {what}: {done.charge}",), late=True)
     if done.timed_out:
         return Checked({}, (f"no end after {limit_seconds:.0f} s on {what}",), late=True)
     units = checker.read(done.output, task)

@@ -1,6 +1,6 @@
 """What was last said about each object in an O= directory: a make says nothing about what it did not compile.
 
-base and patched share one O=, so patched's log (and base's, after an earlier version of the series) holds a part only.
+patched is built in a copy of base's O=, so its log (and base's, when an option was added) holds a part only.
 The findings therefore stand beside the objects, unit by unit: an object, a linked file, or one of the steps below.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kvm import disk
+from kvm import disk, proc
 from orchestrator.build.findings import warnings
 from orchestrator.build.findings.words import path
 from orchestrator.model import Finding
@@ -19,6 +19,9 @@ from orchestrator.model import Finding
 Units = dict[str, tuple[Finding, ...]]
 
 MAKE, CONFIG, MODPOST = "(make)", "(config)", "(modpost)"  # steps: done as a whole or not at all
+
+_MOST_LINKS = 20_000  # each is compared with each warning of the linker; an allmodconfig has 10,000
+_COMMAND_BYTES = 4 << 20  # of a .cmd file; those of a kernel have 100 KiB
 
 _FORM = TypeAdapter(Units)
 _QUIET = re.compile(r"^ {2}(?P<tool>[A-Z][A-Z0-9_]*)(?: \[M\])? +(?P<target>\S+)$", re.MULTILINE)
@@ -64,9 +67,9 @@ def update(previous: Mapping[str, Iterable[Finding]], log: str, origins: Mapping
     `origins` gives the object of a source whose name is another (drivers/firmware/efi/libstub/lib-fdt.o: lib/fdt.c).
     """
     made = done(log)
-    links = _links({*previous, *made.linked})
+    links = _links({*previous, *made.linked})[:_MOST_LINKS]
     fresh: dict[str, list[Finding]] = {unit: [] for unit in made.units}
-    for finding in warnings.parse(log):
+    for finding in warnings.parse(log, heed=proc.stop.obey):
         fresh.setdefault(unit_of(finding, links, origins or {}), []).append(finding)
     for unit, found in fresh.items():
         if _is_link(unit) or unit in (CONFIG, MODPOST, MAKE):
@@ -133,7 +136,7 @@ def objects_of(obj: Path, files: Iterable[str]) -> tuple[str, ...]:
         unit = command.with_name(command.name[1:].removesuffix(".cmd"))
         # Host programs and boot stubs are in no built-in.a: make takes none of them as a goal.
         if unit.is_file() and unit.with_name("built-in.a").exists():
-            text = command.read_text(encoding="utf-8", errors="replace")
+            text = _command(command)
             if not wanted.isdisjoint(path(word) for word in _DEPENDENCY.findall(text)):
                 found.append(unit.relative_to(obj).as_posix())
     return tuple(sorted(found))
@@ -158,9 +161,13 @@ def _holds(link: str, file: str) -> bool:
 
 def _source(obj: Path, unit: str) -> str:
     """The file that an object was compiled from, by the command that Kbuild keeps beside it; "" if it keeps none."""
-    command = (obj / unit).with_name(f".{Path(unit).name}.cmd")
+    found = _SOURCE.search(_command((obj / unit).with_name(f".{Path(unit).name}.cmd")))
+    return path(found[1]) if found else ""
+
+
+def _command(file: Path) -> str:
+    """What Kbuild keeps of how an object was made; "" if it keeps nothing that can be read."""
     try:
-        found = _SOURCE.search(command.read_text(encoding="utf-8", errors="replace"))
+        return disk.read_text(file, _COMMAND_BYTES)
     except OSError:
         return ""
-    return path(found[1]) if found else ""

@@ -5,6 +5,7 @@ from its place in the log: under `make -j` the lines of two compilers may interl
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.build.findings.context import Context
@@ -13,6 +14,7 @@ from orchestrator.model import Finding
 
 CC = "cc"
 _MAX_LINE = 2000
+_HEED_LINES = 1000
 
 _FILE = r"(?P<file>[^\s:][^:]{0,400})"
 _LOCATED = re.compile(
@@ -63,10 +65,15 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 )
 
 
-def parse(text: str, tool: str = CC) -> list[Finding]:
-    """Read all findings of a log; `tool` is whose words `file:line:column: warning:` without a flag are."""
+def parse(text: str, tool: str = CC, heed: Callable[[], object] = lambda: None) -> list[Finding]:
+    """Read all findings of a log; `tool` is whose words `file:line:column: warning:` without a flag are.
+
+    `heed` is called now and then: a log may be long, and it may raise what ends the reading.
+    """
     reader = _Reader(tool, sources(text))
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n")):
+        if not number % _HEED_LINES:
+            heed()
         reader.feed(line.rstrip("\r")[:_MAX_LINE])
     return reader.findings
 

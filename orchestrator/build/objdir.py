@@ -1,0 +1,112 @@
+"""O= directories. The user's own tree has one for ever; what a series makes of it is built in a copy beside that.
+
+Objects decide about later builds: make takes what is newer than its sources as it is. So a series, which may run
+anything in its builds, never writes where another one, or another version of it, starts from.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from kvm import disk, proc
+from kvm.errors import BuildError, InfraError
+from orchestrator.build import stock
+from orchestrator.build.make import Unfinished
+from orchestrator.build.order import Order
+from orchestrator.build.sandbox import Escape
+from orchestrator.intake import git, tree
+
+_HIDDEN = ".half-built"  # marks objects that a killed make may have left half written
+_FINDINGS = ".findings"  # what was said of the objects
+_TREES = ".built-from"  # the trees that were built in a copy
+
+
+@contextlib.contextmanager
+def lock(order: Order, cache_dir: Path) -> Iterator[None]:
+    """Keep other runs from the directory of `order`, and gc from removing it.
+
+    Who holds a copy's may wait for its origin's, never otherwise.
+    """
+    with disk.hold(_directory(order, cache_dir)), disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
+        yield
+
+
+def findings(objects: Path) -> Path:
+    """Where what was said of the objects stands, beside them."""
+    return objects.with_suffix(_FINDINGS)
+
+
+def is_usable(order: Order, cache_dir: Path) -> bool:
+    """Are there objects that a make ended with, if only by failing, and that nobody has touched since?"""
+    objects = _directory(order, cache_dir)
+    return not is_spoiled(order, cache_dir) and stock.is_as_left(objects, findings(objects))
+
+
+def is_spoiled(order: Order, cache_dir: Path) -> bool:
+    """Was a make killed there?"""
+    return _directory(order, cache_dir).with_suffix(_HIDDEN).exists()
+
+
+@contextlib.contextmanager
+def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
+    """Yield the directory, ready for `order` to be made in; the caller holds its lock."""
+    objects = _directory(order, cache_dir)
+    hidden = objects.with_suffix(_HIDDEN)
+    seen = _trees(objects)
+    if not is_usable(order, cache_dir) or not order.follows(seen):
+        seen = ()
+        for path in (findings(objects), objects.with_suffix(_TREES)):
+            path.unlink(missing_ok=True)
+        disk.clear(objects)
+        if order.start:
+            _copy(order.start, objects, cache_dir)
+    objects.mkdir(parents=True, exist_ok=True)
+    objects.chmod(0o700)  # a build may leave programs that run as the user, for whoever starts them
+    hidden.touch()
+    if order.start:
+        _carry(order, (order.start.files, *seen)[-1], sources)
+        disk.write(objects.with_suffix(_TREES), json.dumps([*seen, order.files]))
+    try:
+        yield objects
+    except (Unfinished, Escape):
+        raise
+    except BuildError:  # make itself ended: what it left is consistent
+        stock.take(objects, findings(objects))
+        hidden.unlink()
+        raise
+    else:
+        stock.take(objects, findings(objects))
+        hidden.unlink()
+
+
+def _directory(order: Order, cache_dir: Path) -> Path:
+    return cache_dir / "objects" / order.objects
+
+
+def _copy(origin: Order, objects: Path, cache_dir: Path) -> None:
+    """Copy the directory of `origin`, and what was said of it, if it can be used."""
+    with lock(origin, cache_dir):
+        if not is_usable(origin, cache_dir):
+            return
+        kept = _directory(origin, cache_dir)
+        os.utime(kept)  # last use, for gc
+        done = proc.run(["cp", "--archive", "--reflink=auto", kept, objects])
+        if done.returncode:
+            disk.clear(objects)
+            raise InfraError(f"{kept} could not be copied: {done.output.strip()[-300:]}", hint="is the disk full?")
+        shutil.copyfile(findings(kept), findings(objects))
+
+
+def _trees(objects: Path) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads(objects.with_suffix(_TREES).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return ()
+
+
+def _carry(order: Order, last: str, sources: Path) -> None:
+    """Make what differs between the tree that was made there last and this one newer than the objects."""
+    tree.touch(sources, git.Repository(order.source.git_dir).changed_files(last, order.files))
