@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import json
 import logging
 import os
@@ -56,9 +57,11 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INCONCLUSIVE
     except OSError as fault:
-        _explain(
-            InfraError(f"{fault.filename or 'the system'}: {fault.strerror}", hint="is the disk full or read-only?")
-        )
+        named = f"{fault.filename or 'the system'}: {fault.strerror}"
+        if fault.errno == errno.ENAMETOOLONG:  # we give none
+            _explain(UserError(named[-1000:], hint="no file has such a name: look at what was given"))
+            return EXIT_USAGE
+        _explain(InfraError(named, hint="is the disk full or read-only?"))
         return EXIT_INCONCLUSIVE
     except Exception:
         traceback.print_exc()

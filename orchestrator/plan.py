@@ -71,7 +71,9 @@ class Plan:
         """What a run uses of the cache for as long as it lasts, be it there yet or not."""
         trees = {self.files(side) for side in Side}
         of_trees = (self.cache_dir / part / files for files in trees for part in ("trees", "checks"))
-        return *of_trees, *(self.cache_dir / "builds" / order.key for order in self.orders.values())
+        orders = self.orders.values()
+        objects = {self.cache_dir / "objects" / order.objects for order in orders}
+        return *of_trees, *objects, *(self.cache_dir / "builds" / order.key for order in orders)
 
     def sources(self, side: Side) -> Path:
         """The directory with one side's files."""

@@ -110,12 +110,16 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with disk.hold(cache_dir / "builds" / order.key), objdir.lock(order, cache_dir):
-        if done := find(order, cache_dir):
-            shutil.copyfile(done.log, log)
-            return done
-        with _compiled(order, cache_dir, log) as (made, findings):
-            return _keep(order, made, findings, cache_dir)
+    with disk.hold(cache_dir / "builds" / order.key):
+        done = find(order, cache_dir)  # whatever another run makes in that O= now
+        if not done:
+            with objdir.lock(order, cache_dir):
+                done = find(order, cache_dir)
+                if not done:
+                    with _compiled(order, cache_dir, log) as (made, findings):
+                        return _keep(order, made, findings, cache_dir)
+        shutil.copyfile(done.log, log)
+        return done
 
 
 @contextlib.contextmanager
