@@ -59,13 +59,22 @@ def read_text(path: Path, most: int) -> str:
 
 
 def clear(directory: Path) -> None:
-    """Remove a directory, even one in which somebody took the permission to do so away; there may be none."""
-    if not directory.is_dir():
-        return
-    shutil.rmtree(directory, ignore_errors=True)
+    """Remove a directory of somebody who may have made that hard, by depth or permissions; there may be none."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(directory, ignore_errors=True)
     if directory.exists():
         proc.run(["chmod", "--recursive", "u+rwX", directory])  # as its owner can
-        shutil.rmtree(directory)
+        proc.check(["rm", "--recursive", "--force", directory])
+
+
+@contextlib.contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """Lend an empty directory for what is not trusted, and remove it with all that is left there."""
+    top = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield top
+    finally:
+        clear(top)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 import functools
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from kvm import disk
 from orchestrator import cache, store
 from orchestrator.build import kbuild
 from orchestrator.build.findings import checkers, units
@@ -67,8 +67,8 @@ def _source(job: Job, side: Side, row: Checker) -> Checked:
     patches = tuple(sorted((job.directory / "series").glob("*.patch"))) if row.judges_patches else ()
 
     def look() -> Checked:
-        with tempfile.TemporaryDirectory(prefix="kdelta-check-") as scratch:
-            box = Sandbox(plan.sources(side), Path(scratch), plan.cache_dir / "ccache", plan.quota)
+        with disk.scratch("kdelta-check-") as scratch:
+            box = Sandbox(plan.sources(side), scratch, plan.cache_dir / "ccache", plan.quota)
             return checkers.run(row, Scene(box, plan.sources(Side.BASE), (), files, patches=patches))
 
     where = plan.cache_dir / "checks" / plan.files(side)

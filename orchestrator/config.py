@@ -64,6 +64,7 @@ class Pipeline(Section):
     revert: bool = False
     unsandboxed: bool = False
     checks: list[str] = Field(default_factory=lambda: ["checkpatch", "kernel-doc"])
+    known: str | None = None
     accept: Accept = Accept()
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
@@ -164,6 +165,8 @@ def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) 
 def _no_files(pipeline: Pipeline, near: Path) -> Iterator[Fault]:
     if pipeline.config not in CONFIG_GOALS and not (near / Path(pipeline.config).expanduser()).is_file():
         yield ("config",), f"no such file: {pipeline.config}; or one of {', '.join(CONFIG_GOALS)}"
+    if pipeline.known is not None and not (near / Path(pipeline.known).expanduser()).is_file():
+        yield ("known",), f"no such file: {pipeline.known}"
     for index, fragment in enumerate(pipeline.fragments):
         if not (near / Path(fragment).expanduser()).is_file():
             yield ("fragments", index), f"no such file: {fragment}"

@@ -1,10 +1,10 @@
 """What differs before anything boots: what the compilers say, and what the binary holds."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvm import disk
 from kvm.arch import get as get_arch
 from orchestrator.build import dissect, kbuild_options, kconfig, kconfig_ask
 from orchestrator.build.anatomy.errand import Place
@@ -56,9 +56,9 @@ def _needs(job: Job, patched: KernelBuild, options: tuple[str, ...]) -> str:
     order = job.plan.orders[patched.cell]
     if not options or not order.sandboxed:
         return ""
-    with tempfile.TemporaryDirectory(prefix="kdelta-ask-") as scratch:
-        shutil.copyfile(patched.config, Path(scratch) / ".config")
-        box = Sandbox(job.plan.sources(Side.PATCHED), Path(scratch), job.plan.cache_dir / "ccache", order.quota, ENV)
+    with disk.scratch("kdelta-ask-") as scratch:
+        shutil.copyfile(patched.config, scratch / ".config")
+        box = Sandbox(job.plan.sources(Side.PATCHED), scratch, job.plan.cache_dir / "ccache", order.quota, ENV)
         reasons = kconfig_ask.why(box, order, options)
     return "; ".join(f"CONFIG_{name} {reason}" for name, reason in reasons.items() if reason)
 

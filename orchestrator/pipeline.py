@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from orchestrator import cache, checks, delta, sides, store
+from orchestrator import cache, checks, consoles, delta, sides, store
 from orchestrator.job import Job
-from orchestrator.judge import diff, splat, verdict
+from orchestrator.judge import diff, known, verdict
 from orchestrator.model import (
     AccelChoice,
     Cell,
@@ -81,6 +81,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
         for cell, kernel in built.items()
     ]
     job.engine.gather([job.engine.start(_try, job, trial) for trial in trials])
+    consoles.locate(job, built)
 
 
 def compare(job: Job) -> Run:
@@ -93,9 +94,10 @@ def compare(job: Job) -> Run:
             changes += diff.compare(base, patched, names, job.plan.expectations)
             metrics += diff.pair_metrics(base, patched)
     run, declared = job.run, bool(job.plan.expectations)
+    guests = tuple(known.mark(guest, job.plan.known_splats) for guest in run.guests)
     answer = verdict.decide(
         run.builds,
-        run.guests,
+        guests,
         changes,
         steps=run.steps,
         uncompiled=run.uncompiled,
@@ -103,7 +105,9 @@ def compare(job: Job) -> Run:
         empty=job.plan.empty,
     )
     timeline = job.engine.timeline or run.timeline
-    return job.recorder.update(tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline)
+    return job.recorder.update(
+        guests=guests, tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline
+    )
 
 
 def _try(job: Job, trial: runner.Trial) -> None:
@@ -111,8 +115,8 @@ def _try(job: Job, trial: runner.Trial) -> None:
     job.watch(trial.cell, "waits for a place")
     with job.engine.guest_place(), job.engine.task(f"guest {trial.cell}"):
         seen = runner.run(trial, job.take, lambda stage: job.watch(trial.cell, stage))
-    console = (trial.directory / "console.log").read_text(encoding="utf-8", errors="replace")
-    seen = replace(seen, guest=replace(seen.guest, splats=splat.find(console)))
+    found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
+    seen = replace(seen, guest=replace(seen.guest, splats=found.splats, more_splats=found.more))
     store.save_guest(seen, trial.directory)
     job.recorder.add("guests", seen.guest)
     job.watch(trial.cell, f"done: {seen.guest.outcome}")

@@ -1,5 +1,6 @@
 """A request in, a plan out: everything read and checked, the series applied, nothing built yet."""
 
+import datetime
 import functools
 import itertools
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from kvm.errors import UserError
-from orchestrator import config, yamlfile
+from orchestrator import config, splats, yamlfile
 from orchestrator.build import kbuild_options, kconfig, unsandboxed
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
@@ -22,7 +23,7 @@ from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.judge import hunks
 from orchestrator.judge.hunks import LineMap
-from orchestrator.model import Base, Cell, ChangeKind, Expectation, Lane, Patch, Side
+from orchestrator.model import Base, Cell, ChangeKind, Expectation, KnownSplat, Lane, Patch, Side, SplatRules
 from orchestrator.request import Request
 from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
@@ -46,6 +47,8 @@ class Plan:
     expectations: tuple[Expectation, ...]
     expect_file: Path | None
     orders: dict[Cell, Order]
+    splat_rules: SplatRules
+    known_splats: tuple[KnownSplat, ...]
 
     @property
     def cache_dir(self) -> Path:
@@ -140,6 +143,8 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     limits = guard.Limits(accept.patch_size, accept.series_size, accept.files, accept.binary)
     guard.check(((letter.source, letter.diff) for letter in mails.mails), limits)  # before anything is fetched for it
     chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
+    splat_rules = splats.rules()
+    known_splats = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
@@ -156,6 +161,8 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         expectations=expectations,
         expect_file=expect_file,
         orders=_orders(request, chosen, origin, applied),
+        splat_rules=splat_rules,
+        known_splats=known_splats,
     )
 
 

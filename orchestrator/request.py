@@ -48,7 +48,7 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
 
 def _named(given: dict[str, Any], near: Path) -> dict[str, Any]:
     """Resolve what the keys name, seen from `near`."""
-    known = {key: value for key, value in given.items() if key in _NAMES}
+    known = {key: value for key, value in given.items() if key in _NAMES and value is not None}
     return {
         key: [_NAMES[key](name, near) for name in value] if isinstance(value, list) else _NAMES[key](value, near)
         for key, value in known.items()
@@ -71,7 +71,7 @@ def _start(name: str, near: Path) -> str:
 def _file(name: str, near: Path) -> str:
     path = (near / Path(name).expanduser()).resolve()
     if not path.is_file():
-        raise UserError(f"no such file: {path}", hint="a .config or a Kconfig fragment is meant")
+        raise UserError(f"no such file: {path}", hint="a .config, a fragment or a list of known splats is meant")
     return str(path)
 
 
@@ -84,6 +84,7 @@ _NAMES: dict[str, Callable[[str, Path], str]] = {
     "kernel": _absolute,
     "config": _start,
     "fragments": _file,
+    "known": _file,
     "suites": lambda name, near: str(config.find_suite(name, near)),
     "flavours": lambda name, _: config.find_flavour(name),
     "arches": lambda name, _: get_arch(name).name,

@@ -71,11 +71,16 @@ def _nearest_mark(at: Location, marks: dict[Location, Mark]) -> Mark:
     return next((marks[at[:size]] for size in range(len(at), -1, -1) if at[:size] in marks), (1, 1))
 
 
+def _is_word(tag: str, first: str) -> bool:
+    """Is what begins with `first` a word in YAML 1.2, whatever PyYAML would make of it? A date may be none at all."""
+    return tag == "tag:yaml.org,2002:timestamp" or (tag == "tag:yaml.org,2002:bool" and first not in "tfTF")
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves `on` and `yes` as words, as YAML 1.2 does, and takes no aliases."""
+    """SafeLoader that leaves `on`, `yes` and dates as words, as YAML 1.2 does, and takes no aliases."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own class attribute)
-        first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool" or first in "tfTF"]
+        first: [(tag, pattern) for tag, pattern in rules if not _is_word(tag, first)]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

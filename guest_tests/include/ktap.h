@@ -205,9 +205,12 @@ static inline bool ktap_report(int number, const char *name, int status)
 		ktap_line("ok %d %s # SKIP %s", number, name, ktap_skip_reason);
 		return false;
 	}
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-		ktap_diag("%s: SIGALRM: no end after %u s", name, ktap_seconds());
-	else if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+		ktap_line("not ok %d %s # TIMEOUT no end after %u s", number, name,
+			  ktap_seconds());
+		return true;
+	}
+	if (WIFSIGNALED(status))
 		ktap_diag("%s: SIG%s (%s)", name,
 			  sigabbrev_np(WTERMSIG(status)),
 			  strsignal(WTERMSIG(status)));

@@ -17,6 +17,7 @@ from orchestrator.build.unsandboxed import END_WITH_PARENT, Unsandboxed
 FULL_BYTES = 16 << 20  # less room than this is none
 CONFIG_BYTES = 16 << 20  # 100 times an allyesconfig's
 STATS_BYTES = 64 << 20  # 100 times an allyesconfig's
+_WORDS_SHOWN = 500  # of the line that says why; Kbuild's are shorter
 _USAGE = ".cpu-seconds"
 _STATS = ".ccache-stats"
 
@@ -134,10 +135,8 @@ class Make:
         text = self.log.read_text(encoding="utf-8", errors="replace")
         if "No space left on device" in text and disk.room(self.sandbox.obj) < FULL_BYTES:
             return InfraError(f"{self.order.cell}: the disk is full", hint="`kdelta gc` frees space", log=self.log)
-        first = re.search(r"^(bwrap: .*|.*\berror: .*|.*\*\*\* .*)$", text, re.MULTILINE)
-        words = first[1] if first else "make gave no reason"
-        if words.startswith("bwrap: "):
-            return InfraError(f"{self.order.cell}: the sandbox did not start: {words}", log=self.log)
+        first = re.search(r"^(.*\berror: .*|.*\*\*\* .*)$", text, re.MULTILINE)
+        words = first[1][:_WORDS_SHOWN] if first else "make gave no reason"
         return BuildError(f"{self.order.cell}: make {goal} failed: {in_tree(words)}", log=self.log)
 
 

@@ -71,7 +71,10 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
         disk.write(objects.with_suffix(_TREES), json.dumps([*seen, order.files]))
     try:
         yield objects
-    except (Unfinished, Escape):
+    except Escape:
+        disk.clear(objects)  # nobody else shall fall over what was left
+        raise
+    except Unfinished:
         raise
     except BuildError:  # make itself ended: what it left is consistent
         stock.take(objects, findings(objects))

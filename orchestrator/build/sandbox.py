@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvm import proc
-from kvm.errors import BuildError, UserError
+from kvm.errors import BuildError, InfraError, UserError
 from orchestrator.build import seccomp
 from orchestrator.build.quota import Quota
 
@@ -25,11 +25,13 @@ CCACHE = "/ccache"
 END_SECONDS = 10.0  # a sandbox that is over empties in much less
 READ = (".config", "bzImage", "Image", "vmlinux")  # what of `obj` is taken elsewhere
 MOST_FILES = 1_000_000  # in `obj`; an allyesconfig leaves 150,000
+DEEPEST = 100  # directories below each other in `obj`; a kernel has 12
 SCRATCH_BYTES = 1 << 30  # of /tmp inside, which is memory
 PATH = "/usr/local/bin:/usr/bin:/bin"
 REMEDY = "apt install bubblewrap, and allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
 # Without capabilities there, and nobody in particular; bubblewrap before 0.8 and some hosts do not take all of it.
 OWN_USERS = ("--unshare-user", "--disable-userns", "--uid=1000", "--gid=1000")
+_NOT_STARTED = "the sandbox did not start: "
 _TRIAL_SECONDS = 30.0
 _TRIAL_QUOTA = Quota(100, 1 << 28)
 
@@ -117,32 +119,61 @@ class Sandbox(Places):
     def run(self, command: Sequence[str], *, output: Path | None = None, timeout: float = 600.0) -> proc.Completed:
         """Run `command` inside until nothing that it started is left, or it is charged with exceeding the quota.
 
-        Raises Escape when what it left in `obj` leads out of it.
+        Raises Escape when what it left in `obj` leads out of it, and InfraError when it was never run.
         """
-        reading, writing = os.pipe()
-        try:
-            with self.quota.fence() as fence, _filter() as (handles, options):
-                words = [*fence, *self.argv(command, f"--json-status-fd={writing}", *options)]
-                over = functools.partial(_await_end, reading)
-                done = self._watched(words, output=output, timeout=timeout, over=over, pass_fds=[writing, *handles])
-        finally:
-            os.close(reading)
-            os.close(writing)
+        with self.quota.fence() as fence, _filter() as filters, contextlib.closing(_Status()) as status:
+            options = [f"--json-status-fd={status.writing}", *(f"--seccomp={handle}" for handle in filters)]
+            words, handles = [*fence, *self.argv(command, *options)], [status.writing, *filters]
+            done = self._watched(words, output=output, timeout=timeout, over=status.await_end, pass_fds=handles)
+        if done.returncode > 0 and not (status.ran or done.charge or done.timed_out):
+            said = (output.read_text("utf-8", "replace") if output else done.output).strip().splitlines()
+            raise InfraError(f"{_NOT_STARTED}{(said or ['no word'])[-1][:500]}", log=output)
         inspect(self.obj, SRC, output)
         return done
 
 
+class _Status:
+    """What bwrap itself says of a sandbox (--json-status-fd); nothing inside holds its end of the pipe."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        self._said = b""
+
+    def await_end(self) -> None:
+        """Wait until the init of the sandbox is gone, which the kernel lets go last: nothing writes any more then."""
+        if select.select([self._reading], [], [], 0)[0]:
+            self._said = os.read(self._reading, 1 << 16)
+        found = re.search(rb'"child-pid": (\d+)', self._said)
+        with contextlib.suppress(ProcessLookupError):
+            if found:
+                pidfd = os.pidfd_open(int(found[1]))
+                try:
+                    select.select([pidfd], [], [], END_SECONDS)
+                finally:
+                    os.close(pidfd)
+
+    @property
+    def ran(self) -> bool:
+        """Did the command run to an end of its own?"""
+        return b'"exit-code"' in self._said
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        os.close(self._reading)
+        os.close(self.writing)
+
+
 @contextlib.contextmanager
-def _filter() -> Iterator[tuple[list[int], list[str]]]:
-    """Lend bwrap the filter of system calls: descriptors to pass, and its options."""
+def _filter() -> Iterator[list[int]]:
+    """Lend bwrap the filter of system calls, if there is one for this machine: the descriptors to read it from."""
     if not (program := seccomp.program()):
-        yield [], []
+        yield []
         return
     handle = os.memfd_create("kdelta-seccomp")
     try:
         os.write(handle, program)
         os.lseek(handle, 0, os.SEEK_SET)
-        yield [handle], [f"--seccomp={handle}"]
+        yield [handle]
     finally:
         os.close(handle)
 
@@ -170,8 +201,11 @@ def _strange(top: Path, sources: str) -> str:
     while pending:
         proc.stop.obey()
         directory = pending.pop()
+        inside = directory.relative_to(top)
+        if len(inside.parts) > DEEPEST:
+            return f"directories {DEEPEST} deep"
         if not os.access(directory, os.R_OK | os.X_OK):
-            return f"{directory.relative_to(top)}, which cannot be read"
+            return f"{str(inside)[:200]}, which cannot be read"
         with os.scandir(directory) as entries:
             for entry in entries:
                 count += 1
@@ -180,7 +214,7 @@ def _strange(top: Path, sources: str) -> str:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
                 elif not (entry.is_file(follow_symlinks=False) or _stays(entry, top, sources)):
-                    return f"{Path(entry.path).relative_to(top)}, which is no file of its own"
+                    return f"{str(Path(entry.path).relative_to(top))[:200]}, which is no file of its own"
     return ""
 
 
@@ -192,19 +226,6 @@ def _stays(link: os.DirEntry[str], top: Path, sources: str) -> bool:
     into_sources = (target == sources or target.startswith(f"{sources}/")) and ".." not in target
     # not Path.resolve(), to which a link that leads to itself is an error
     return (into_sources and link.name not in READ) or Path(os.path.realpath(link)).is_relative_to(top.resolve())
-
-
-def _await_end(reading: int) -> None:
-    """Wait until the init of the sandbox is gone, which the kernel lets go last: nothing writes any more then."""
-    status = os.read(reading, 1 << 16) if select.select([reading], [], [], 0)[0] else b""
-    found = re.search(rb'"child-pid": (\d+)', status)
-    with contextlib.suppress(ProcessLookupError):
-        if found:
-            pidfd = os.pidfd_open(int(found[1]))
-            try:
-                select.select([pidfd], [], [], END_SECONDS)
-            finally:
-                os.close(pidfd)
 
 
 def require() -> None:
@@ -223,12 +244,11 @@ def fault() -> str:
         top = Path(name)
         try:
             done = Sandbox(top, top, top, _TRIAL_QUOTA).run(["true"], timeout=_TRIAL_SECONDS)
-        except UserError as missing:
-            return missing.message
+        except (UserError, InfraError) as missing:
+            return missing.message.removeprefix(_NOT_STARTED)
     if done.timed_out:
         return f"bubblewrap did not end in {_TRIAL_SECONDS:.0f} s"
-    last = (done.output.strip().splitlines() or [f"bubblewrap failed (exit {done.returncode})"])[-1]
-    return last if done.returncode else ""
+    return f"bubblewrap failed (exit {done.returncode})" if done.returncode else ""
 
 
 def _system() -> list[str]:

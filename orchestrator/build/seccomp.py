@@ -1,7 +1,8 @@
 """System calls that no namespace contains, refused by a filter of classic BPF (seccomp(2)) that bwrap loads.
 
 The user's keyrings follow a process everywhere; sockets of some families (AF_VSOCK: the hypervisor) know no network
-namespace, and io_uring opens sockets behind a filter's back; bpf, perf and userfaultfd are of no use to a build.
+namespace, and io_uring opens sockets behind a filter's back; who traces can change what the sandbox's init, which is
+bwrap's, tells the outside; bpf, perf and userfaultfd are of no use to a build.
 """
 
 import errno
@@ -26,12 +27,12 @@ class _Abi:
     refused: tuple[int, ...]
 
 
-# add_key, request_key, keyctl, perf_event_open, bpf, userfaultfd, io_uring_setup; and where there is one, socketcall,
-# whose arguments a filter does not see.
-_X86_64 = _Abi(0xC000003E, 41, (248, 249, 250, 298, 321, 323, 425))
-_I386 = _Abi(0x40000003, 359, (286, 287, 288, 336, 357, 374, 425, 102))
-_AARCH64 = _Abi(0xC00000B7, 198, (217, 218, 219, 241, 280, 282, 425))
-_ARM = _Abi(0x40000028, 281, (309, 310, 311, 364, 386, 388, 425, 102))
+# ptrace, add_key, request_key, keyctl, perf_event_open, process_vm_readv, process_vm_writev, bpf, userfaultfd,
+# io_uring_setup, pidfd_getfd; and where there is one, socketcall, whose arguments a filter does not see.
+_X86_64 = _Abi(0xC000003E, 41, (101, 248, 249, 250, 298, 310, 311, 321, 323, 425, 438))
+_I386 = _Abi(0x40000003, 359, (26, 286, 287, 288, 336, 347, 348, 357, 374, 425, 438, 102))
+_AARCH64 = _Abi(0xC00000B7, 198, (117, 217, 218, 219, 241, 270, 271, 280, 282, 425, 438))
+_ARM = _Abi(0x40000028, 281, (26, 309, 310, 311, 364, 376, 377, 386, 388, 425, 438, 102))
 _MACHINES = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64, _ARM)}
 
 

@@ -19,6 +19,8 @@ from orchestrator.intake.source import Source
 
 log = logging.getLogger(__name__)
 
+_LONG_AGO = 946_684_800_000_000_000  # 2000-01-01 in ns
+
 
 def checkout(source: Source, tree: str, cache_dir: Path) -> Path:
     """Return the directory with the files of `tree`, made on first use; what is not as git has it is mended."""
@@ -40,9 +42,9 @@ def index_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.index")
 
 
-def touch(directory: Path, files: Iterable[str]) -> None:
-    """Make `files` newer than every object built so far: make compares times, not contents."""
-    now = time.time_ns()
+def touch(directory: Path, files: Iterable[str], when: int | None = None) -> None:
+    """Make `files` newer than every object built so far, or of the time `when` (ns): make compares times."""
+    now = time.time_ns() if when is None else when
     for file in files:
         path = directory / file
         if path.is_file() and not path.is_symlink():
@@ -78,6 +80,9 @@ def _lay_out(source: Source, tree: str, base: Path | None, into: Path) -> None:
                 raise InfraError(f"the tree {tree[:12]} could not be laid out: {said}", hint="is the disk full?")
             shutil.copyfile(index_of(base), index)
             repository.run("read-tree", "--reset", "-u", tree)  # it removes a file before it writes it: no link is left
+            # objects of a tree that comes before this may be built from the same files: who builds says which are newer
+            touch(into, repository.changed_files(source.tree, tree), _LONG_AGO)
+            repository.run("update-index", "--refresh")
         disk.write(index_of(final), index.read_bytes())
 
 

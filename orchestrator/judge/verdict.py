@@ -107,8 +107,7 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
             value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}"
         if base_ok and before:
-            for splat in _new(guest.splats, before.splats):
-                yield VerdictValue.REGRESSED, f"{name}: new {splat.kind} on the console: {splat.title}"
+            yield from _of_splats(name, before, guest)
 
 
 def _end(guest: GuestRecord) -> str:
@@ -130,10 +129,27 @@ def _of_unseen(
             yield VerdictValue.INCONCLUSIVE, f"{build.side}/{build.arch}-{build.flavour} was not booted"
 
 
-def _new(patched: Iterable[Splat], base: Iterable[Splat]) -> list[Splat]:
-    known = {(splat.kind, splat.title) for splat in base}
-    # a panic is already how the guest ended
-    return [splat for splat in patched if (splat.kind, splat.title) not in known and splat.kind != "panic"]
+def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[Reason]:
+    """A report that base does not have; of a base that has more than were kept nobody knows what it does not have."""
+    seen = {_identity(splat) for splat in base.splats}
+    for splat in patched.splats:
+        if _identity(splat) in seen or splat.kind == "panic":  # a panic is already how the guest ended
+            continue
+        if splat.known:
+            words = f"{name}: known {splat.kind} on the console: {splat.title}"
+            yield VerdictValue.CLEAN, f"{words} ({splat.known.reason}, {splat.known.link})"
+        elif base.more_splats:
+            words = f"{name}: {splat.kind} on the console: {splat.title}: may be among {base.more_splats} more of base"
+            yield VerdictValue.INCONCLUSIVE, words
+        else:
+            yield VerdictValue.REGRESSED, f"{name}: new {splat.kind} on the console: {splat.title}"
+    if patched.more_splats:
+        words = f"{name}: {patched.more_splats} more reports on the console than are kept and compared"
+        yield VerdictValue.INCONCLUSIVE, words
+
+
+def _identity(splat: Splat) -> tuple[str, str]:
+    return splat.kind, splat.fingerprint if splat.frames else splat.title
 
 
 def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:

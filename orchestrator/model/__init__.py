@@ -21,12 +21,25 @@ from orchestrator.model.code import (
     TextChange,
     UapiProblem,
 )
-from orchestrator.model.guests import GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Splat, SuiteEnd, TestResult
+from orchestrator.model.guests import (
+    RESTORED,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Known,
+    Metric,
+    Outcome,
+    Splat,
+    SuiteEnd,
+    TestResult,
+)
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
+from orchestrator.model.reports import Call, KnownSplat, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
 
 __all__ = [
+    "RESTORED",
     "SCHEMA",
     "AccelChoice",
     "Base",
@@ -34,6 +47,7 @@ __all__ = [
     "BinaryDiff",
     "BuildRecord",
     "ByteChange",
+    "Call",
     "Cell",
     "Change",
     "ChangeKind",
@@ -48,6 +62,8 @@ __all__ = [
     "HostFacts",
     "InTree",
     "KernelSource",
+    "Known",
+    "KnownSplat",
     "Lane",
     "Metric",
     "MetricPair",
@@ -56,12 +72,15 @@ __all__ = [
     "Outcome",
     "Patch",
     "Presence",
+    "Role",
     "Run",
     "RunStatus",
     "Samples",
     "Series",
     "Side",
     "Splat",
+    "SplatRule",
+    "SplatRules",
     "StepRecord",
     "SuiteEnd",
     "TestResult",
@@ -69,6 +88,7 @@ __all__ = [
     "TimelineEntry",
     "UapiProblem",
     "Uncompiled",
+    "Until",
     "Verdict",
     "VerdictValue",
     "cells",

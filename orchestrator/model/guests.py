@@ -29,6 +29,10 @@ class Outcome(StrEnum):
         return self in (Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT)
 
 
+# Stands in a console between the words of one guest and the next: time goes back there, and no report goes on.
+RESTORED = "--- {}: restored from the boot above ---"
+
+
 class GuestOutcome(StrEnum):
     """How one guest ended: `ok`, or a fate of kvm's."""
 
@@ -53,17 +57,39 @@ class GuestOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Known:
+    """Why a splat does not count against the series, where that is discussed, and until when (YYYY-MM-DD)."""
+
+    reason: str
+    link: str
+    expiry: str
+
+
+@dataclass(frozen=True)
 class Splat:
-    """A kernel report found on a console: its kind, its title, the report itself."""
+    """A kernel report found on a console: its kind, its title, the report itself.
+
+    `frames` are functions, innermost first, without those that are on every stack; `function file:line` where that is
+    known. `fingerprint` is the same for the same report; `times` says how often it came, `left_out` how many of its
+    lines are not in `text`.
+    """
 
     kind: str
     title: str
     text: str
+    frames: tuple[str, ...] = ()
+    fingerprint: str = ""
+    times: int = 1
+    left_out: int = 0
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
 class GuestRecord:
-    """One guest. `boot_seconds` is QEMU's start to the ready line; None if it never came."""
+    """One guest. `boot_seconds` is QEMU's start to the ready line; None if it never came.
+
+    `more_splats` says how many reports are on the console beside `splats`.
+    """
 
     side: Side
     arch: str
@@ -74,9 +100,10 @@ class GuestRecord:
     console: str
     detail: str = ""
     splats: tuple[Splat, ...] = ()
+    more_splats: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TestResult:
     """One test on one kernel in one repeat; `output` is the test's own words, never the console's."""
 

@@ -166,7 +166,8 @@ def ratio(pair: MetricPair) -> float | None:
 
 def splats(run: Run, side: Side) -> int:
     """How many splats the consoles of one side hold."""
-    return sum(len(guest.splats) for guest in run.guests if guest.side == side)
+    guests = [guest for guest in run.guests if guest.side == side]
+    return sum(guest.more_splats + sum(splat.times for splat in guest.splats) for guest in guests)
 
 
 def number(value: float | None) -> str:

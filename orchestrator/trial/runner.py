@@ -3,6 +3,7 @@
 import functools
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,21 @@ from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
-from orchestrator.model import Cell, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, SuiteEnd, TestResult
-from orchestrator.trial import bench, ktap
-from orchestrator.trial.suites import Isolation, Suite, SuiteKind
+from orchestrator.model import (
+    RESTORED,
+    Cell,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Metric,
+    Outcome,
+    SuiteEnd,
+    TestResult,
+)
+from orchestrator.trial import kinds
+from orchestrator.trial.kinds import KINDS
+from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.suites import Isolation, Suite
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +142,11 @@ def _in_a_guest(trial: Trial, kept: Kept, name: str, seen: _Seen, work: Callable
     except (BootError, GuestLost) as fault:
         seen.died(fault)
     finally:
-        with (trial.directory / "console.log").open("ab") as whole:
-            whole.write(f"\n--- {name}: restored from the boot above ---\n".encode())
-            whole.write((where / "console.log").read_bytes())
+        own = where / "console.log"
+        if own.exists():
+            with own.open("rb") as words, (trial.directory / "console.log").open("ab") as whole:
+                whole.write(f"\n{RESTORED.format(name)}\n".encode())
+                shutil.copyfileobj(words, whole)
 
 
 def _suites(trial: Trial, programs: Iterable[Program], repeat: int, seen: _Seen) -> Callable[[Guest], None]:
@@ -200,34 +215,28 @@ def _run_suite(trial: Trial, seen: _Seen, turn: Turn, guest: Guest) -> None:
         seen.ends.append(SuiteEnd(suite.name, repeat, Outcome.LOST, fault.message))
         raise
     said.write_bytes(done.stdout)
-    complete = _read(suite, done.stdout, repeat, seen)
+    parsed = _read(suite, done.stdout, repeat, seen)
     words = done.stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:]
     if done.timed_out:
         end = SuiteEnd(suite.name, repeat, Outcome.TIMEOUT, f"no end after {limit:.0f} s; {words}")
     elif done.truncated:
         end = SuiteEnd(suite.name, repeat, Outcome.FAIL, "its output was longer than kept")
     else:
-        end = _judge_exit(suite, repeat, done.exit_status, complete, words)
+        end = _judge_exit(suite, repeat, done.exit_status, parsed, words)
     seen.ends.append(end)
 
 
-def _judge_exit(suite: Suite, repeat: int, status: int, complete: bool, words: str) -> SuiteEnd:
-    """A KTAP program says by its exit status 0 or 1 what its lines say; anything else is its own failure."""
-    clean = status == 0 or (suite.kind is SuiteKind.KTAP and status == 1)
-    if clean and complete:
-        return SuiteEnd(suite.name, repeat, Outcome.PASS, "")
-    why = f"exit status {status}" if not clean else "tests were planned that gave no result"
-    return SuiteEnd(suite.name, repeat, Outcome.FAIL if clean else Outcome.CRASH, f"{why}; {words}".rstrip("; "))
+def _judge_exit(suite: Suite, repeat: int, status: int, parsed: Parsed, words: str) -> SuiteEnd:
+    """Say how the program itself ended; what belongs to no test explains it."""
+    outcome, why = kinds.judge(KINDS[suite.kind], status, parsed)
+    said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
+    return SuiteEnd(suite.name, repeat, outcome, "; ".join(part for part in said if part))
 
 
-def _read(suite: Suite, output: bytes, repeat: int, seen: _Seen) -> bool:
-    """Add what a suite printed to `seen`; true when it said all that it planned to say."""
-    text = output.decode("utf-8", "replace")
-    if suite.kind is SuiteKind.KTAP:
-        parsed = ktap.parse(text, suite.name, repeat)
-        seen.results.extend(parsed.results)
-        return parsed.complete
-    metrics, strange = bench.parse(text, suite.name)
-    for metric in metrics:
+def _read(suite: Suite, output: bytes, repeat: int, seen: _Seen) -> Parsed:
+    """Add what a suite printed to `seen`."""
+    parsed = KINDS[suite.kind].parse(output.decode("utf-8", "replace"), suite.name, repeat)
+    seen.results.extend(parsed.results)
+    for metric in parsed.metrics:
         seen.metrics.setdefault((metric.suite, metric.name, metric.unit), []).extend(metric.samples)
-    return not strange
+    return parsed

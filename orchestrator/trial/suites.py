@@ -15,17 +15,11 @@ from kvm.errors import UserError
 from orchestrator import cache, yamlfile
 from orchestrator.build import toolchain
 from orchestrator.build.sandbox import PATH
+from orchestrator.trial.kinds import SuiteKind
 from orchestrator.yamlfile import Fault, Section
 
 RECIPE = 2  # raise it when the same sources would give another program
 _FLAGS = ("-std=gnu11", "-O2", "-g0", "-Wall", "-static", "-pthread")
-
-
-class SuiteKind(StrEnum):
-    """What the program prints."""
-
-    KTAP = "ktap"
-    BENCH = "bench"
 
 
 class Isolation(StrEnum):
@@ -69,7 +63,7 @@ class Suite:
     sources: tuple[str, ...]
     timeout: float
     needs: Needs
-    isolation: Isolation
+    isolation: Isolation = Isolation.SUITE
 
 
 def load(directory: Path) -> Suite:

@@ -2,16 +2,17 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvm.arch import ARCHES
 from orchestrator.build import dissect, toolchain
-from orchestrator.build.anatomy import kernel, kit
+from orchestrator.build.anatomy import elf, kernel, kit, trace
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.judge import binary
-from orchestrator.model import BinaryDiff
+from orchestrator.model import BinaryDiff, Call
 from tests.flow.conftest import QUOTA
 
 SOURCE = """\
@@ -120,3 +121,108 @@ def test_links_that_a_makefile_laid_are_not_followed(bench: Bench) -> None:
     kit.save(objects, place.build)
     kit.unpack(place.build, bench.top / "out")
     assert not (bench.top / "out/mm/b.h").exists()
+
+
+TRACED = """\
+static inline __attribute__((always_inline)) int inner(int *p)
+{
+	return *p + 1;
+}
+
+__attribute__((noipa)) static int middle(int *p)
+{
+	volatile int room = 3;
+	return inner(p) * room;
+}
+
+int outer(int *p)
+{
+	return middle(p) + 1;
+}
+"""
+
+
+def call(bench: Bench, symbol: str, within: int = 1, more: int = 0) -> Call:
+    """An instruction of the object: `within` bytes into a function, `more` bytes added to its size."""
+    [found] = [s for s in elf.Elf((bench.top / "base/build/mm/a.o").read_bytes()).symbols if s.name == symbol]
+    return Call(symbol, within, found.size + more, exact=True)
+
+
+def addr2line(bench: Bench) -> str:
+    return f"{toolchain.find(bench.arch).prefix}addr2line"
+
+
+def lines(bench: Bench, place: Place, symbol: str) -> set[tuple[str, ...]]:
+    """What is said of every byte of a function."""
+    size = call(bench, symbol).size or 0
+    calls = [call(bench, symbol, at) for at in range(size)]
+    return set(trace.symbolise(calls, place, addr2line(bench)))
+
+
+def test_a_frame_gets_its_line_and_what_was_inlined_there(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    found = lines(bench, place, "middle")
+    assert ("inner mm/a.c:3 [inline]", "middle mm/a.c:9") in found
+    assert ("middle mm/a.c:8",) in found
+    assert ("outer mm/a.c:14",) in lines(bench, place, "outer")
+
+
+def test_the_line_of_a_call_is_that_of_the_call_and_not_of_what_it_returns_to(bench: Bench) -> None:
+    source = "void gone(int) __attribute__((noreturn));\nvoid last(void)\n{\n\tgone(1);\n}\nvoid next(void)\n{\n}\n"
+    place = bench.place("base", source)
+    size = call(bench, "last").size or 0
+    returns_to = replace(call(bench, "last", size), exact=False)
+    [found] = trace.symbolise([returns_to], place, addr2line(bench))
+    assert found == ("last mm/a.c:4",)
+
+
+def test_a_function_of_another_size_than_traced_or_built_has_no_line(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    padded, larger, smaller = (call(bench, "outer", 0, more) for more in (15, 64, -1))
+    found = trace.symbolise([padded, larger, smaller], place, addr2line(bench))
+    assert found[0] == ("outer mm/a.c:13",)
+    assert found[1:] == [("outer (line not sure)",)] * 2
+    (place.sources / "mm/a.c").write_text(TRACED.replace("+ 1;\n}\n", "+ (p == 0 ? 7 : p[1]);\n}\n"))
+    assert trace.symbolise([call(bench, "outer", 2)], place, addr2line(bench)) == [("outer (line not sure)",)]
+
+
+def test_what_no_object_holds_or_no_build_kept_is_left_as_it_is(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    here = call(bench, "outer")
+    unknown = replace(here, symbol="nowhere"), replace(here, offset=None, size=None)
+    assert trace.symbolise(unknown, place, addr2line(bench)) == [(), ()]
+    assert trace.symbolise([here], place, "no-such-addr2line") == [()]
+    (place.build / "kit.json.gz").unlink()
+    assert trace.symbolise([here], place, addr2line(bench)) == [()]
+
+
+def another(bench: Bench, place: Place, source: str) -> None:
+    """Add the object mm/b.o to the build."""
+    objects = bench.top / "base/build"
+    (place.sources / "mm/b.c").write_text(source)
+    argv = f"{toolchain.find(bench.arch).cc} -Os -c -o mm/b.o {place.sources}/mm/b.c".split()
+    subprocess.run(argv, cwd=objects, check=True)
+    recipe = (objects / "mm/.a.o.cmd").read_text().replace("a.o", "b.o").replace("a.c", "b.c")
+    (objects / "mm/.b.o.cmd").write_text(recipe)
+    dissect.keep(objects, place.build)
+
+
+def test_of_functions_with_one_name_the_one_of_the_traced_size_is_meant(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    another(bench, place, "int outer(int *p)\n{\n\treturn 0;\n}\n")
+    [found] = trace.symbolise([call(bench, "outer", 0)], place, addr2line(bench))
+    assert found == ("outer mm/a.c:13",)
+
+
+def test_functions_with_one_name_and_one_size_are_not_told_apart(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    another(bench, place, f"\n{TRACED}")
+    [found] = trace.symbolise([call(bench, "outer", 0)], place, addr2line(bench))
+    assert found == ("outer (line not sure)",)
+
+
+def test_call_traces_are_looked_up_once(bench: Bench) -> None:
+    place = bench.place("base", TRACED)
+    first = trace.symbolise([call(bench, "outer")], place, addr2line(bench))
+    shutil.rmtree(place.sources / "mm")
+    assert trace.symbolise([call(bench, "outer")], place, addr2line(bench)) == first

@@ -238,6 +238,12 @@ def test_a_tree_without_the_script_is_a_note(pair: Pair) -> None:
     assert run("kernel-doc", pair.scene("base")).notes == ("kernel-doc: base has no scripts/kernel-doc",)
 
 
+def test_a_checker_that_speaks_like_the_sandbox_is_no_fault_of_it(pair: Pair) -> None:
+    (pair.top / "base" / "scripts" / "kernel-doc").write_text("#!/bin/sh\necho bwrap: no; exit 1\n")
+    said = run("kernel-doc", pair.scene("base"))
+    assert said == Checked({}, ("kernel-doc: no answer on mm/a.c, mm/b.c (exit 1): bwrap: no",))
+
+
 def test_a_checker_that_exceeds_the_quota_is_ended_and_has_looked_at_nothing(pair: Pair) -> None:
     (pair.top / "base" / "scripts" / "kernel-doc").write_text(
         "#!/bin/sh\nfor n in $(seq 220); do sleep 60 & done; wait\n"

@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from kvm import proc
+from kvm.errors import InfraError
 from orchestrator.build import sandbox
 from orchestrator.build.quota import Quota
 from orchestrator.build.sandbox import Sandbox
@@ -154,6 +156,13 @@ def test_sockets_are_of_the_families_that_the_network_namespace_contains(inside:
     assert inside(f"python3 -c '{SOCKETS}'").output == "open AF_UNIX\nopen AF_INET\nopen AF_NETLINK\n"
 
 
+TRACE = "import ctypes\nprint(ctypes.CDLL(None).ptrace(16, 1, 0, 0))"  # PTRACE_ATTACH to the sandbox's init
+
+
+def test_the_sandboxs_own_init_cannot_be_traced(inside: Inside) -> None:
+    assert inside(f"python3 -c '{TRACE}'").output == "-1\n"
+
+
 KEYS = "import ctypes\nprint(ctypes.CDLL(None).syscall({number}, 6, -3, 0, 0, 0))"
 
 
@@ -209,6 +218,18 @@ def test_a_build_has_no_terminal_and_neither_has_any_process_that_it_could_trace
     stats = re.findall(r"^\d+ \(.*\) \S \d+ \d+ \d+ (-?\d+) ", said, re.MULTILINE)  # the seventh: tty_nr
     assert len(stats) >= 2
     assert set(stats) == {"0"}
+
+
+# --- its start
+
+LIE = "echo bwrap: Creating new namespace failed; echo bwrap: again; exit 1"
+
+
+def test_a_sandbox_that_does_not_start_is_told_from_a_build_that_says_so(places: dict[str, Path]) -> None:
+    box = Sandbox(**places, quota=QUOTA)
+    assert box.run(["bash", "-c", LIE]).returncode == 1
+    with pytest.raises(InfraError, match="the sandbox did not start: bwrap: Can't find source path /no/such"):
+        replace(box, readable={"/x": Path("/no/such")}).run(["true"])
 
 
 # --- its end

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm.arch import ARCHES, get
-from kvm.errors import InfraError, Interrupted
+from kvm.errors import InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator import job, pipeline, plan, sides, store
@@ -294,3 +294,56 @@ def test_gcov_in_the_kernel_instruments_what_the_series_touches(request_for) -> 
     todo = plan.make(request_for(FAILS, PASSES, flavours=["fast", "coverage"]))
     variables = {(cell.flavour, order.variables) for cell, order in todo.orders.items()}
     assert variables == {("fast", ()), ("coverage", ("GCOV_PROFILE_madvise.o=y",))}
+
+
+WARNING = """\
+[    2.000000] WARNING: CPU: 0 PID: 44 at mm/madvise.c:790 do_madvise+0x1/0x20
+[    2.000001] Call trace:
+[    2.000002]  do_madvise+0x1/0x20
+[    2.000003]  madvise_vma+0x1/0x20
+[    2.000004] ---[ end trace 0000000000000000 ]---
+"""
+
+
+@contextlib.contextmanager
+def warns(machine: Machine, *, workdir: Path, **asked):  # type: ignore[no-untyped-def]
+    """A kernel that warns as it boots, if its image says so."""
+    with scripted.take(machine, workdir=workdir, **asked) as kept:
+        with (workdir / "console.log").open("a") as console:
+            console.write(WARNING * ("WARN" in machine.image.read_text()))
+        yield kept
+
+
+def test_a_report_that_patched_alone_gives_is_regressed_and_kept_with_its_frames(validate: Validate) -> None:
+    run = validate(PASSES, f"# WARN\n{PASSES}", take=warns)
+    assert verdict(run) == (
+        "regressed",
+        " ".join(f"patched/{arch}-fast: new warning on the console: WARNING in do_madvise" for arch in sorted(ARCHES)),
+    )
+    reports = {guest.side: guest.splats for guest in run.guests if guest.arch == "arm64"}
+    assert reports["base"] == ()
+    [report] = reports["patched"]
+    assert report.frames == ("do_madvise", "madvise_vma")
+    assert report.text == WARNING.strip()
+
+
+def test_a_report_of_both_sides_is_not_the_series_doing(validate: Validate) -> None:
+    assert verdict(validate(f"# WARN\n{PASSES}", f"# WARN\n# too\n{PASSES}", take=warns))[0] == "clean"
+
+
+def test_a_known_report_is_shown_and_does_not_count_and_an_expired_entry_is_refused(
+    validate: Validate, request_for, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.yaml"
+    entry = "known:\n- match: {title: WARNING in do_madvise}\n  reason: being fixed\n  link: https://example.org\n"
+    known.write_text(f"{entry}  expiry: 2999-01-01\n")
+    run = validate(PASSES, f"# WARN\n{PASSES}", take=warns, known=str(known), arches=["arm64"])
+    assert verdict(run) == (
+        "clean",
+        "patched/arm64-fast: known warning on the console: WARNING in do_madvise (being fixed, https://example.org)",
+    )
+    [report] = run.guests[1].splats
+    assert report.known and report.known.expiry == "2999-01-01"
+    known.write_text(f"{entry}  expiry: 2001-01-01\n")
+    with pytest.raises(UserError, match=r"known.yaml:5:3: 'WARNING in do_madvise' expired on 2001-01-01"):
+        plan.make(store_request(tmp_path))

@@ -118,6 +118,25 @@ def test_steps_are_built_on_top_of_each_other(commit: Commit, build: Callable[..
     assert not (copy / "mark").exists()
 
 
+def test_a_step_compiles_what_it_changes_and_not_what_a_step_before_it_did(
+    fakelinux: Path, commit: Commit, build: Callable[..., str], tmp_path: Path
+) -> None:
+    first = commit(EDITED)
+    git(fakelinux, "checkout", "-q", "topic")
+    (fakelinux / "README").write_text("more\n")
+    git(fakelinux, "add", ".")
+    git(fakelinux, "commit", "-q", "-m", "more")
+    second = git(fakelinux, "rev-parse", "HEAD^{tree}")
+    git(fakelinux, "checkout", "-q", "main")
+    build()
+    build(first)
+    assert "COMPILED" in (tmp_path / "log").read_text()
+    assert build(second, after=(first,)) == EDITED
+    assert "COMPILED" not in (tmp_path / "log").read_text()
+    assert build(second) == EDITED  # in a new copy of base's objects
+    assert "COMPILED" in (tmp_path / "log").read_text()
+
+
 def test_the_same_build_again_goes_on_with_its_own_objects(
     commit: Commit, build: Callable[..., str], tmp_path: Path
 ) -> None:

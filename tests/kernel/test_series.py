@@ -144,6 +144,22 @@ def test_a_panic_at_boot_on_arm64_alone_leaves_the_other_cells_whole(validate: V
     assert "panic" in {splat["kind"] for splat in panicked["splats"]}
 
 
+def test_a_warning_that_the_series_brings_is_regressed_and_has_its_line(validate: Validate, copied: Path) -> None:
+    before = base_file("mm/mincore.c")
+    head, syscall = before.partition("SYSCALL_DEFINE3(mincore")[::2]
+    head += "static noinline void seeded(size_t len)\n{\n\tWARN_ON_ONCE(len);\n}\n\n"
+    calls = syscall.replace("\tpages =", "\tseeded(len);\n\tpages =", 1)
+    after = f"{head}SYSCALL_DEFINE3(mincore{calls}"
+    append_patch(copied, "mm: warn", "mm/mincore.c", before, after)
+    done = validate(copied, "--arch", "arm64")
+    assert done.process.returncode == 1, done.process.stderr
+    assert "new warning on the console: WARNING in seeded" in " ".join(done.record["verdict"]["reasons"])
+    [patched] = [guest for guest in done.record["guests"] if guest["side"] == "patched"]
+    [splat] = patched["splats"]
+    line = after[: after.index("WARN_ON_ONCE(len)")].count("\n") + 1
+    assert splat["frames"][0] == f"seeded mm/mincore.c:{line}"
+
+
 def test_a_series_that_does_not_compile_is_a_result_and_base_is_kept(validate: Validate, copied: Path) -> None:
     [patch] = copied.glob("0001*")
     replace_once(patch, GUARD, GUARD.replace("MADV_DONTNEED_LOCKED", "MADV_DONTNEED_LOKCED"))

@@ -55,8 +55,16 @@ def test_what_is_named_and_not_there_is_a_fault_before_anything_is_built(tmp_pat
     assert "no flavour 'slow'" in words
 
 
+def test_a_list_of_known_splats_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    assert fault(tmp_path, "known: nowhere.yaml\n") == "pipeline.yaml:1:1: no such file: nowhere.yaml"
+
+
 def test_yes_and_on_are_words(tmp_path: Path) -> None:
     assert "no series 'on'" in fault(tmp_path, "series: on\n")
+
+
+def test_a_date_is_a_word_even_if_there_is_no_such_day(tmp_path: Path) -> None:
+    assert "no series '2024-13-45'" in fault(tmp_path, "series: 2024-13-45\n")
 
 
 def test_what_is_not_yaml_is_named_with_its_place(tmp_path: Path) -> None:

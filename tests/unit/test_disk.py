@@ -81,6 +81,14 @@ def test_a_link_a_pipe_and_a_directory_are_not_read(tmp_path: Path) -> None:
             disk.read(tmp_path / name, 1 << 20)
 
 
+def test_a_directory_in_which_somebody_dug_deep_is_removed(tmp_path: Path) -> None:
+    with disk.scratch("kdelta-test-") as top:
+        dig = "for n in $(seq 1200); do mkdir d; cd d; done; mkdir e; touch e/x; chmod 0 e"
+        proc.run(["sh", "-c", dig], cwd=top)
+        assert (top / "d" / "d").is_dir()
+    assert not top.exists()
+
+
 def test_an_entry_is_held_by_any_number_of_runs_and_nobody_has_it_alone_meanwhile(tmp_path: Path) -> None:
     entry = tmp_path / "trees" / "one"
     with disk.hold(entry), disk.hold(entry, tmp_path / "trees" / "other"), disk.try_alone(entry) as alone:

@@ -16,6 +16,7 @@ from orchestrator.model import (
     FindingChange,
     FindingRecord,
     GuestOutcome,
+    Known,
     Observed,
     Outcome,
     Patch,
@@ -209,6 +210,20 @@ def test_guests_show_accelerator_and_why_boot_outcome_splats_and_console(tmp_pat
     assert "./patched/x86_64-fast/console.log" in report.links()
 
 
+def test_a_splat_shows_its_frames_how_often_it_came_and_why_it_is_known(tmp_path: Path) -> None:
+    run = sample_run()
+    frames = ("inner mm/a.c:3 [inline]", "middle mm/a.c:9")
+    known = Known("being <fixed>", "https://example.org/1", "2030-01-01")
+    splat = Splat("warning", "WARNING in middle", "the report\n", frames, "0" * 16, times=3, left_out=7, known=known)
+    guest = dataclasses.replace(run.guests[0], splats=(splat,), more_splats=4)
+    report = page(dataclasses.replace(run, guests=(guest,)), tmp_path)
+    assert (
+        "known warning WARNING in middle 3 times being <fixed> https://example.org/1, until 2030-01-01 "
+        "inner mm/a.c:3 [inline] middle mm/a.c:9 the report 7 more lines on the console 4 more on the console"
+    ) in report.text("guests")
+    assert "Splats 7 on base, 0 on patched" in report.text()
+
+
 def test_a_console_line_is_not_new_because_its_time_or_numbers_differ(tmp_path: Path) -> None:
     run = sample_run()
     write_files(run, tmp_path)
@@ -289,7 +304,12 @@ def _hostile(run: Run) -> Run:
         builds=(dataclasses.replace(run.builds[0], arch=EVIL, image_sha256=EVIL, error=EVIL, log=EVIL),),
         guests=(
             dataclasses.replace(
-                run.guests[0], arch=EVIL, accel=EVIL, detail=EVIL, console=EVIL, splats=(Splat(EVIL, EVIL, EVIL),)
+                run.guests[0],
+                arch=EVIL,
+                accel=EVIL,
+                detail=EVIL,
+                console=EVIL,
+                splats=(Splat(EVIL, EVIL, EVIL, (EVIL,), known=Known(EVIL, EVIL, EVIL)),),
             ),
         ),
         tests=tests,

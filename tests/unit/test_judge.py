@@ -1,10 +1,13 @@
 """Diff and verdict: data in, data out."""
 
+import datetime
 import itertools
+import re
+from dataclasses import replace
 
 import pytest
 
-from orchestrator.judge import diff, splat, verdict
+from orchestrator.judge import diff, known, verdict
 from orchestrator.model import (
     BuildRecord,
     Change,
@@ -13,6 +16,8 @@ from orchestrator.model import (
     GuestOutcome,
     GuestRecord,
     GuestRun,
+    Known,
+    KnownSplat,
     Metric,
     Observed,
     Outcome,
@@ -20,6 +25,7 @@ from orchestrator.model import (
     Splat,
     SuiteEnd,
     TestResult,
+    Verdict,
     VerdictValue,
 )
 
@@ -154,6 +160,69 @@ def test_a_splat_that_base_does_not_have_is_regressed() -> None:
     assert decide(guests=both) is VerdictValue.CLEAN
 
 
+def splat(title: str = "WARNING in f", frames: tuple[str, ...] = ("f", "g"), fingerprint: str = "0" * 16) -> Splat:
+    return Splat("warning", title, "text", frames, fingerprint)
+
+
+def splats_decide(base: tuple[Splat, ...], patched: tuple[Splat, ...], more: tuple[int, int] = (0, 0)) -> Verdict:
+    before = replace(guest(Side.BASE, GuestOutcome.OK, *base), more_splats=more[0])
+    after = replace(guest(Side.PATCHED, GuestOutcome.OK, *patched), more_splats=more[1])
+    return verdict.decide((), (before, after), (), declared=False)
+
+
+def test_splats_with_frames_are_compared_by_fingerprint_and_others_by_title() -> None:
+    assert splats_decide((splat(),), (splat(title="told otherwise"),)).value is VerdictValue.CLEAN
+    assert splats_decide((splat(),), (splat(fingerprint="1" * 16),)).value is VerdictValue.REGRESSED
+    bare = splat(frames=())
+    assert splats_decide((bare,), (replace(bare, fingerprint="1" * 16),)).value is VerdictValue.CLEAN
+    assert splats_decide((bare,), (replace(bare, title="WARNING in h"),)).value is VerdictValue.REGRESSED
+
+
+def test_a_known_splat_is_said_and_does_not_count() -> None:
+    why = Known("being fixed", "https://example.org/1", "2030-01-01")
+    answer = splats_decide((), (replace(splat(), known=why),))
+    assert answer.value is VerdictValue.CLEAN
+    assert answer.reasons == (
+        "patched/x86_64-fast: known warning on the console: WARNING in f (being fixed, https://example.org/1)",
+    )
+
+
+def test_where_more_splats_came_than_are_kept_nothing_is_called_good_or_new() -> None:
+    assert splats_decide((splat(),), (splat(),), more=(0, 3)).value is VerdictValue.INCONCLUSIVE
+    assert splats_decide((splat(),), (splat(fingerprint="1" * 16),), more=(3, 0)).value is VerdictValue.INCONCLUSIVE
+    assert splats_decide((splat(),), (splat(),), more=(3, 0)).value is VerdictValue.CLEAN
+
+
+def entry(**fields: object) -> KnownSplat:
+    plain = {"kind": None, "title": None, "fingerprint": None, "arch": None}
+    rest = {"reason": "r", "link": "l", "expiry": datetime.date(2030, 1, 1)}
+    return KnownSplat(**{**plain, **rest, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "matches"),
+    [
+        ({"title": re.compile("WARNING in f")}, True),
+        ({"title": re.compile("WARNING in")}, False),
+        ({"title": re.compile("WARNING .*"), "kind": "warning"}, True),
+        ({"title": re.compile("WARNING .*"), "kind": "bug"}, False),
+        ({"fingerprint": "0" * 16}, True),
+        ({"fingerprint": "0" * 15 + "1"}, False),
+        ({"fingerprint": "0" * 16, "title": re.compile("WARNING in g")}, False),
+        ({"title": re.compile("WARNING in f"), "arch": "x86_64"}, True),
+        ({"title": re.compile("WARNING in f"), "arch": "arm64"}, False),
+    ],
+)
+def test_an_entry_of_the_allow_list_matches_by_all_that_it_says(fields: dict[str, object], matches: bool) -> None:
+    marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [entry(**fields)])
+    assert marked.splats[0].known == (Known("r", "l", "2030-01-01") if matches else None)
+
+
+def test_a_splat_that_no_entry_matches_any_more_counts_again() -> None:
+    marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [entry(fingerprint="0" * 16)])
+    assert known.mark(marked, []).splats[0].known is None
+
+
 def build(side: Side, *, error: str | None = None, noop: bool = False) -> BuildRecord:
     return BuildRecord(side, "x86_64", "fast", 1.0, 1.0, False, "0" * 64, noop, "build.log", error)
 
@@ -178,34 +247,3 @@ def test_an_identical_image_is_clean_and_says_that_nothing_was_booted() -> None:
     assert "noop" in answer.reasons[0]
     declared = verdict.decide((build(Side.BASE), build(Side.PATCHED, noop=True)), (), (), declared=True)
     assert declared.value is VerdictValue.UNMET
-
-
-CONSOLE = """\
-[    1.0] kdelta: ready 12
-[    2.1] ------------[ cut here ]------------
-[    2.1] WARNING: CPU: 1 PID: 44 at mm/madvise.c:790 do_madvise+0x1/0x2
-[    2.1] Modules linked in:
-[    2.1] ---[ end trace 0000000000000000 ]---
-[    2.2] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010
-[    2.2] Internal error: Oops: 96000004 [#1] SMP
-[    2.3] Kernel panic - not syncing: Oops: Fatal exception
-"""
-
-
-def test_reports_are_cut_out_of_the_console_with_their_kind() -> None:
-    assert [found.kind for found in splat.find(CONSOLE)] == ["warning", "oops", "panic"]
-
-
-def test_what_a_program_prints_in_the_middle_of_a_line_is_no_report() -> None:
-    assert splat.find("my test says: Kernel panic - not syncing: no\n") == ()
-
-
-def test_numbers_that_change_from_boot_to_boot_are_not_part_of_a_title() -> None:
-    one, other = (splat.find(f"[1.0] WARNING: CPU: {cpu} PID: {cpu}1 at mm/a.c:{cpu}0 f+0x1/0x2\n") for cpu in (1, 2))
-    assert one[0].title == other[0].title
-
-
-def test_a_title_does_not_depend_on_where_the_kernel_was_built() -> None:
-    places = ("/src", f"/home/me/.cache/kdelta/trees/{'a' * 40}", f"/home/me/.cache/kdelta/trees/{'b' * 40}")
-    found = [splat.find(f"[1.0] UBSAN: shift-out-of-bounds in {place}/mm/a.c:3\n")[0].title for place in places]
-    assert found == ["shift-out-of-bounds in mm/a.c*"] * 3

@@ -1,8 +1,9 @@
 """Objects of a build compiled again with debug info: stack frames, layouts, code function by function."""
 
+import contextlib
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -10,12 +11,14 @@ from pydantic import TypeAdapter
 from kvm import disk
 from orchestrator import cache
 from orchestrator.build.anatomy import elf, errand, kit, objects, pahole, symvers
-from orchestrator.build.anatomy.errand import NoAnswer, Place
+from orchestrator.build.anatomy.errand import Answer, NoAnswer, Place
 from orchestrator.build.anatomy.facts import Closeup, Closeups, Export
 from orchestrator.build.sandbox import PATH
 
 RECIPE = 1  # raise it when the same objects would be told otherwise
 TOOL_SECONDS = 60.0
+# What is added to the kernel's own flags; none of it changes the code but for where each function is put.
+_CLOSER = ("-g", "-fno-eliminate-unused-debug-types", "-fstack-usage", "-ffunction-sections")
 _SCRIPT = Path(__file__).with_name("closeup_inside.py")
 _ADAPTER = TypeAdapter(Closeups)
 _ANSWER: TypeAdapter[dict[str, dict[str, str]]] = TypeAdapter(dict[str, dict[str, str]])
@@ -44,11 +47,22 @@ def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeup
     return Closeups(found, exports, declared, tuple(notes))
 
 
+@contextlib.contextmanager
+def compiled(
+    argv: Mapping[str, list[str]], place: Place, flags: Sequence[str], *, layouts: bool = False
+) -> Iterator[tuple[Answer, dict[str, dict[str, str]]]]:
+    """Compile objects again with `flags`, and lend what came: for each the name of its `file`, or an `error`.
+
+    Raises NoAnswer, or ValueError for an answer that is none.
+    """
+    job: dict[str, object] = {"argv": argv, "flags": list(flags), "layouts": layouts, "seconds": TOOL_SECONDS}
+    with errand.send(_SCRIPT, job, place, TOOL_SECONDS * (1 + len(argv))) as answer:
+        yield answer, _ANSWER.validate_json(answer.json)
+
+
 def _compile(place: Place, argv: Mapping[str, list[str]]) -> tuple[dict[str, Closeup], list[str]]:
-    job: dict[str, object] = {"argv": argv, "seconds": TOOL_SECONDS}
     try:
-        with errand.send(_SCRIPT, job, place, TOOL_SECONDS * (1 + len(argv))) as answer:
-            said = _ANSWER.validate_json(answer.json)
+        with compiled(argv, place, _CLOSER, layouts=True) as (answer, said):
             found = {name: _closeup(answer.directory, words) for name, words in said.items() if "error" not in words}
     except (NoAnswer, ValueError) as fault:
         return {}, [f"no stack frames and layouts: {fault}"]

@@ -5,7 +5,6 @@ The tools it starts work on the tree's files, with the tree's flags: they see no
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,17 +38,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the script's JSON, and the directory with what else it left."""
+    """What came back: the script's JSON, the directory with what else it left, and the sandbox, for more to be run."""
 
     json: bytes
     directory: Path
+    box: Sandbox
 
 
 @contextlib.contextmanager
 def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> Iterator[Answer]:
     """Run `script` with `job` (JSON) and lend its answer; raises NoAnswer."""
-    with tempfile.TemporaryDirectory(prefix="kdelta-errand-") as top:
-        objects = Path(top)
+    with disk.scratch("kdelta-errand-") as objects:
         try:
             kit.unpack(place.build, objects)
         except FileNotFoundError as fault:
@@ -65,7 +64,7 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
         if done.charge:
             raise NoAnswer(done.charge)
         try:
-            answer = Answer(disk.read(work / "answer.json", LARGEST), work)
+            answer = Answer(disk.read(work / "answer.json", LARGEST), work, box)
         except OSError as fault:
             said = done.output.strip().splitlines() or ["no word"]
             raise NoAnswer("no end in time" if done.timed_out else said[-1][:200]) from fault
