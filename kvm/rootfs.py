@@ -46,12 +46,27 @@ def build(arch: Arch, cache_dir: Path) -> Path:
         init, reseed = (own.joinpath(name).read_bytes() for name in ("init.sh", "reseed.c"))
         target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, reseed)}.cpio"
         with disk.hold(target):
-            if not target.exists():
+            if not _is_whole(target):
                 log.info("making the initramfs for %s", arch.name)
                 program = cpio.file("bin/reseed", _compiled(arch, reseed), 0o755)
-                disk.write(target, cpio.archive([*_entries(arch, debs, init), program]))
-            os.utime(target)  # last use, for gc
+                archive = cpio.archive([*_entries(arch, debs, init), program])
+                disk.write(target, archive)
+                disk.write(_sum(target), hashlib.sha256(archive).hexdigest())
+            for path in (target, _sum(target)):
+                os.utime(path)  # last use, for gc
     return target
+
+
+def _sum(target: Path) -> Path:
+    return target.with_suffix(".sha256")
+
+
+def _is_whole(target: Path) -> bool:
+    """Is it as it was written? Runs link it into their directories, where people look at it, and more."""
+    try:
+        return _sum(target).read_text(encoding="ascii") == hashlib.sha256(target.read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        return False
 
 
 def key_overlay(host_key: bytes, authorized_key: str) -> bytes:

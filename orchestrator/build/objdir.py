@@ -42,7 +42,8 @@ def findings(objects: Path) -> Path:
 def is_usable(order: Order, cache_dir: Path) -> bool:
     """Are there objects that a make ended with, if only by failing, and that nobody has touched since?"""
     objects = _directory(order, cache_dir)
-    return not is_spoiled(order, cache_dir) and stock.is_as_left(objects, findings(objects))
+    said = findings(objects)
+    return not is_spoiled(order, cache_dir) and said.is_file() and stock.is_as_left(objects, said)
 
 
 def is_spoiled(order: Order, cache_dir: Path) -> bool:

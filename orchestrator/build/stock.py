@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kvm import disk
+from kvm import disk, proc
 
 
 def take(directory: Path, *beside: Path) -> None:
@@ -30,20 +30,22 @@ def _record(directory: Path) -> Path:
 
 def _state(directory: Path, beside: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
-    for row in sorted(_rows(str(directory), "")):
+    for row in sorted(_rows(directory)):
         digest.update(row)
     for file in beside:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none")
     return digest.hexdigest()
 
 
-def _rows(top: str, inside: str) -> Iterator[bytes]:
-    with os.scandir(top) as below:
-        for one in below:
-            name = f"{inside}/{one.name}"
-            if one.is_dir(follow_symlinks=False):
-                yield from _rows(one.path, name)
-            else:
-                stat = one.stat(follow_symlinks=False)
-                facts = stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-                yield os.fsencode(f"{name}\0{facts}\n")
+def _rows(directory: Path) -> Iterator[bytes]:
+    pending, top = [str(directory)], len(str(directory))
+    while pending:
+        proc.stop.obey()
+        with os.scandir(pending.pop()) as below:
+            for one in below:
+                if one.is_dir(follow_symlinks=False):
+                    pending.append(one.path)
+                else:
+                    stat = one.stat(follow_symlinks=False)
+                    facts = stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+                    yield os.fsencode(f"{one.path[top:]}\0{facts}\n")

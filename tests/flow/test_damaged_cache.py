@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kvm import rootfs
 from kvm.arch import get as get_arch
 from orchestrator import cache
 from orchestrator.build import kbuild
@@ -232,3 +233,15 @@ def test_a_checkout_that_is_linked_again_is_not_read_again(
             tree.checkout(origin, files, tmp_path / "cache")
     assert "file by file" not in caplog.text
     cache.let_go()
+
+
+def test_an_initramfs_that_was_damaged_is_made_again(shared_cache: Path, tmp_path: Path) -> None:
+    (shared_cache / "apt").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "apt").symlink_to(
+        shared_cache / "apt"
+    )  # what is downloaded once need not be downloaded again
+    initramfs = rootfs.build(get_arch("x86_64"), tmp_path / "cache")
+    good = initramfs.read_bytes()
+    spoil(initramfs, "appended")
+    assert rootfs.build(get_arch("x86_64"), tmp_path / "cache").read_bytes() == good

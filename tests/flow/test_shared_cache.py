@@ -96,9 +96,9 @@ def test_gc_takes_nothing_from_a_build_that_goes_on(
     args = ["--kernel", f"git:{fakelinux}", "--arch", "x86_64", "--out", tmp_path / "out"]
     build = start(kdelta_argv("--cache-dir", root, "build", make_series(EDITED), *args), tmp_path)
     started = await_file("objects/*/started", root)
-    before = parts(root)
+    before = {one.path for one in cache.entries(root)}
     assert kdelta("gc", "--free", "--days", 0, "--size", 0, KDELTA_CACHE=str(root)).returncode == 0
-    assert parts(root) == before
+    assert before <= {one.path for one in cache.entries(root)}
     started.with_name("go").touch()
     said, _ = build.communicate(timeout=PATIENCE_SECONDS)
     assert build.returncode == 0, said

@@ -123,7 +123,7 @@ def test_a_tarball_of_a_clone_gives_the_tree_without_what_git_keeps(fakelinux: P
         ".gitignore",
         "Kconfig.off",
         "Makefile",
-        "drivers/off/off.c",
+        "drivers/foo.c",
         "mm/ignored.o",
         "mm/madvise.c",
         "mm/nested/x.c",
