@@ -1,7 +1,8 @@
-"""Files that several runs share: replaced whole, and guarded by flock(2)."""
+"""Files that several runs share: replaced whole, and guarded by flock(2), which ends with the process."""
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -9,11 +10,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from kvm import proc
 
 LOCK_POLL_SECONDS = 0.1  # flock(2) gives no descriptor to wait for
+
+
+def write_if_other(path: Path, content: str) -> None:
+    """Replace `path` atomically, unless that is what it holds."""
+    try:
+        same = path.read_text(encoding="utf-8") == content
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        write(path, content)
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -71,28 +80,68 @@ def scratch(prefix: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` if nobody else does; yields whether it is held."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = filelock.FileLock(path, thread_local=False)
+    descriptor = _flock(path, fcntl.LOCK_EX)
     try:
-        held.acquire(blocking=False)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
+        yield descriptor is not None
     finally:
-        held.release()
+        if descriptor is not None:
+            _let_go(descriptor, path)
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait."""
-    while True:
-        with try_lock(path) as held:
-            if held:
-                yield
-                return
+def lock(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock file `path`; another run that holds it is waited for, and a stop request ends the wait.
+
+    With LOCK_SH all others who have it so hold it, too.
+    """
+    while (descriptor := _flock(path, how)) is None:
         proc.wait_readable([], LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        _let_go(descriptor, path)
+
+
+@contextlib.contextmanager
+def hold(*entries: Path) -> Iterator[None]:
+    """Keep `entries` of a cache (ROOT/PART/NAME), be they there yet or not, from being removed; others may hold them,
+    too. Whoever is just removing one is waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        for entry in entries:
+            stack.enter_context(lock(_hold_lock(entry), fcntl.LOCK_SH))
+        yield
+
+
+def try_alone(entry: Path) -> contextlib.AbstractContextManager[bool]:
+    """Keep others from `entry` of a cache if nobody holds it; yields whether that is so."""
+    return try_lock(_hold_lock(entry))
+
+
+def _hold_lock(entry: Path) -> Path:
+    return entry.parent.parent / "locks" / f"hold-{entry.parent.name}-{entry.name}"
+
+
+def _flock(path: Path, how: int) -> int | None:
+    """Lock the file that is at `path`, made if need be; None if others have it, or are about to remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        stack.callback(os.close, descriptor)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                stack.pop_all()
+                return descriptor
+    return None
+
+
+def _let_go(descriptor: int, path: Path) -> None:
+    """Unlock; the last one to do so removes the file."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    os.close(descriptor)
 
 
 def room(path: Path) -> int:

@@ -42,10 +42,14 @@ Acquire::Languages "none";
 
 
 def fetch(packages: Sequence[str], *, suite: str, deb_arch: str, cache_dir: Path) -> list[Path]:
-    """Return a .deb for each of `packages`, in order; what was downloaded once needs no network again."""
+    """Return a .deb for each of `packages`, in order; what was downloaded once needs no network again.
+
+    Who reads them holds `cache_dir`/apt/`suite`.
+    """
     root = cache_dir / "apt" / suite
-    (root / "debs").mkdir(parents=True, exist_ok=True)
-    with disk.lock(root / "lock"):
+    with disk.hold(root), disk.lock(_lock(root)):
+        (root / "debs").mkdir(parents=True, exist_ok=True)
+        os.utime(root)  # last use, for gc
         index = _read_index(root)
         missing = [name for name in packages if f"{name}:{deb_arch}" not in index]
         if missing:
@@ -57,11 +61,15 @@ def fetch(packages: Sequence[str], *, suite: str, deb_arch: str, cache_dir: Path
 def depends(package: str, *, suite: str, deb_arch: str, cache_dir: Path) -> list[str]:
     """Return what `package` depends on: the way from a name that stays to one that carries a version."""
     root = cache_dir / "apt" / suite
-    with disk.lock(root / "lock"):
+    with disk.hold(root), disk.lock(_lock(root)):
         conf = _configure(root, suite)
         proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
         said = proc.check(["apt-cache", f"--config-file={conf}", "depends", f"{package}:{deb_arch}"], timeout=60)
     return re.findall(r"^ *Depends: ([^\s:<]+)", said, re.MULTILINE)
+
+
+def _lock(root: Path) -> Path:
+    return root.parent.parent / "locks" / f"apt-{root.name}"
 
 
 def unpack(deb: Path, into: Path) -> None:

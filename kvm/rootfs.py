@@ -6,6 +6,7 @@ It is not compressed: a TCG guest would have to unpack it.
 import hashlib
 import importlib.resources
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Iterable
@@ -39,15 +40,33 @@ DIRECTORIES = (
 
 def build(arch: Arch, cache_dir: Path) -> Path:
     """Return the initramfs for `arch`, made at most once for the same packages, /init and recipe."""
-    debs = packages.fetch(PACKAGES, suite=SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
-    own = importlib.resources.files("kvm")
-    init, reseed = (own.joinpath(name).read_bytes() for name in ("init.sh", "reseed.c"))
-    target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, reseed)}.cpio"
-    if not target.exists():
-        log.info("making the initramfs for %s", arch.name)
-        program = cpio.file("bin/reseed", _compiled(arch, reseed), 0o755)
-        disk.write(target, cpio.archive([*_entries(arch, debs, init), program]))
+    with disk.hold(cache_dir / "apt" / SUITE):
+        debs = packages.fetch(PACKAGES, suite=SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+        own = importlib.resources.files("kvm")
+        init, reseed = (own.joinpath(name).read_bytes() for name in ("init.sh", "reseed.c"))
+        target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, reseed)}.cpio"
+        with disk.hold(target):
+            if not _is_whole(target):
+                log.info("making the initramfs for %s", arch.name)
+                program = cpio.file("bin/reseed", _compiled(arch, reseed), 0o755)
+                archive = cpio.archive([*_entries(arch, debs, init), program])
+                disk.write(target, archive)
+                disk.write(_sum(target), hashlib.sha256(archive).hexdigest())
+            for path in (target, _sum(target)):
+                os.utime(path)  # last use, for gc
     return target
+
+
+def _sum(target: Path) -> Path:
+    return target.with_suffix(".sha256")
+
+
+def _is_whole(target: Path) -> bool:
+    """Is it as it was written? Runs link it into their directories, where people look at it, and more."""
+    try:
+        return _sum(target).read_text(encoding="ascii") == hashlib.sha256(target.read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        return False
 
 
 def key_overlay(host_key: bytes, authorized_key: str) -> bytes:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +21,7 @@ from kvm import accel, guest, proc, rootfs
 from kvm.arch import get as get_arch
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
-from orchestrator import cache, config, doctor, job, options, pipeline, plan, request, show, store
+from orchestrator import cache, config, doctor, job, options, pipeline, plan, request, show, store, sweep
 from orchestrator.build import kbuild, sandbox
 from orchestrator.intake import mail
 from orchestrator.job import Job
@@ -58,9 +57,11 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INCONCLUSIVE
     except OSError as fault:
-        _explain(
-            InfraError(f"{fault.filename or 'the system'}: {fault.strerror}", hint="is the disk full or read-only?")
-        )
+        named = f"{fault.filename or 'the system'}: {fault.strerror}"
+        if fault.errno == errno.ENAMETOOLONG:  # we give none
+            _explain(UserError(named[-1000:], hint="no file has such a name: look at what was given"))
+            return EXIT_USAGE
+        _explain(InfraError(named, hint="is the disk full or read-only?"))
         return EXIT_INCONCLUSIVE
     except Exception:
         traceback.print_exc()
@@ -268,17 +269,17 @@ def doctor_(cache_dir: Path) -> int:
 @click.option("--size", type=click.FloatRange(0), metavar="GIB", help="Keep no more than this, the last used.")
 @click.pass_obj
 def gc(cache_dir: Path, free: bool, days: int, size: float | None) -> None:
-    """Say how large the cache is and what can go from it.
+    """Say how large the cache is and what can go from it; what a run uses stays.
 
     \b
     Examples:
       kdelta gc
       kdelta gc --free --days 7 --size 20
     """
-    found = cache.entries(cache_dir)
+    found, age = sweep.survey(cache_dir), days * 86400.0
     most = None if size is None else int(size * (1 << 30))
-    going = cache.stale(found, now=time.time(), age=days * 86400.0, most=most)
-    click.echo(show.sizes(cache_dir, found, cache.remove(cache_dir, going) if free else going, removed=free))
+    less = sweep.free(found, age=age, most=most) if free else sweep.sum_by_part(found.stale(age, most))
+    click.echo(show.sizes(cache_dir, found.sizes, less, removed=free))
 
 
 @main.command()
@@ -347,7 +348,8 @@ def _start(asked: Request, out: Path | None) -> Iterator[Job]:
     with show.Board() as board, job.start(todo, directory, board.tell) as started:
         yield started
     if any(not build.cached for build in started.run.builds):
-        cache.trim(todo.cache_dir, int(asked.pipeline.limits.cache_gib * (1 << 30)))
+        cache.let_go()
+        sweep.trim(todo.cache_dir, int(asked.pipeline.limits.cache_gib * (1 << 30)))
 
 
 @contextlib.contextmanager

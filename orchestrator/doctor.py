@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import accel, packages, proc, rootfs
+from kvm import accel, disk, packages, proc, rootfs
 from kvm.arch import ARCHES, Arch
 from kvm.errors import Error
 from orchestrator import cache
@@ -79,12 +79,15 @@ def _accelerator(name: str, cache_dir: Path) -> Finding:
 def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:
     """Fetch Debian's own kernel: what is proven before anything is built must be proven with a real one."""
     final = cache_dir / "debian-kernel" / arch.name
-    if not final.is_dir():
-        name = f"linux-image-cloud-{arch.deb}"
-        versioned = packages.depends(name, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)[:1]
-        [deb] = packages.fetch(versioned, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
-        with cache.publish(final) as draft:
-            packages.unpack(deb, draft)
+    cache.keep(final)
+    with disk.hold(cache_dir / "apt" / rootfs.SUITE):
+        if not final.is_dir():
+            name = f"linux-image-cloud-{arch.deb}"
+            versioned = packages.depends(name, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)[:1]
+            [deb] = packages.fetch(versioned, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+            with cache.publish(final) as draft:
+                packages.unpack(deb, draft)
+        os.utime(final)  # last use, for gc
     return next(final.glob("boot/vmlinuz-*"))
 
 

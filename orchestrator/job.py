@@ -90,7 +90,8 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterat
     engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
     status = RunStatus.INTERRUPTED
     try:
-        yield Job(todo, recorder, engine, watch, take)
+        with disk.hold(*todo.entries):
+            yield Job(todo, recorder, engine, watch, take)
         status = RunStatus.DONE
     finally:
         engine.close()

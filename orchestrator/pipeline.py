@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from orchestrator import checks, consoles, delta, sides, store
+from orchestrator import cache, checks, consoles, delta, sides, store
 from orchestrator.job import Job
 from orchestrator.judge import diff, known, verdict
 from orchestrator.model import (
@@ -68,7 +68,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.reason))
     programs = tuple(runner.Program(suite, suites.compile(suite, arch.name, cache_dir)) for suite in job.plan.suites)
-    initrd = rootfs.build(arch, cache_dir)
+    initrd = cache.keep(rootfs.build(arch, cache_dir))
     trials = [
         layout.trial(
             kernel,

@@ -29,6 +29,8 @@ from orchestrator.trial import suites
 from orchestrator.trial.suites import Suite
 from orchestrator.yamlfile import Fault, Section
 
+CCACHE_SHARE = 8  # of limits.cache_gib one part in so many is ccache's: of 40 GiB the 5 that it takes by itself
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,9 +69,23 @@ class Plan:
         """The id of one side's git tree."""
         return self.source.tree if side is Side.BASE else self.applied.tree
 
+    @property
+    def entries(self) -> tuple[Path, ...]:
+        """What a run uses of the cache for as long as it lasts, be it there yet or not."""
+        trees = {self.files(side) for side in Side}
+        of_trees = (self.cache_dir / part / files for files in trees for part in ("trees", "checks"))
+        orders = self.orders.values()
+        objects = {self.cache_dir / "objects" / order.objects for order in orders}
+        return *of_trees, *objects, *(self.cache_dir / "builds" / order.key for order in orders)
+
     def sources(self, side: Side) -> Path:
         """The directory with one side's files."""
-        return tree.checkout(self.source, self.files(side), self.cache_dir)
+        return self._sources[side]
+
+    @functools.cached_property
+    def _sources(self) -> dict[Side, Path]:
+        """Both checkouts, compared with git once."""
+        return {side: tree.checkout(self.source, self.files(side), self.cache_dir) for side in Side}
 
     def touched(self, side: Side) -> tuple[str, ...]:
         """The files that the series touches and that are on one side."""
@@ -161,6 +177,7 @@ def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: 
         quota=Quota(limits.build_processes, limits.build_memory_mib << 20),
         compiler=pipeline.toolchain,
         sandboxed=not pipeline.unsandboxed,
+        ccache_mib=max(1, int(limits.cache_gib * 1024 / CCACHE_SHARE)),  # to ccache 0 is no limit
         defines=_defines(origin, applied),
     )
     enabled = _enabled(origin, applied) if pipeline.enable_touched else ()

@@ -14,7 +14,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cache import Entry
 from orchestrator.doctor import Finding
 from orchestrator.model import Cell, Run
 from orchestrator.publish.clean import line
@@ -120,14 +119,13 @@ def findings(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def sizes(root: Path, found: Sequence[Entry], going: Sequence[Entry], *, removed: bool) -> str:
+def sizes(root: Path, whole: Mapping[str, int], less: Mapping[str, int], *, removed: bool) -> str:
     """Lay out the cache: bytes in each part, and bytes that can go or went."""
     word = "freed" if removed else "can go"
-    lines = [str(root)]
-    for part in sorted({entry.part for entry in found}):
-        whole, less = (sum(entry.size for entry in some if entry.part == part) for some in (found, going))
-        lines.append(f"{part:12} {_mib(whole):>12}   {word} {_mib(less)}")
-    return "\n".join(lines)
+    rows = [*sorted(whole), "in all"]
+    whole, less = ({**sizes, "in all": sum(sizes.values())} for sizes in (whole, less))
+    lines = [f"{part:13} {_mib(whole[part]):>12}   {word} {_mib(less.get(part, 0))}" for part in rows]
+    return "\n".join([str(root), *lines])
 
 
 def _mib(size: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm import proc
+from orchestrator import cache
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,8 +24,6 @@ def kdelta_argv(*args: object) -> list[str]:
 @pytest.fixture(scope="session")
 def shared_cache() -> Path:
     """The cache that holds kernels between sessions; the user's own, unless KDELTA_CACHE names another."""
-    from orchestrator import cache
-
     return cache.default_root()
 
 
@@ -68,3 +67,10 @@ def _no_stop() -> Iterator[None]:
     """A test that stops the process must not stop the next one."""
     yield
     proc.stop.clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    """What a test used of its cache is not held in the next one."""
+    yield
+    cache.let_go()

@@ -1,9 +1,8 @@
 """One order in, a kernel image with its .config out, from the cache if the same inputs were built before."""
 
 import contextlib
-import hashlib
 import json
-import os
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +23,10 @@ from orchestrator.build.unsandboxed import Unsandboxed
 from orchestrator.intake import tree
 from orchestrator.model import BuildRecord, Cell
 
+log = logging.getLogger(__name__)
+
 IMAGE_BYTES = 1 << 30  # no boot loader takes more
+_FACTS = "build.json"
 _FINDINGS = "findings.json"
 
 
@@ -55,7 +57,10 @@ class KernelBuild:
     @property
     def findings(self) -> Units:
         """What the compilers said of each object, whichever make compiled it."""
-        return units.load(self.directory / _FINDINGS) or {}
+        found = units.load(self.directory / _FINDINGS)
+        if found is None:
+            raise InfraError(f"{self.directory / _FINDINGS} was damaged", hint="run it again: it will be built anew")
+        return found
 
     @property
     def log(self) -> Path:
@@ -88,19 +93,13 @@ def failed(cell: Cell, fault: BuildError) -> BuildRecord:
 
 
 def find(order: Order, cache_dir: Path) -> KernelBuild | None:
-    """Return the finished build from the cache; one whose image does not match its hash is thrown away."""
-    directory = cache_dir / "builds" / order.key
-    try:
-        facts = json.loads((directory / "build.json").read_text(encoding="utf-8"))
-        build = KernelBuild(cell=order.cell, directory=directory, cached=True, **facts)
-        whole = (_sha256(build.image), _sha256(build.config)) == (build.image_sha256, build.config_sha256)
-    except (OSError, ValueError, TypeError):
-        whole = False
-    if not whole:
-        shutil.rmtree(directory, ignore_errors=True)
-        return None
-    os.utime(directory)  # last use, for gc
-    return build
+    """Return the finished build from the cache, if it is there and as it was written."""
+
+    def read(directory: Path) -> KernelBuild:
+        facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
+        return KernelBuild(cell=order.cell, directory=directory, cached=True, **facts)
+
+    return cache.find(cache_dir / "builds" / order.key, read)
 
 
 def newest_image(arch: str, cache_dir: Path) -> Path | None:
@@ -111,12 +110,16 @@ def newest_image(arch: str, cache_dir: Path) -> Path | None:
 
 def build(order: Order, cache_dir: Path, log: Path) -> KernelBuild:
     """Build, or find built; make's words go to `log` as they come. Raises BuildError when the tree does not build."""
-    with objdir.lock(order, cache_dir):
-        if done := find(order, cache_dir):
-            shutil.copyfile(done.log, log)
-            return done
-        with _compiled(order, cache_dir, log) as (made, findings):
-            return _keep(order, made, findings, cache_dir)
+    with disk.hold(cache_dir / "builds" / order.key):
+        done = find(order, cache_dir)  # whatever another run makes in that O= now
+        if not done:
+            with objdir.lock(order, cache_dir):
+                done = find(order, cache_dir)
+                if not done:
+                    with _compiled(order, cache_dir, log) as (made, findings):
+                        return _keep(order, made, findings, cache_dir)
+        shutil.copyfile(done.log, log)
+        return done
 
 
 @contextlib.contextmanager
@@ -131,10 +134,12 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
     """Compile `order` on top of what the last one left in its O=; the caller holds the lock."""
     if order.start:
         _compile_start(order.start, cache_dir)
-    sources = tree.checkout(order.source, order.files, cache_dir)
-    with objdir.lend(order, sources, cache_dir) as objects:
-        room = Sandbox if order.sandboxed else Unsandboxed
-        box = room(sources, objects, cache_dir / "ccache", order.quota, ENV, trusted=not order.start)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk.hold(cache_dir / "trees" / order.files))
+        sources = tree.checkout(order.source, order.files, cache_dir)
+        objects = stack.enter_context(objdir.lend(order, sources, cache_dir))
+        room, env = Sandbox if order.sandboxed else Unsandboxed, {**ENV, "CCACHE_MAXSIZE": f"{order.ccache_mib}Mi"}
+        box = room(sources, objects, cache_dir / "ccache", order.quota, env, trusted=not order.start)
         made = Make(order, box, log)
         try:
             made.configure()
@@ -184,14 +189,15 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
         (draft / _FINDINGS).write_bytes(units.dump(findings))
         dissect.keep(objects, draft, sandboxed=order.sandboxed)
         facts: dict[str, object] = {
-            "image_sha256": _sha256(draft / "image"),
-            "config_sha256": _sha256(draft / "config"),
+            "image_sha256": cache.sha256(draft / "image"),
+            "config_sha256": cache.sha256(draft / "config"),
             "seconds": round(made.seconds, 3),
             "cpu_seconds": round(made.cpu_seconds, 3),
             "ccache_hits": hits,
             "ccache_asked": asked,
         }
-        (draft / "build.json").write_text(json.dumps(facts), encoding="utf-8")
+        (draft / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        cache.seal(draft)
     build = find(order, cache_dir)
     if build is None:
         raise InfraError(f"{order.cell}: the build vanished from the cache as it was stored", hint=f"look at {final}")
@@ -203,8 +209,3 @@ def _take(made: Make, name: str, into: Path) -> None:
         into.write_bytes(disk.read(made.sandbox.obj / name, IMAGE_BYTES))
     except OSError as fault:
         raise BuildError(f"{made.order.cell}: make left no image: {name}: {fault.strerror}", log=made.log) from fault
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import BuildError, InfraError
+from orchestrator.build import stock
 from orchestrator.build.make import Unfinished
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape
@@ -23,9 +24,14 @@ _FINDINGS = ".findings"  # what was said of the objects
 _TREES = ".built-from"  # the trees that were built in a copy
 
 
-def lock(order: Order, cache_dir: Path) -> contextlib.AbstractContextManager[None]:
-    """Keep other runs from the directory of `order`. Who holds a copy's may wait for its origin's, never otherwise."""
-    return disk.lock(cache_dir / "locks" / f"objects-{order.objects}")
+@contextlib.contextmanager
+def lock(order: Order, cache_dir: Path) -> Iterator[None]:
+    """Keep other runs from the directory of `order`, and gc from removing it.
+
+    Who holds a copy's may wait for its origin's, never otherwise.
+    """
+    with disk.hold(_directory(order, cache_dir)), disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
+        yield
 
 
 def findings(objects: Path) -> Path:
@@ -34,9 +40,10 @@ def findings(objects: Path) -> Path:
 
 
 def is_usable(order: Order, cache_dir: Path) -> bool:
-    """Are there objects that a make ended with, if only by failing?"""
+    """Are there objects that a make ended with, if only by failing, and that nobody has touched since?"""
     objects = _directory(order, cache_dir)
-    return objects.is_dir() and findings(objects).is_file() and not is_spoiled(order, cache_dir)
+    said = findings(objects)
+    return not is_spoiled(order, cache_dir) and said.is_file() and stock.is_as_left(objects, said)
 
 
 def is_spoiled(order: Order, cache_dir: Path) -> bool:
@@ -55,8 +62,8 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
         for path in (findings(objects), objects.with_suffix(_TREES)):
             path.unlink(missing_ok=True)
         disk.clear(objects)
-        if not (order.start and _copy(order.start, objects, cache_dir)):
-            tree.mend(order.source, order.files, cache_dir)
+        if order.start:
+            _copy(order.start, objects, cache_dir)
     objects.mkdir(parents=True, exist_ok=True)
     objects.chmod(0o700)  # a build may leave programs that run as the user, for whoever starts them
     hidden.touch()
@@ -70,10 +77,12 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
         raise
     except Unfinished:
         raise
-    except BuildError:
-        hidden.unlink()  # make itself ended: what it left is consistent
+    except BuildError:  # make itself ended: what it left is consistent
+        stock.take(objects, findings(objects))
+        hidden.unlink()
         raise
     else:
+        stock.take(objects, findings(objects))
         hidden.unlink()
 
 
@@ -81,11 +90,11 @@ def _directory(order: Order, cache_dir: Path) -> Path:
     return cache_dir / "objects" / order.objects
 
 
-def _copy(origin: Order, objects: Path, cache_dir: Path) -> bool:
+def _copy(origin: Order, objects: Path, cache_dir: Path) -> None:
     """Copy the directory of `origin`, and what was said of it, if it can be used."""
     with lock(origin, cache_dir):
         if not is_usable(origin, cache_dir):
-            return False
+            return
         kept = _directory(origin, cache_dir)
         os.utime(kept)  # last use, for gc
         done = proc.run(["cp", "--archive", "--reflink=auto", kept, objects])
@@ -93,7 +102,6 @@ def _copy(origin: Order, objects: Path, cache_dir: Path) -> bool:
             disk.clear(objects)
             raise InfraError(f"{kept} could not be copied: {done.output.strip()[-300:]}", hint="is the disk full?")
         shutil.copyfile(findings(kept), findings(objects))
-    return True
 
 
 def _trees(objects: Path) -> tuple[str, ...]:

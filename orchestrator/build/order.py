@@ -20,7 +20,7 @@ class Order:
 
     `defines` are the options, without CONFIG_, that the series adds to Kconfig. `start` is the order for the user's own
     tree, on whose objects this one is built; None if it is that itself, and then its builds are trusted to leave
-    something for others. `after` are the trees that are built between the two.
+    something for others. `after` are the trees that are built between the two. `ccache_mib` is what ccache may keep.
     """
 
     cell: Cell
@@ -36,6 +36,7 @@ class Order:
     defines: frozenset[str] = frozenset()
     start: "Order | None" = None
     after: tuple[str, ...] = ()
+    ccache_mib: int = 5 << 10
 
     def is_for_the_series(self, option: str) -> bool:
         """May the series decide whether this tree has an option? It `defines` some, and may take others out."""

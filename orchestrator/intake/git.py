@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import InfraError, UserError
+from orchestrator import cache
 
 # Commits must come out the same on every machine: identity and dates are ours unless a patch brings its own.
 _ENV = {
@@ -30,6 +31,7 @@ _OPTIONS = (
     *("-c", "core.quotePath=false"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.looseCompression=1"),
+    *("-c", "pack.compression=1"),
     *("-c", "core.protectNTFS=true"),
     *("-c", "core.protectHFS=true"),
     *("-c", "log.showSignature=false"),
@@ -40,6 +42,9 @@ _OPTIONS = (
 # The highest of all attributes files: what .gitattributes of a tree says about filters and line ends does not count,
 # so that a file is its blob, byte for byte.
 _ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding !diff\n"
+
+# A file's ctime changes whenever another checkout links it. Its other times, size, inode and mode tell a change.
+_LINKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.trustctime", "GIT_CONFIG_VALUE_0": "false"}
 
 
 def environment() -> dict[str, str | None]:
@@ -64,11 +69,13 @@ def _run(
 
 
 class Repository:
-    """A git directory and the index file used with it."""
+    """A git directory, and the index file and the directory of ours that are used with it."""
 
-    def __init__(self, git_dir: Path, *, index: Path | None = None) -> None:
+    def __init__(self, git_dir: Path, *, index: Path | None = None, work_tree: Path | None = None) -> None:
         self.git_dir = git_dir
         self._env = {"GIT_DIR": str(git_dir), **({"GIT_INDEX_FILE": str(index)} if index else {})}
+        if work_tree:
+            self._env |= {"GIT_WORK_TREE": str(work_tree), **_LINKED}
 
     def attempt(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> proc.Completed:
         """Run git and return how it ended, whatever that was."""
@@ -124,15 +131,22 @@ def opened(path: Path) -> Repository:
 
 
 def create(git_dir: Path, *, borrow: Path | None = None) -> Repository:
-    """Create the bare repository `git_dir` unless it is there; it reads objects of `borrow` without copying them."""
-    if not (git_dir / "HEAD").is_file():
-        git_dir.parent.mkdir(parents=True, exist_ok=True)
-        proc.check(["git", "init", "--quiet", "--bare", git_dir], env={**environment(), "GIT_TEMPLATE_DIR": ""})
-    attributes = git_dir / "info" / "attributes"
-    if not attributes.is_file():
-        disk.write(attributes, _ATTRIBUTES)
+    """Create the bare repository `git_dir` unless it is there; it reads objects of `borrow` without copying them.
+
+    The caller holds its lock; who reads it meanwhile sees all of it or nothing.
+    """
+    if not git_dir.is_dir():
+        with cache.publish(git_dir) as draft:
+            proc.check(["git", "init", "--quiet", "--bare", draft], env={**environment(), "GIT_TEMPLATE_DIR": ""})
+            disk.write(draft / "info" / "attributes", _ATTRIBUTES)
     if borrow:
-        alternates = git_dir / "objects" / "info" / "alternates"
-        alternates.parent.mkdir(parents=True, exist_ok=True)
-        alternates.write_text(f"{borrow}\n", encoding="utf-8")
+        disk.write_if_other(git_dir / "objects" / "info" / "alternates", f"{borrow}\n")
     return Repository(git_dir)
+
+
+def prune(git_dir: Path, age: float) -> None:
+    """Drop from a store what no ref holds and what is older than `age` seconds, and make one pack of several."""
+    repository, expiry = Repository(git_dir), f"{int(age)}.seconds.ago"
+    if len(list((git_dir / "objects" / "pack").glob("*.pack"))) > 1:
+        repository.run("repack", "-A", "-d", "-l", "-q", "--window=0", f"--unpack-unreachable={expiry}")
+    repository.run("prune", f"--expire={expiry}")

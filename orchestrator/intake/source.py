@@ -1,13 +1,14 @@
 """Kernel sources: a Debian source package, a tarball or a git repository in, a commit to start from out."""
 
+import contextlib
 import hashlib
-import json
 import logging
+import os
 import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from orchestrator.intake import git
 log = logging.getLogger(__name__)
 
 FORMS = "debian:PACKAGE/SUITE, git:PATH or tar:PATH"
+_REF = "refs/heads/source"  # in a store that was made of a tarball
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,14 @@ def uncommitted(origin: Source) -> str | None:
     if not asked or asked.returncode:  # a bare repository has no working tree
         return None
     top, index, head = asked.output.splitlines()
+    if not Path(index).is_file():  # `git clone --no-checkout`: nothing is there yet
+        return None
     with tempfile.TemporaryDirectory(prefix="kdelta-index-") as scratch:
-        copy = Path(scratch) / "index"
-        shutil.copyfile(index, copy)
+        ours = git.create(Path(scratch) / "git", borrow=origin.git_dir / "objects")
+        for file in (Path(index), *Path(index).parent.glob("sharedindex.*")):  # a split index is several files
+            shutil.copyfile(file, ours.git_dir / file.name)
         command = ("diff", "--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", head)
-        found = git.Repository(origin.git_dir, index=copy).attempt(*command, env={"GIT_WORK_TREE": top})
+        found = ours.attempt(*command, env={"GIT_WORK_TREE": top})
     files = [file for file in found.output.split("\0") if file] if not found.returncode else []
     if not files:
         return None
@@ -102,13 +107,32 @@ def _git(path: Path, base: str | None, cache_dir: Path) -> tuple[Path, str]:
     commit = theirs.id(f"{wanted}^{{commit}}")
     if commit is None:
         raise UserError(f"{path} has no commit {wanted!r}", hint="name a commit, tag or branch that it has, by --base")
+    if theirs.run("rev-parse", "--show-object-format").strip() != "sha1":
+        hint = "give its files: `git archive -o linux.tar COMMIT`, and --kernel tar:linux.tar"
+        raise UserError(f"{path} names its objects by SHA-256, which kdelta cannot read", hint=hint)
     objects = theirs.common / "objects"
     name = hashlib.sha256(str(objects).encode()).hexdigest()[:16]
-    store = git.create(cache_dir / "git" / f"{name}.git", borrow=objects)
-    shallow = objects.parent / "shallow"
-    if shallow.is_file():  # its commits' parents are not there: say so to git, or it calls the objects broken
-        shutil.copyfile(shallow, store.git_dir / "shallow")
-    return store.git_dir, commit
+    with _store(name, cache_dir) as git_dir:
+        git.create(git_dir, borrow=objects)
+        _borrow_ends(objects.parent / "shallow", git_dir / "shallow")
+    return git_dir, commit
+
+
+@contextlib.contextmanager
+def _store(name: str, cache_dir: Path) -> Iterator[Path]:
+    """Lend the place of a git store to make it or change it; gc leaves it to this process from now on."""
+    git_dir = cache.keep(cache_dir / "git" / f"{name}.git")
+    with disk.lock(cache_dir / "locks" / f"git-{name}"):
+        yield git_dir
+        os.utime(git_dir)  # last use, for gc
+
+
+def _borrow_ends(theirs: Path, ours: Path) -> None:
+    """Say to git where history ends: the parents of a shallow clone's last commits are not there, and are no damage."""
+    try:
+        disk.write_if_other(ours, theirs.read_text(encoding="ascii"))
+    except FileNotFoundError:  # it is whole, or has become so
+        ours.unlink(missing_ok=True)
 
 
 def _debian(name: str, cache_dir: Path) -> tuple[Path, str]:
@@ -118,8 +142,9 @@ def _debian(name: str, cache_dir: Path) -> tuple[Path, str]:
 
     def unpack(into: Path) -> Path:
         machine = {"aarch64": "arm64"}.get(platform.machine(), "amd64")  # the package is the same on all
-        [deb] = packages.fetch([package], suite=suite, deb_arch=machine, cache_dir=cache_dir)
-        packages.unpack(deb, into)
+        with disk.hold(cache_dir / "apt" / suite):
+            [deb] = packages.fetch([package], suite=suite, deb_arch=machine, cache_dir=cache_dir)
+            packages.unpack(deb, into)
         tarballs = sorted(into.glob("usr/src/linux-source-*.tar.*"))
         if not tarballs:
             raise UserError(
@@ -138,42 +163,33 @@ def _tar(path: Path, cache_dir: Path) -> tuple[Path, str]:
     return _import(f"tar-{digest[:32]}", lambda _: path.resolve(), cache_dir)
 
 
-def _note(name: str, cache_dir: Path) -> Path:
-    return cache_dir / "sources" / f"{name}.json"
-
-
 def _import(name: str, tarball: Callable[[Path], Path], cache_dir: Path) -> tuple[Path, str]:
-    """Bring a tarball into the store once; `tarball` is asked for it only then."""
-    note = _note(name, cache_dir)
-    git_dir = cache_dir / "git" / "tarballs.git"
-    with disk.lock(cache_dir / "locks" / f"source-{name}"):
-        if not note.is_file():
-            commit = _import_tarball(name, tarball, git.create(git_dir), cache_dir)
-            disk.write(note, json.dumps({"commit": commit}))
-        return git_dir, str(json.loads(note.read_text(encoding="utf-8"))["commit"])
+    """Bring a tarball into a store of its own once; `tarball` is asked for it only then."""
+    with _store(name, cache_dir) as git_dir:
+        store = git.create(git_dir)
+        commit = store.id(f"{_REF}^{{commit}}") or _import_tarball(name, tarball, store, cache_dir)
+    return git_dir, commit
 
 
 def _import_tarball(name: str, tarball: Callable[[Path], Path], store: git.Repository, cache_dir: Path) -> str:
     log.info("importing %s, once", name)
-    trees = cache_dir / "trees"
-    draft = trees / f".import.{name}"
-    shutil.rmtree(draft, ignore_errors=True)  # what an interrupted import left; the caller holds the source's lock
+    draft = store.git_dir.with_name(f".{store.git_dir.name}.import")
+    disk.clear(draft)  # what an interrupted import left; the caller holds the store's lock
     draft.mkdir(parents=True)
     with cache.scratch(draft):
         unpacked = draft / "tree"
         unpacked.mkdir()
-        done = proc.run(["tar", "-xf", tarball(draft), "-C", unpacked, "--no-same-owner", "--no-same-permissions"])
+        words = ["--no-same-owner", "--no-same-permissions", "--exclude=.git"]  # of a clone that was packed whole
+        done = proc.run(["tar", "-xf", tarball(draft), "-C", unpacked, *words])
         if done.returncode:
             raise InfraError(f"{name}: tar failed: {done.output.strip()[-300:]}", hint="is the disk full?")
         entries = list(unpacked.iterdir())
         top = entries[0] if len(entries) == 1 and entries[0].is_dir() else unpacked
-        repository = git.Repository(store.git_dir, index=draft / "index")
+        repository = git.Repository(store.git_dir, index=draft / "index", work_tree=top)
         # --force: a tarball's own .gitignore must not hide files of the tarball
-        repository.run("add", "--all", "--force", top, env={"GIT_WORK_TREE": str(top)})
+        repository.run("add", "--all", "--force", top)
         tree = repository.run("write-tree").strip()
         commit = repository.run("commit-tree", tree, "-m", name).strip()
-        repository.run("update-ref", f"refs/sources/{name}", commit)  # gc keeps what a ref holds
-        with cache.publish(trees / tree) as final:
-            final.rmdir()
-            top.rename(final)
+        repository.run("update-ref", _REF, commit)  # what a ref holds is not pruned
+        store.run("repack", "-a", "-d", "-q", "--window=0")  # to search for deltas would take minutes
         return commit

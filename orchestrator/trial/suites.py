@@ -86,8 +86,8 @@ def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*headers, *sources)]
     inputs = [RECIPE, tools.identity, _FLAGS, suite.name, contents]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:40]
-    final = cache_dir / "suites" / key
-    if not (final / suite.name).is_file():
+    final = cache.keep(cache_dir / "suites" / key)
+    if not cache.find(final, lambda directory: directory / suite.name):
         with cache.publish(final) as draft:
             here = f"-ffile-prefix-map={suite.directory.parent}/="  # what __FILE__ says is the same everywhere
             argv = [tools.cc, *_FLAGS, here, f"-I{suite.directory.parent / 'include'}", f"-I{suite.directory}"]
@@ -97,6 +97,7 @@ def compile(suite: Suite, arch: str, cache_dir: Path) -> Path:
                     f"suite {suite.name} does not compile for {arch}: {_first_error(done.output)}",
                     hint="`kdelta doctor` names the packages that a suite needs",
                 )
+            cache.seal(draft)
     return final / suite.name
 
 

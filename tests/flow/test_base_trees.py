@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.intake import base, history, mail, series, source, tree
+from orchestrator.intake import git as store
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
 
@@ -230,3 +231,47 @@ def test_the_store_in_the_cache_lends_the_objects_and_copies_none(fakelinux: Pat
     assert [path for path in (origin.git_dir / "objects").rglob("*") if path.is_file()] == [
         origin.git_dir / "objects" / "info" / "alternates"
     ]
+
+
+def test_a_shallow_clone_that_became_whole_is_whole(fakelinux: Path, shaped, tmp_path: Path) -> None:
+    shallow = shaped("shallow")
+    origin = source.resolve(f"git:{shallow}", None, tmp_path / "cache")
+    repository = store.Repository(origin.git_dir)
+    assert repository.run("rev-list", origin.commit).split() == [origin.commit]
+    git(shallow, "fetch", "-q", "--unshallow")
+    assert source.resolve(f"git:{shallow}", None, tmp_path / "cache") == origin
+    assert repository.run("rev-list", origin.commit).split() == git(fakelinux, "rev-list", "main").split()
+
+
+def test_a_clone_without_a_checkout_has_nothing_uncommitted(
+    kdelta: Kdelta, make_series, fakelinux: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "-q", "--no-checkout", str(fakelinux), "clone")
+    done = planned(kdelta, make_series(EDITED), tmp_path / "clone", tmp_path)
+    assert "not committed" not in done.stdout + done.stderr
+
+
+def test_a_dirty_tree_with_a_split_index_is_noticed(fakelinux: Path, tmp_path: Path) -> None:
+    git(fakelinux, "update-index", "--split-index")
+    (fakelinux / "mm" / "madvise.c").write_text("dirty\n")
+    git(fakelinux, "add", "mm/madvise.c")
+    assert list((fakelinux / ".git").glob("sharedindex.*"))
+    before = files_below(fakelinux)
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    assert source.uncommitted(origin) == "changes that are not committed are left out: mm/madvise.c"
+    assert files_below(fakelinux) == before
+
+
+def test_a_repository_of_another_hash_is_refused_in_words(
+    kdelta: Kdelta, make_series, fakelinux: Path, tmp_path: Path
+) -> None:
+    path = make_series(EDITED)
+    subprocess.run(["git", "init", "-q", "--object-format=sha256", tmp_path / "sha256"], check=True)
+    for file in ("Makefile", "mm"):
+        subprocess.run(["cp", "-r", fakelinux / file, tmp_path / "sha256"], check=True)
+    git(tmp_path / "sha256", "add", ".")
+    git(tmp_path / "sha256", "commit", "-q", "-m", "Linux fake")
+    done = kdelta("plan", path, "--kernel", f"git:{tmp_path}/sha256", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "names its objects by SHA-256" in done.stderr
+    assert "--kernel tar:" in done.stderr

@@ -28,6 +28,8 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
     ("args", "words"),
     [
         (["run", "nowhere"], "no series 'nowhere'"),
+        (["run", "n" * 300], "File name too long"),
+        (["plan", "--kernel", f"tar:{'n' * 300}"], "File name too long"),
         (["run", "--arch", "arm"], "unknown architecture 'arm'"),
         (["run", "--suite", "x"], "no suite 'x'"),
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),

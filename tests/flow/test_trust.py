@@ -10,7 +10,7 @@ import pytest
 
 from kvm.errors import BuildError
 from orchestrator import config, plan
-from orchestrator.build import kbuild, objdir
+from orchestrator.build import kbuild, objdir, stock
 from orchestrator.config import Pipeline
 from orchestrator.intake import source
 from orchestrator.request import Request
@@ -110,7 +110,7 @@ def test_steps_are_built_on_top_of_each_other(commit: Commit, build: Callable[..
     build()
     assert build(first) == "one\n"
     [copy] = (tmp_path / "cache" / "objects").glob("*-series")
-    (copy / "mark").touch()
+    mark(copy)
     assert build(second, after=(first,)) == "two\n"
     assert build(third, after=(first, second)) == "three\n"
     assert (copy / "mark").is_file()
@@ -155,7 +155,7 @@ def test_a_series_whose_base_has_lost_its_objects_makes_them_anew_and_once(
     shutil.rmtree(tmp_path / "cache" / "objects")
     assert build(commit(EDITED)) == EDITED
     [objects] = (tmp_path / "cache" / "objects").glob("?" * 40)
-    (objects / "mark").touch()
+    mark(objects)
     assert build(commit(HONEST)) == HONEST
     assert (objects / "mark").is_file()
 
@@ -200,6 +200,12 @@ def test_steps_name_all_trees_before_them(fakelinux: Path, make_series, tmp_path
     assert (first.after, second.after) == ((), (first.files,))
     keys: set[str] = {one.key for one in (first, second, replace(second, after=()), *made.orders.values())}
     assert len(keys) == 5
+
+
+def mark(objects: Path) -> None:
+    """Put a file among objects as if make had left it there."""
+    (objects / "mark").touch()
+    stock.take(objects, objdir.findings(objects))
 
 
 def _request(fakelinux: Path, series: Path, tmp_path: Path, **more: bool) -> Request:

@@ -18,7 +18,12 @@ def test_another_cache_another_time_and_an_empty_ccache_give_the_same_images(
     first = run_kdelta("build", BUNDLED, "--out", tmp_path / "first")
     assert first.returncode == 0, first.stderr
     record = json.loads((tmp_path / "first" / "run.json").read_text())
-    source = ["--kernel", f"git:{shared_cache / 'git' / 'tarballs.git'}", "--base", record["kernel"]["base_commit"]]
+    source = [
+        "--kernel",
+        f"git:{shared_cache / 'git' / 'debian-linux-source-5.10_bullseye.git'}",
+        "--base",
+        record["kernel"]["base_commit"],
+    ]
     with tempfile.TemporaryDirectory(prefix="kdelta-another-") as another:  # pytest would keep it
         again = run_kdelta("build", BUNDLED, *source, "--out", tmp_path / "again", KDELTA_CACHE=another)
         assert again.returncode == 0, again.stderr

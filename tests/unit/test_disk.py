@@ -1,6 +1,8 @@
 """Files that several runs share."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from kvm import disk, proc
 from kvm.errors import Interrupted
+from tests.conftest import ROOT
 
 
 def test_a_write_that_fails_leaves_the_old_content_and_no_draft(tmp_path: Path) -> None:
@@ -84,3 +87,82 @@ def test_a_directory_in_which_somebody_dug_deep_is_removed(tmp_path: Path) -> No
         proc.run(["sh", "-c", dig], cwd=top)
         assert (top / "d" / "d").is_dir()
     assert not top.exists()
+
+
+def test_an_entry_is_held_by_any_number_of_runs_and_nobody_has_it_alone_meanwhile(tmp_path: Path) -> None:
+    entry = tmp_path / "trees" / "one"
+    with disk.hold(entry), disk.hold(entry, tmp_path / "trees" / "other"), disk.try_alone(entry) as alone:
+        assert not alone
+    with disk.try_alone(entry) as alone:
+        assert alone
+        with disk.try_alone(entry) as both:
+            assert not both
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_who_wants_to_hold_an_entry_that_is_being_removed_waits_for_the_end_of_that(tmp_path: Path) -> None:
+    entry, order = tmp_path / "trees" / "one", []  # type: Path, list[str]
+
+    def other() -> None:
+        with disk.hold(entry):
+            order.append("held")
+
+    with disk.try_alone(entry):
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        time.sleep(0.3)
+        order.append("removed")
+    waiting.join()
+    assert order == ["removed", "held"]
+    with disk.try_alone(entry) as alone:
+        assert alone
+
+
+def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
+    entry = tmp_path / "trees" / "one"
+    code = (
+        "import sys, pathlib; from kvm import disk\n"
+        "with disk.hold(pathlib.Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, entry], cwd=ROOT, stdin=-1, stdout=-1) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        with disk.try_alone(entry) as alone:
+            assert not alone
+        holder.kill()
+        holder.wait()
+    with disk.try_alone(entry) as alone:
+        assert alone
+
+
+def test_many_who_hold_and_let_go_at_once_never_share_with_one_who_is_alone(tmp_path: Path) -> None:
+    entry, faults, inside = tmp_path / "trees" / "one", [], []  # type: Path, list[str], list[int]
+
+    def holder() -> None:
+        for _ in range(200):
+            with disk.hold(entry):
+                inside.append(1)
+                inside.pop()
+
+    def loner() -> None:
+        for _ in range(200):
+            with disk.try_alone(entry) as alone:
+                if alone and inside:
+                    faults.append("not alone")
+
+    threads = [threading.Thread(target=what) for what in (holder, loner, holder, loner)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_a_file_that_holds_the_content_already_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    disk.write_if_other(target, "one")
+    before = target.stat().st_ino
+    disk.write_if_other(target, "one")
+    assert target.stat().st_ino == before
+    disk.write_if_other(target, "other")
+    assert target.read_text() == "other"
