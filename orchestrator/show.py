@@ -32,6 +32,13 @@ class Log(logging.StreamHandler[TextIO]):
         """Nothing: the handler sets what it was made with."""
 
 
+def log(verbose: bool) -> None:
+    """Send what the modules log to stderr; with `verbose` every process that is started."""
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(message)s", handlers=[Log()], force=True)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
+
+
 class Board:
     """Progress: a live table with a line per cell on a terminal, a plain line per event in a pipe."""
 

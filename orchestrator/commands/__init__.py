@@ -1,0 +1,1 @@
+"""The commands, by what they work on: each reads its flags and prints its answer."""

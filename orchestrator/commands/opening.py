@@ -1,0 +1,88 @@
+"""What commands begin and end with: a request read, a run opened, new or saved, and its answer printed."""
+
+import contextlib
+import datetime
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvm.errors import UserError
+from orchestrator import cache, config, job, plan, request, show, store, sweep
+from orchestrator.build import sandbox
+from orchestrator.intake import mail
+from orchestrator.job import Job
+from orchestrator.model import Run, VerdictValue
+from orchestrator.plan import Plan
+from orchestrator.publish import html, text
+from orchestrator.request import Request
+
+
+def asked(cache_dir: Path, *, verbose: bool, **options: Any) -> Request:
+    """Return what the options of a command ask for."""
+    if verbose:
+        show.log(verbose)
+    return request.make(cache_dir, **options)
+
+
+def planned(asked: Request) -> Plan:
+    """Plan what was asked for; a series on standard input is read here."""
+    piped = asked.pipeline.series == "-"
+    return plan.make(asked, mail.read_bytes(_stdin(), "standard input") if piped else None)
+
+
+def _stdin() -> bytes:
+    try:
+        if sys.stdin is None:  # so Python starts where the shell has closed it
+            raise OSError(errno.EBADF, "it is closed")
+        return sys.stdin.buffer.read()
+    except OSError as fault:
+        message = f"the series cannot be read from standard input: {fault.strerror}"
+        raise UserError(message, hint="pipe it in, or name its file") from fault
+
+
+@contextlib.contextmanager
+def start(asked: Request, out: Path | None) -> Iterator[Job]:
+    """Plan, make the run's directory, and work there."""
+    if not asked.pipeline.unsandboxed:
+        sandbox.require()
+    todo = planned(asked)
+    results = (config.share() if Path(asked.near) == config.share() else Path.cwd()) / "results"
+    title, now = todo.applied.series.title, datetime.datetime.now().astimezone()
+    directory = store.given_directory(out) if out else store.new_directory(results, title, now)
+    with show.Board() as board, job.start(todo, directory, board.tell) as started:
+        yield started
+    if any(not build.cached for build in started.run.builds):
+        cache.let_go()
+        sweep.trim(todo.cache_dir, int(asked.pipeline.limits.cache_gib * (1 << 30)))
+
+
+@contextlib.contextmanager
+def resume(directory: Path | None) -> Iterator[Job]:
+    """Go on with a saved run."""
+    with show.Board() as board, job.resume(run_directory(directory), board.tell) as resumed:
+        yield resumed
+
+
+def answer(run: Run, directory: Path, *, as_json: bool) -> int:
+    """Write the report, print the summary or run.json, and return the exit code."""
+    page = store.save_report(html.render(run, directory), directory)
+    if as_json:
+        click.echo((directory / store.RECORD).read_text(encoding="utf-8"), nl=False)
+    else:
+        click.echo(text.summary(run, page), nl=False)
+    value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
+    return value.exit_code
+
+
+def run_directory(directory: Path | None) -> Path:
+    """Return the run that is named, or the newest one that is here."""
+    if directory:
+        return directory.resolve()
+    for results in (Path.cwd() / "results", config.share() / "results"):
+        with contextlib.suppress(UserError):
+            return store.newest(results)
+    raise UserError("there is no run here yet", hint="`kdelta run` makes one; or name a run's directory")

@@ -1,0 +1,63 @@
+"""A series validated, or planned: `run` and `plan`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator import options, pipeline, show
+from orchestrator.build import kbuild
+from orchestrator.commands import opening
+
+
+@click.command()
+@options.of_request
+@click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
+@click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
+@click.pass_obj
+def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> int:
+    """Build, boot and test both kernels, and say what SERIES changes.
+
+    SERIES is the name of a bundled series, a path (mbox, patch, directory, Maildir, quilt), -, commits of a git: kernel
+    (A..B or a branch), a Message-ID or lore URL; pipeline.yaml's if it is left out. See docs/series.md.
+
+    \b
+    Examples:
+      kdelta run
+      kdelta run 0001-my.patch --kernel git:~/linux --base v5.10 --arch x86_64
+      kdelta run v6.12..topic --kernel git:~/linux --each-patch
+      kdelta run --json | jq .verdict
+    """
+    with opening.start(opening.asked(cache_dir, **asked), out) as started:
+        pipeline.validate(started)
+    return opening.answer(started.run, started.directory, as_json=as_json)
+
+
+@click.command()
+@options.of_request
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_obj
+def plan(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
+    """Say what `run` would do and what is cached already; builds and boots nothing.
+
+    \b
+    Example:
+      kdelta plan my-series/ --arch x86_64
+    """
+    todo = opening.planned(opening.asked(cache_dir, **asked))
+    rows = [
+        {"cell": str(cell), "build": "cached" if kbuild.find(order, cache_dir) else "to be built"}
+        for cell, order in todo.orders.items()
+    ]
+    facts = {
+        "series": todo.applied.series.title,
+        "patches": [patch.subject for patch in todo.applied.series.patches],
+        "kernel": f"{todo.source.release} ({todo.source.spec})",
+        "base": {"commit": todo.base.commit, "rule": todo.base.rule, "sure": todo.base.sure, "reverted": todo.reverted},
+        "notes": [*todo.base.notes, *todo.notes],
+        "suites": [suite.name for suite in todo.suites],
+        "noop": todo.empty,
+        "cells": rows,
+    }
+    click.echo(json.dumps(facts, indent=1) if as_json else show.plan(facts))
