@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from orchestrator.trial import ktap, kunit
+from orchestrator.trial.kinds import ktap, kunit
 
 LINES = 1_000_000
 

@@ -18,7 +18,8 @@ from orchestrator.model import (
     Run,
     cells,
 )
-from orchestrator.trial import layout, runner, suites
+from orchestrator.trial import layout, runner
+from orchestrator.trial.suites import compiled
 
 
 def validate(job: Job) -> Run:
@@ -67,7 +68,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.reason))
-    programs = tuple(runner.Program(suite, suites.compile(suite, arch.name, cache_dir)) for suite in job.plan.suites)
+    programs = tuple(runner.Program(suite, compiled.program(suite, arch.name, cache_dir)) for suite in job.plan.suites)
     initrd = cache.keep(rootfs.build(arch, cache_dir))
     trials = [
         layout.trial(

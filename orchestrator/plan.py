@@ -25,8 +25,8 @@ from orchestrator.judge import hunks
 from orchestrator.judge.hunks import LineMap
 from orchestrator.model import Base, Cell, ChangeKind, Expectation, KnownSplat, Lane, Patch, Side, SplatRules
 from orchestrator.request import Request
-from orchestrator.trial import suites
-from orchestrator.trial.suites import Suite
+from orchestrator.trial.suites import suite as suites
+from orchestrator.trial.suites.suite import Suite
 from orchestrator.yamlfile import Fault, Section
 
 CCACHE_SHARE = 8  # of limits.cache_gib one part in so many is ccache's: of 40 GiB the 5 that it takes by itself

@@ -24,10 +24,9 @@ from orchestrator.model import (
     SuiteEnd,
     TestResult,
 )
-from orchestrator.trial import kinds
-from orchestrator.trial.kinds import KINDS
-from orchestrator.trial.parsed import Parsed
-from orchestrator.trial.suites import Isolation, Suite
+from orchestrator.trial.kinds.kind import KINDS, judge
+from orchestrator.trial.kinds.parsed import Parsed
+from orchestrator.trial.suites.suite import Isolation, Suite
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +227,7 @@ def _run_suite(trial: Trial, seen: _Seen, turn: Turn, guest: Guest) -> None:
 
 def _judge_exit(suite: Suite, repeat: int, status: int, parsed: Parsed, words: str) -> SuiteEnd:
     """Say how the program itself ended; what belongs to no test explains it."""
-    outcome, why = kinds.judge(KINDS[suite.kind], status, parsed)
+    outcome, why = judge(KINDS[suite.kind], status, parsed)
     said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
     return SuiteEnd(suite.name, repeat, outcome, "; ".join(part for part in said if part))
 

@@ -14,7 +14,7 @@ from kvm.arch import get as get_arch
 from orchestrator import cache
 from orchestrator.build import kbuild
 from orchestrator.intake import source, tree
-from orchestrator.trial import suites
+from orchestrator.trial.suites import compiled, suite
 from tests.flow.conftest import git
 from tests.flow.test_intake_and_build import EDITED, LINES, order
 
@@ -215,10 +215,10 @@ def test_a_suites_program_that_was_damaged_is_compiled_again(tmp_path: Path) -> 
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "main.c").write_text("int main(void) { return 0; }\n")
     (tmp_path / "one" / "suite.yaml").write_text("name: one\nkind: ktap\nsources: [main.c]\n")
-    suite = suites.load(tmp_path / "one")
-    program = suites.compile(suite, get_arch("x86_64").name, tmp_path / "cache")
+    chosen = suite.load(tmp_path / "one")
+    program = compiled.program(chosen, get_arch("x86_64").name, tmp_path / "cache")
     spoil(program, "cut")
-    again = suites.compile(suite, get_arch("x86_64").name, tmp_path / "cache")
+    again = compiled.program(chosen, get_arch("x86_64").name, tmp_path / "cache")
     assert again == program
     assert subprocess.run([again], check=False).returncode == 0
 

@@ -1,6 +1,6 @@
 """Benchmark output."""
 
-from orchestrator.trial import bench
+from orchestrator.trial.kinds import bench
 
 
 def test_repeated_lines_are_samples_of_one_metric() -> None:

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from orchestrator.model import Outcome, TestResult
-from orchestrator.trial.kinds import KINDS, SuiteKind, judge
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
+from orchestrator.trial.kinds.parsed import Parsed
 
 PASSED = TestResult("s", "a", Outcome.PASS)
 FAILED = TestResult("s", "a", Outcome.FAIL)

@@ -3,8 +3,8 @@
 import pytest
 
 from orchestrator.model import Outcome
-from orchestrator.trial import ktap, lines, names
-from orchestrator.trial.lines import Words
+from orchestrator.trial.kinds import ktap, lines, names
+from orchestrator.trial.kinds.lines import Words
 
 KUNIT = """\
 KTAP version 1

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.trial.kinds import KINDS, SuiteKind, judge
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
+from orchestrator.trial.kinds.parsed import Parsed
 
 FILES = sorted((Path(__file__).parent.parent / "data" / "ktap").iterdir())
 

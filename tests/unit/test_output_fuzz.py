@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model import Outcome
-from orchestrator.trial import ktap, kunit
-from orchestrator.trial.kinds import KINDS, SuiteKind, judge
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds import ktap, kunit
+from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
+from orchestrator.trial.kinds.parsed import Parsed
 
 # What makes each parser do something; the fuzz puts them in any order, at any depth, with anything between them.
 PIECES = {

@@ -8,9 +8,9 @@ from kvm.arch import get
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator.model import Cell, GuestRun, Side
-from orchestrator.trial.kinds import SuiteKind
+from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Program, Trial, run
-from orchestrator.trial.suites import Needs, Suite
+from orchestrator.trial.suites.suite import Needs, Suite
 from tests import scripted
 
 RUNS = "stress-ng: info:  [1] dispatching hogs: 1 cpu"

@@ -1,7 +1,7 @@
 """Tests and their subtests while KTAP is read: a child waits for its parent's name, which comes last."""
 
 from orchestrator.model import Outcome
-from orchestrator.trial.lines import Words
+from orchestrator.trial.kinds.lines import Words
 
 
 class Node:

@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from orchestrator.model import Outcome
-from orchestrator.trial import lines, ltp, names, status
-from orchestrator.trial.parsed import Parsed, Results
+from orchestrator.trial.kinds import lines, ltp, names, status
+from orchestrator.trial.kinds.parsed import Parsed, Results
 
 _LIST = re.compile(r'"results"\s*+:\s*+\[\s*+')
 _BETWEEN = re.compile(r"\s*+,\s*+")

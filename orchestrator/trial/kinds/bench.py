@@ -4,8 +4,8 @@ import math
 import re
 
 from orchestrator.model import Metric
-from orchestrator.trial import lines
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds import lines
+from orchestrator.trial.kinds.parsed import Parsed
 
 _LINE = re.compile(r"([A-Za-z0-9_.:/-]{1,200})\s+([-+0-9.eE]{1,64})\s+(\S{1,40})$")
 _SHOWN = 3  # strange lines that a fault quotes

@@ -7,9 +7,9 @@ leave open.
 from collections.abc import Callable
 
 from orchestrator.model import Outcome
-from orchestrator.trial import ktap_line, lines, names
-from orchestrator.trial.ktap_tree import Level, Node
-from orchestrator.trial.parsed import Parsed, Results
+from orchestrator.trial.kinds import ktap_line, lines, names
+from orchestrator.trial.kinds.ktap_tree import Level, Node
+from orchestrator.trial.kinds.parsed import Parsed, Results
 
 UNFINISHED = "(unfinished)"  # the name of a test whose subtests came and neither its name nor its result
 MAX_DEPTH = 16

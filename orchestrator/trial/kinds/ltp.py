@@ -6,9 +6,9 @@ Its messages go to standard error (an old program's to standard output): a suite
 import re
 
 from orchestrator.model import Outcome
-from orchestrator.trial import lines, names
-from orchestrator.trial.lines import Words
-from orchestrator.trial.parsed import Parsed, Results
+from orchestrator.trial.kinds import lines, names
+from orchestrator.trial.kinds.lines import Words
+from orchestrator.trial.kinds.parsed import Parsed, Results
 
 _KINDS = "T(PASS|FAIL|BROK|CONF|WARN|INFO)"
 # `file.c:12: TPASS: words` and, of a shell script, `name 1 TPASS: words`

@@ -2,9 +2,9 @@
 
 import re
 
-from orchestrator.trial import lines
-from orchestrator.trial.ktap import Reader
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds import lines
+from orchestrator.trial.kinds.ktap import Reader
+from orchestrator.trial.kinds.parsed import Parsed
 
 # What stands in front of a kernel message: syslog's or journalctl's words, dmesg -r's level, the time, who wrote it.
 _STAMP = re.compile(

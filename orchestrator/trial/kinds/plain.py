@@ -1,7 +1,7 @@
 """A program that says nothing of tests: its exit status is the result, its words are kept."""
 
-from orchestrator.trial import lines
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds import lines
+from orchestrator.trial.kinds.parsed import Parsed
 
 
 def parse(text: str, suite: str, repeat: int = 0) -> Parsed:

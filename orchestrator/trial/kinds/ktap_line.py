@@ -3,8 +3,8 @@
 import re
 
 from orchestrator.model import Outcome
-from orchestrator.trial import names, status
-from orchestrator.trial.lines import Words
+from orchestrator.trial.kinds import names, status
+from orchestrator.trial.kinds.lines import Words
 
 PREFIX = re.compile(r"(?:# |[ \t])*")  # what nests: spaces, or "# " as kselftest's runner writes
 RESULT = re.compile(r"(not )?ok(?:\s+([0-9]{1,18})(?=\s|$))?(?:\s+|$)(.*)")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial import bench, gtest, kirk, ktap, kunit, ltp, plain, status, stress_ng
-from orchestrator.trial.parsed import Parsed
+from orchestrator.trial.kinds import bench, gtest, kirk, ktap, kunit, ltp, plain, status, stress_ng
+from orchestrator.trial.kinds.parsed import Parsed
 
 
 class SuiteKind(StrEnum):

@@ -3,10 +3,10 @@
 import re
 
 from orchestrator.model import Metric, Outcome
-from orchestrator.trial import lines
-from orchestrator.trial.bench import number
-from orchestrator.trial.lines import Words
-from orchestrator.trial.parsed import Parsed, Results
+from orchestrator.trial.kinds import lines
+from orchestrator.trial.kinds.bench import number
+from orchestrator.trial.kinds.lines import Words
+from orchestrator.trial.kinds.parsed import Parsed, Results
 
 _LINE = re.compile(r"stress-ng: (info|metrc|fail|error|warn|debug): +\[([0-9]+)\] (.*)")
 _HOGS = re.compile(r"dispatching hogs: (.*)")

@@ -3,9 +3,9 @@
 import re
 
 from orchestrator.model import Outcome
-from orchestrator.trial import lines, names
-from orchestrator.trial.lines import Words
-from orchestrator.trial.parsed import Parsed, Results
+from orchestrator.trial.kinds import lines, names
+from orchestrator.trial.kinds.lines import Words
+from orchestrator.trial.kinds.parsed import Parsed, Results
 
 _PLAN = re.compile(r"\[==========\] Running ([0-9]{1,18}) tests? from ")
 _ENDED = re.compile(r"\[==========\] [0-9]+ tests? from .* ran\.")
