@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.doctor import Finding
-from orchestrator.model import Cell, Run
+from orchestrator.model import BuildRecord, Cell, Run
+from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 
@@ -96,13 +97,21 @@ def builds(run: Run, directory: Path) -> str:
         f"{f'{build.side}/{build.arch}-{build.flavour}':28} "
         + (
             line(build.error or "")
-            or f"{'cached' if build.cached else f'{build.seconds:.0f} s'}{', noop' if build.noop else ''}"
+            or f"{'cached' if build.cached else f'{build.seconds:.0f} s'}{', noop' if build.noop else ''}{_ccache(build)}"
         )
         for build in run.builds
     ]
     said = [f"{binary.arch}-{binary.flavour}: {line(binary.summary)}" for binary in run.binaries]
     notes = [f"note    {line(note)}" for note in run.notes]
     return "\n".join([*rows, *said, *notes, str(directory)])
+
+
+def _ccache(build: BuildRecord) -> str:
+    """What ccache did for a build that was made now."""
+    if build.cached or not build.ccache_asked:
+        return ""
+    saved = digest.saved(build)
+    return f", ccache {build.ccache_hits} of {build.ccache_asked}" + (f", {saved} of processor saved" if saved else "")
 
 
 def guests(run: Run) -> str:

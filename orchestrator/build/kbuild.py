@@ -13,7 +13,7 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError
 from orchestrator import cache
-from orchestrator.build import dissect, objdir
+from orchestrator.build import ccache, dissect, objdir
 from orchestrator.build.findings import units
 from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
@@ -32,7 +32,10 @@ _FINDINGS = "findings.json"
 
 @dataclass(frozen=True)
 class KernelBuild:
-    """What came out. `seconds` and `cpu_seconds` are what this build cost when it was made, cached or not."""
+    """What came out. `seconds` and `cpu_seconds` are what this build cost when it was made, cached or not.
+
+    `setting` names what it is a measure for: nothing, if a series could have forged it.
+    """
 
     cell: Cell
     directory: Path
@@ -43,6 +46,8 @@ class KernelBuild:
     cached: bool
     ccache_hits: int = 0
     ccache_asked: int = 0
+    ccache_saved_cpu_seconds: float | None = None
+    setting: str = ""
 
     @property
     def image(self) -> Path:
@@ -82,6 +87,7 @@ class KernelBuild:
             log=f"{cell}/build.log",
             ccache_hits=self.ccache_hits,
             ccache_asked=self.ccache_asked,
+            ccache_saved_cpu_seconds=self.ccache_saved_cpu_seconds,
         )
 
 
@@ -180,7 +186,8 @@ def _record(made: Make) -> Units:
 def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelBuild:
     final = cache_dir / "builds" / order.key
     objects = made.sandbox.obj
-    hits, asked = made.ccache()
+    use = ccache.Use(*made.ccache(), round(made.cpu_seconds, 3))
+    known = ccache.measures((cache_dir / "builds").glob(f"*/{_FACTS}"), order.setting)
     with cache.publish(final) as draft:
         _take(made, get_arch(order.cell.arch).image, draft / "image")
         (draft / "config").write_text(made.config, encoding="utf-8")
@@ -192,9 +199,11 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
             "image_sha256": cache.sha256(draft / "image"),
             "config_sha256": cache.sha256(draft / "config"),
             "seconds": round(made.seconds, 3),
-            "cpu_seconds": round(made.cpu_seconds, 3),
-            "ccache_hits": hits,
-            "ccache_asked": asked,
+            "cpu_seconds": use.cpu_seconds,
+            "ccache_hits": use.hits,
+            "ccache_asked": use.asked,
+            "ccache_saved_cpu_seconds": use.saved(known),
+            "setting": "" if order.start else order.setting,
         }
         (draft / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         cache.seal(draft)

@@ -7,7 +7,7 @@ from pathlib import Path
 from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError, UserError
-from orchestrator.build import kconfig, kconfig_ask
+from orchestrator.build import ccache, kconfig, kconfig_ask
 from orchestrator.build.findings.words import in_tree
 from orchestrator.build.kconfig import Dropped
 from orchestrator.build.order import Order
@@ -113,11 +113,9 @@ class Make:
     def ccache(self) -> tuple[int, int]:
         """Return how many compilations ccache answered, and how many it was asked."""
         try:
-            words = disk.read_text(self.sandbox.obj / _STATS, STATS_BYTES).split()
+            return ccache.read(disk.read_text(self.sandbox.obj / _STATS, STATS_BYTES))
         except OSError:
             return 0, 0
-        hits = words.count("direct_cache_hit") + words.count("preprocessed_cache_hit")
-        return hits, hits + words.count("cache_miss")
 
     def _check(self, dropped: list[Dropped]) -> None:
         """Raise a UserError for options that were asked for and are not there, but where the series decides that."""

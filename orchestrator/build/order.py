@@ -60,6 +60,11 @@ class Order:
         """
         return f"{self.start.objects}-series" if self.start else _name(self.files, *self._setting)
 
+    @property
+    def setting(self) -> str:
+        """Name all but the tree: what as many compilations cost in one build of it, they cost in another."""
+        return _name(*self._setting, self.variables)
+
     def follows(self, trees: tuple[str, ...]) -> bool:
         """May objects that `trees` left, one after the other, be there when this is built?"""
         return (*self.after, self.files)[: len(trees)] == trees

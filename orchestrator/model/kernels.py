@@ -7,7 +7,12 @@ from orchestrator.model.cells import Side
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One kernel build. Paths are relative to the run directory; `error` is the first compiler error, or None."""
+    """One kernel build. Paths are relative to the run directory; `error` is the first compiler error, or None.
+
+    ccache was asked for `ccache_asked` compilations and answered `ccache_hits`. `ccache_saved_cpu_seconds` is the
+    processor time that this saved, at least: what as many compilations cost in the largest build of the same
+    configuration and tools in the cache that compilers made, less `cpu_seconds`; None while there is no such build.
+    """
 
     side: Side
     arch: str
@@ -21,6 +26,7 @@ class BuildRecord:
     error: str | None = None
     ccache_hits: int = 0
     ccache_asked: int = 0
+    ccache_saved_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,12 @@ def notes(run: Run) -> list[str]:
     return [*(run.kernel.chosen.notes if run.kernel.chosen else ()), *run.notes]
 
 
+def saved(build: BuildRecord) -> str:
+    """The processor time that ccache saved, if there is anything to say of it: at least 4 min 31 s."""
+    seconds = build.ccache_saved_cpu_seconds
+    return f"at least {duration(seconds)}" if seconds else ""
+
+
 def spread(side: Samples) -> Spread | None:
     """The samples in four numbers; None if there are none."""
     if not side.samples:

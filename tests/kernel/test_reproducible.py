@@ -30,8 +30,8 @@ def test_another_cache_another_time_and_an_empty_ccache_give_the_same_images(
     rebuilt = json.loads((tmp_path / "again" / "run.json").read_text())
     assert [build["cached"] for build in rebuilt["builds"]] == [False] * 4
     for build in rebuilt["builds"]:
-        if build["side"] == "base":  # Kconfig asks the compiler the same things twice
-            assert build["ccache_hits"] < 0.3 * build["ccache_asked"]
+        if build["side"] == "base":
+            assert build["ccache_hits"] < 0.05 * build["ccache_asked"]
     assert images(rebuilt) == images(record)
 
 

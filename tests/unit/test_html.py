@@ -176,15 +176,17 @@ def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path
 
 def test_builds_show_time_hash_noop_error_and_link_only_to_logs_that_exist(tmp_path: Path) -> None:
     run = sample_run()
-    built, failed = dataclasses.replace(run.builds[1], noop=True, cached=True), run.builds[3]
+    cached = {"ccache_hits": 107, "ccache_asked": 110, "ccache_saved_cpu_seconds": 40.0}
+    built, failed = dataclasses.replace(run.builds[1], noop=True, cached=True, **cached), run.builds[3]
     failed = dataclasses.replace(failed, image_sha256=None, error="mm/madvise.c:812: error: <nope>", log="gone.log")
     run = dataclasses.replace(run, builds=(run.builds[0], built, failed))
     write_files(run, tmp_path)
     (tmp_path / "gone.log").unlink()
     report = page(run, tmp_path)
-    assert "base/x86_64-fast built 4 min 31 s 8 min 6 s no no 9f2c41d07be8 build.log" in report.text("builds")
-    assert "patched/x86_64-fast built 12 s 19 s yes no-op 41aa07c3d95e" in report.text("builds")
-    assert "error mm/madvise.c:812: error: <nope> 12 s 19 s no no — build.log not kept" in report.text("builds")
+    assert "base/x86_64-fast built 4 min 31 s 8 min 6 s — no no 9f2c41d07be8 build.log" in report.text("builds")
+    ccache = "107 of 110; at least 40 s of CPU time saved"
+    assert f"patched/x86_64-fast built 12 s 19 s {ccache} yes no-op 41aa07c3d95e" in report.text("builds")
+    assert "error mm/madvise.c:812: error: <nope> 12 s 19 s — no no — build.log not kept" in report.text("builds")
     assert "the series leaves the image identical: patched/x86_64-fast" in report.text()
     assert "./base/x86_64-fast/build.log" in report.links()
     assert "./gone.log" not in report.links()
