@@ -95,10 +95,7 @@ def builds(run: Run, directory: Path) -> str:
     """Lay out the builds of a run."""
     rows = [
         f"{f'{build.side}/{build.arch}-{build.flavour}':28} "
-        + (
-            line(build.error or "")
-            or f"{'cached' if build.cached else f'{build.seconds:.0f} s'}{', noop' if build.noop else ''}{_ccache(build)}"
-        )
+        + (line(build.error or "") or f"{_cost(build)}{', noop' if build.noop else ''}")
         for build in run.builds
     ]
     said = [f"{binary.arch}-{binary.flavour}: {line(binary.summary)}" for binary in run.binaries]
@@ -106,12 +103,13 @@ def builds(run: Run, directory: Path) -> str:
     return "\n".join([*rows, *said, *notes, str(directory)])
 
 
-def _ccache(build: BuildRecord) -> str:
-    """What ccache did for a build that was made now."""
-    if build.cached or not build.ccache_asked:
-        return ""
-    saved = digest.saved(build)
-    return f", ccache {build.ccache_hits} of {build.ccache_asked}" + (f", {saved} of processor saved" if saved else "")
+def _cost(build: BuildRecord) -> str:
+    """What a build took, and what ccache did for it, if it was made now."""
+    if build.cached:
+        return "cached"
+    saved = f", {digest.saved(build)} of processor saved" if digest.saved(build) else ""
+    answered = f", ccache {build.ccache_hits} of {build.ccache_asked}{saved}" if build.ccache_asked else ""
+    return f"{build.seconds:.0f} s{answered}"
 
 
 def guests(run: Run) -> str:
