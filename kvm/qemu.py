@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm.arch import Arch
+from kvm.arch import ACCELS, Arch
 
 GUEST_ADDRESS = "10.0.2.15"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny"
@@ -48,7 +48,6 @@ def memory(machine: Machine, file: Path, *, shared: bool) -> tuple[str, ...]:
 
 def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | None = None) -> list[str]:
     """Return the whole command line; `words` goes to the kernel's, `channels` says where console and monitor go."""
-    accel = {"tcg": "tcg,thread=multi"}.get(machine.accel, machine.accel)
     options = [
         "-nodefaults",
         "-no-user-config",
@@ -56,7 +55,7 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         "-no-reboot",  # with panic=-1 a panic ends the process
         f"-sandbox {SANDBOX}",
         *machine.arch.machine,
-        f"-accel {accel}",
+        f"-accel {ACCELS[machine.accel].option}",
         f"-cpu {machine.arch.cpu[machine.accel]}",
         f"-smp {machine.cpus}",
         f"-m {machine.memory_mib}",

@@ -48,7 +48,7 @@ def build(arch: Arch, cache_dir: Path) -> Path:
         with disk.hold(target):
             if not _is_whole(target):
                 log.info("making the initramfs for %s", arch.name)
-                program = cpio.file("bin/reseed", _compiled(arch, reseed), 0o755)
+                program = cpio.file("bin/reseed", compiled(arch, reseed), 0o755)
                 archive = cpio.archive([*_entries(arch, debs, init), program])
                 disk.write(target, archive)
                 disk.write(_sum(target), hashlib.sha256(archive).hexdigest())
@@ -79,8 +79,8 @@ def key_overlay(host_key: bytes, authorized_key: str) -> bytes:
     )
 
 
-def _compiled(arch: Arch, source: bytes) -> bytes:
-    """Compile a program for the guest, static."""
+def compiled(arch: Arch, source: bytes) -> bytes:
+    """Compile a program, static."""
     with tempfile.TemporaryDirectory(prefix="kdelta-rootfs-") as scratch:
         program = Path(scratch) / "program"
         flags = "-xc", "-std=gnu11", "-Os", "-Wall", "-static", "-s"

@@ -1,14 +1,17 @@
 """Is this machine fit? Each finding that is not in order carries its remedy."""
 
+import functools
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import accel, disk, packages, proc, rootfs
+from kvm import accel, disk, packages, probe, proc, rootfs
 from kvm.arch import ARCHES, Arch
 from kvm.errors import Error
+from kvm.probe import Fact
 from orchestrator import cache
 from orchestrator.build import kbuild, sandbox, toolchain
 
@@ -73,7 +76,36 @@ def _accelerator(name: str, cache_dir: Path) -> Finding:
         )
     except Error as fault:
         return Finding(subject, f"not proven, for want of a kernel: {fault.message}", "kdelta build", fatal=False)
-    return Finding(subject, f"{choice.used}: {choice.reason}")
+    return Finding(subject, f"{choice.used}: {choice.words}")
+
+
+def accelerators(cache_dir: Path) -> Iterator[Fact]:
+    """Say all that can be seen of KVM here, with kernels that are there already."""
+    yield from probe.host()
+    yield from probe.device(accel.DEVICE)
+    for name, arch in ARCHES.items():
+        try:
+            yield Fact(f"{name} qemu", proc.check([arch.qemu, "--version"], timeout=30).splitlines()[0])
+            image, whence = _kernel_at_hand(arch, cache_dir)
+            yield Fact(f"{name} kernel", whence, fault=image is None)
+            if image:
+                yield from probe.trials(arch, image)
+                choice = accel.choose(arch, functools.partial(Path, image), cache_dir)
+                yield Fact(f"{name} in use", f"{choice.used}: {choice.words}")
+        except Error as fault:
+            yield Fact(f"{name}", fault.message, fault=True)
+
+
+def _kernel_at_hand(arch: Arch, cache_dir: Path) -> tuple[Path | None, str]:
+    """A kernel to try, and whence it is; nothing is built or fetched for it."""
+    hosts = Path("/boot") / f"vmlinuz-{os.uname().release}"
+    if image := kbuild.newest_image(arch.name, cache_dir):
+        return image, "of this cache, built by kdelta"
+    if image := next((cache_dir / "debian-kernel" / arch.name).glob("boot/vmlinuz-*"), None):
+        return image, "of this cache, Debian's"
+    if arch.host == platform.machine() and os.access(hosts, os.R_OK) and accel.is_kernel(arch, hosts):
+        return hosts, "this host's own, of /boot"
+    return None, "none in the cache or to be read in /boot: `kdelta build` makes one, `kdelta doctor` fetches one"
 
 
 def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:

@@ -67,7 +67,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
         return
     cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
-    job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.reason))
+    job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
     programs = tuple(runner.Program(suite, compiled.program(suite, arch.name, cache_dir)) for suite in job.plan.suites)
     initrd = cache.keep(rootfs.build(arch, cache_dir))
     trials = [

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kvm.probe import Fact
 from orchestrator.doctor import Finding
 from orchestrator.model import BuildRecord, Cell, Run
 from orchestrator.publish import digest
@@ -127,10 +128,15 @@ def findings(found: Sequence[Finding]) -> str:
     lines = []
     for finding in found:
         mark = "ok  " if not finding.remedy else ("FAIL" if finding.fatal else "note")
-        lines.append(f"{mark}  {finding.subject:22} {finding.state}")
+        lines.append(f"{mark}  {finding.subject:22} {line(finding.state)}")
         if finding.remedy:
             lines.append(f"      {'':22} -> {finding.remedy}")
     return "\n".join(lines)
+
+
+def fact(found: Fact) -> str:
+    """Lay out one line about KVM; kernels and QEMU have a say in it."""
+    return f"{'!' if found.fault else ' '} {found.subject:44} {line(found.state)}"
 
 
 def sizes(root: Path, whole: Mapping[str, int], less: Mapping[str, int], *, removed: bool) -> str:

@@ -16,15 +16,15 @@ pytestmark = pytest.mark.vm
 
 class TestRealGuest(GuestContract):
     @pytest.fixture
-    def booted(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
-        return lambda: boot(machine, tmp_path)
+    def booted(self, proven: Machine, tmp_path: Path) -> GuestContract.Booted:
+        return lambda: boot(proven, tmp_path)
 
     @pytest.fixture
-    def broken(self, machine: Machine, tmp_path: Path) -> GuestContract.Booted:
+    def broken(self, proven: Machine, tmp_path: Path) -> GuestContract.Booted:
         nothing = tmp_path / "not-an-archive"
         nothing.write_bytes(b"x" * 512)
 
         def panics() -> AbstractContextManager[Guest]:
-            return boot(replace(machine, initrd=nothing), tmp_path)
+            return boot(replace(proven, initrd=nothing), tmp_path)
 
         return panics

@@ -1,0 +1,35 @@
+"""What is said of this host's accelerators, with real kernels."""
+
+from pathlib import Path
+
+import pytest
+
+from kvm import accel
+from kvm.arch import ACCELS, ARCHES, get
+from tests.conftest import Kdelta
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.mark.parametrize("name", ARCHES)
+def test_an_accelerator_is_measured_once_and_remembered(name: str, images: dict[str, Path], tmp_path: Path) -> None:
+    found = accel.choose(get(name), lambda: images[name], tmp_path)
+    row = ACCELS[found.used]
+    assert found.measured, found.words
+    assert row.least <= found.scale <= row.most
+    assert accel.choose(get(name), lambda: images[name], tmp_path) == found
+    assert [note.name.split("-")[0] for note in (tmp_path / "accel").iterdir()] == [name]
+
+
+def test_doctor_tells_how_a_real_kernel_fares_under_every_processor_model(
+    images: dict[str, Path], shared_cache: Path, kdelta: Kdelta
+) -> None:
+    done = kdelta("doctor", "--accel", KDELTA_CACHE=str(shared_cache))
+    assert done.returncode == 0, done.stderr
+    lines = {line[2:46].strip(): line for line in done.stdout.splitlines()}
+    for name, arch in ARCHES.items():
+        assert "printed Linux version" in lines[f"{name} tcg -cpu {arch.cpu['tcg']}"]
+        assert "limits in seconds are times" in lines[f"{name} in use"]
+        if not accel.obstacle(arch):
+            assert all(f"{name} kvm -cpu {model}" in lines for model in arch.suspects)
+    assert str(shared_cache) not in done.stdout
