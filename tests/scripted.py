@@ -18,6 +18,7 @@ from kvm.vm import Limits
 WORDS = """\
 #!/bin/sh
 say() { echo "$@"; }
+mutter() { printf %s "$*"; }
 complain() { echo "$@" >&2; }
 nap() { sleep "$1"; }
 panic() { echo c >/proc/sysrq-trigger; sleep 60; }
@@ -63,6 +64,8 @@ class ScriptedGuest:
             word, _, rest = line.partition(" ")
             if word == "say":
                 stdout += f"{rest.strip(chr(39))}\n".encode()
+            elif word == "mutter":
+                stdout += rest.strip(chr(39)).encode()
             elif word == "complain":
                 stderr += f"{rest.strip(chr(39))}\n".encode()
             elif word == "nap" and float(rest) > timeout:

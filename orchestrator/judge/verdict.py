@@ -47,13 +47,15 @@ def decide(
         *_of_guests(guests),
         *_of_unseen(builds, guests, changes),
         *_of_tests(changes),
+        *_of_blind(changes),
         *_of_expectations(builds, changes, declared),
     ]
     good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
     value = min((value for value, _ in reasons), key=_ORDER.index, default=good)
     value = good if value in (VerdictValue.VALIDATED, VerdictValue.CLEAN) else value
     ordered = sorted(reasons, key=lambda reason: _ORDER.index(reason[0]))
-    return Verdict(value, tuple(words for _, words in ordered) or ("nothing regressed",))
+    nothing = "nothing regressed" if changes else "no test was run: both kernels booted, and that is all"
+    return Verdict(value, tuple(words for _, words in ordered) or (nothing,))
 
 
 def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:
@@ -133,7 +135,7 @@ def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[R
     """A report that base does not have; of a base that has more than were kept nobody knows what it does not have."""
     seen = {_identity(splat) for splat in base.splats}
     for splat in patched.splats:
-        if _identity(splat) in seen or splat.kind == "panic":  # a panic is already how the guest ended
+        if _identity(splat) in seen or splat.kind in ("panic", patched.outcome):  # how it ended is said already
             continue
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"
@@ -171,6 +173,33 @@ def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:
         if flaky:
             value = VerdictValue.INCONCLUSIVE if any(_steady_base(change) for change in flaky) else VerdictValue.CLEAN
             yield value, f"{arch}: {len(flaky)} flaky: {_names(flaky)}"
+
+
+def _of_blind(changes: Sequence[Change]) -> Iterable[Reason]:
+    """A regression can only show where something passed: what skips, or fails, on both sides has tested nothing."""
+    for arch, flavour in sorted({(change.arch, change.flavour) for change in changes}):
+        here = [change for change in changes if (change.arch, change.flavour) == (arch, flavour)]
+        suites = {suite: [change for change in here if change.suite == suite] for suite in {c.suite for c in here}}
+        blind = {suite: _alike(tests) for suite, tests in sorted(suites.items()) if _blind(tests)}
+        names = ", ".join(f"{suite} ({', '.join(seen)})" for suite, seen in blind.items())
+        broken = any({Outcome.CRASH, Outcome.TIMEOUT} & {*seen} for seen in blind.values())
+        if blind and len(blind) == len(suites):
+            words = f"{arch}-{flavour}: no test passed on either side: {names}: none could have regressed"
+            yield VerdictValue.INCONCLUSIVE, words
+        elif blind:
+            value = VerdictValue.INCONCLUSIVE if broken else VerdictValue.CLEAN
+            yield value, f"{arch}-{flavour}: could test nothing: {names}"
+
+
+def _blind(tests: Sequence[Change]) -> bool:
+    """Did no test pass, on either side, and is that all there is to say of them?"""
+    said = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.REMOVED)
+    return not any(t.base.outcome.good or t.patched.outcome.good or t.change in said for t in tests)
+
+
+def _alike(tests: Sequence[Change]) -> list[Outcome]:
+    """What was seen of them."""
+    return sorted({outcome for test in tests for outcome in (test.base.outcome, test.patched.outcome)})
 
 
 def _steady_base(change: Change) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvm.errors import BootError, GuestError, GuestLost, InfraError, UserError
-from kvm.guest import Guest
+from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
@@ -24,6 +24,7 @@ from orchestrator.model import (
     SuiteEnd,
     TestResult,
 )
+from orchestrator.trial.kinds import status
 from orchestrator.trial.kinds.kind import KINDS, judge
 from orchestrator.trial.kinds.parsed import Parsed
 from orchestrator.trial.suites.suite import Isolation, Suite
@@ -214,7 +215,7 @@ def _run_suite(trial: Trial, seen: _Seen, turn: Turn, guest: Guest) -> None:
         seen.ends.append(SuiteEnd(suite.name, repeat, Outcome.LOST, fault.message))
         raise
     said.write_bytes(done.stdout)
-    parsed = _read(suite, done.stdout, repeat, seen)
+    parsed = _read(suite, _whole(done), repeat, seen)
     words = done.stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:]
     if done.timed_out:
         end = SuiteEnd(suite.name, repeat, Outcome.TIMEOUT, f"no end after {limit:.0f} s; {words}")
@@ -225,9 +226,15 @@ def _run_suite(trial: Trial, seen: _Seen, turn: Turn, guest: Guest) -> None:
     seen.ends.append(end)
 
 
-def _judge_exit(suite: Suite, repeat: int, status: int, parsed: Parsed, words: str) -> SuiteEnd:
+def _whole(done: CommandResult) -> bytes:
+    """What a program said; the last line of one that ended by itself is whole, with a newline or without."""
+    cut = done.timed_out or done.truncated or status.name_of_signal(done.exit_status)
+    return done.stdout if cut or done.stdout.endswith(b"\n") else done.stdout + b"\n"
+
+
+def _judge_exit(suite: Suite, repeat: int, exit_status: int, parsed: Parsed, words: str) -> SuiteEnd:
     """Say how the program itself ended; what belongs to no test explains it."""
-    outcome, why = judge(KINDS[suite.kind], status, parsed)
+    outcome, why = judge(KINDS[suite.kind], exit_status, parsed)
     said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
     return SuiteEnd(suite.name, repeat, outcome, "; ".join(part for part in said if part))
 

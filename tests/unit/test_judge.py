@@ -132,6 +132,44 @@ def test_nothing_bad_is_clean_and_validated_when_declared_and_met() -> None:
     assert decide(change(ChangeKind.FIXED, ChangeKind.FIXED), declared=True) is VerdictValue.VALIDATED
 
 
+def both(name: str, seen: Outcome, suite: str = "s") -> Change:
+    """A test that ended the same way on both sides."""
+    return Change(suite, name, "x86_64", "fast", Observed(seen), Observed(seen), ChangeKind.SAME)
+
+
+@pytest.mark.parametrize("seen", [SKIP, FAIL, Outcome.CRASH, Outcome.TIMEOUT])
+def test_where_no_test_passed_on_either_side_nothing_could_be_seen_and_nothing_is_clean(seen: Outcome) -> None:
+    answer = verdict.decide((), (), (both("(exit)", seen), both("t", seen)), declared=False)
+    assert answer.value is VerdictValue.INCONCLUSIVE
+    assert answer.reasons == (f"x86_64-fast: no test passed on either side: s ({seen}): none could have regressed",)
+
+
+def test_a_suite_that_skips_all_on_both_sides_is_said_and_does_not_spoil_what_another_shows() -> None:
+    changes = (both("t", PASS), both("(exit)", SKIP, "other"), both("u", SKIP, "other"))
+    answer = verdict.decide((), (), changes, declared=False)
+    assert answer == Verdict(VerdictValue.CLEAN, ("x86_64-fast: could test nothing: other (skip)",))
+
+
+def test_a_suite_that_breaks_on_both_sides_before_any_test_passed_is_inconclusive() -> None:
+    changes = (both("t", PASS), both("(exit)", Outcome.CRASH, "other"))
+    answer = verdict.decide((), (), changes, declared=False)
+    assert answer.value is VerdictValue.INCONCLUSIVE
+    assert answer.reasons == ("x86_64-fast: could test nothing: other (crash)",)
+
+
+def test_kernels_that_only_booted_are_said_to_have_run_no_test() -> None:
+    built = (build(Side.BASE), build(Side.PATCHED))
+    answer = verdict.decide(built, (guest(Side.BASE), guest(Side.PATCHED)), (), declared=False)
+    assert answer == Verdict(VerdictValue.CLEAN, ("no test was run: both kernels booted, and that is all",))
+
+
+def test_a_guest_that_ended_by_what_it_reported_is_one_reason() -> None:
+    report = Splat("soft-lockup", "BUG: soft lockup in f", "text", ("f",), "1")
+    ended = guest(Side.PATCHED, GuestOutcome.SOFT_LOCKUP, report)
+    answer = verdict.decide((), (guest(Side.BASE), ended), (), declared=False)
+    assert answer == Verdict(VerdictValue.REGRESSED, ("patched/x86_64-fast: soft-lockup: words",))
+
+
 def test_a_declared_change_that_did_not_happen_is_unmet() -> None:
     assert decide(change(ChangeKind.SAME, ChangeKind.FIXED), declared=True) is VerdictValue.UNMET
 

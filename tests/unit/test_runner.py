@@ -32,6 +32,9 @@ def ran(tmp_path: Path, kind: SuiteKind, *script: str) -> GuestRun:
     ("kind", "script", "results", "end"),
     [
         ("ktap", ["say 1..1", "say ok 1 a"], {"a": "pass"}, ("pass", "")),
+        ("ktap", ["say 1..1", "mutter ok 1 a"], {"a": "pass"}, ("pass", "")),
+        ("ktap", ["say 1..1", "mutter ok 1 a", "exit 139"], {}, ("crash", "killed by SIGSEGV; ok 1 a")),
+        ("ktap", ["say 1..1", "say # run a", "mutter ok 1 a", "die"], {"a": "crash"}, ("lost", "")),
         ("ktap", ["say 1..0 # SKIP no device", "exit 4"], {}, ("skip", "no device")),
         ("kselftest", ["say 1..1", "say # selftests: mm: a", "die"], {"selftests: mm: a": "crash"}, ("lost", "")),
         ("gtest", ["say [ RUN      ] A.a", "exit 139"], {"A.a": "crash"}, ("crash", "killed by SIGSEGV")),
