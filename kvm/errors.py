@@ -26,7 +26,9 @@ class KernelError(Error):
 
 
 class BuildError(KernelError):
-    """The tree did not build."""
+    """The tree did not build; `tried` says what it tried meanwhile that it may not."""
+
+    tried: tuple[str, ...] = ()
 
 
 class GuestError(KernelError):

@@ -11,7 +11,7 @@ from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import Anatomy
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.make import ENV
-from orchestrator.build.sandbox import Sandbox
+from orchestrator.build.sandbox import DENIED, Sandbox
 from orchestrator.job import Job
 from orchestrator.judge import binary, findings
 from orchestrator.model import Lane, Side, Uncompiled, cells
@@ -32,6 +32,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
             for side, build in ((Side.BASE, base), (Side.PATCHED, patched))
         )
         both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
+        job.recorder.note(*(f"patched/{lane}: {note}" for note in both[1].uapi.notes if note.startswith(DENIED)))
         found = binary.diff(*both, arch=lane.arch, flavour=lane.flavour)
         if found.interface or base.image_sha256 != patched.image_sha256:
             job.recorder.add("binaries", found)

@@ -129,7 +129,8 @@ def _sandbox() -> Finding:
     weaker = (
         "" if sandbox.own_users() else ", but builds can make user namespaces (bubblewrap before 0.8, or not allowed)"
     )
-    return Finding("sandbox", f"bubblewrap works{weaker}")
+    deaf = "" if sandbox.watches() else ", but what builds try in vain is not noted (no listener for system calls here)"
+    return Finding("sandbox", f"bubblewrap works{weaker}{deaf}")
 
 
 def _disk(cache_dir: Path) -> Finding:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvm.errors import BuildError
 from orchestrator import store
-from orchestrator.build import kbuild, kconfig
+from orchestrator.build import kbuild, kconfig, sandbox
 from orchestrator.build.kconfig import Dropped
 from orchestrator.job import Job
 from orchestrator.model import Cell, ConfigChange, Lane, Side, StepRecord, cells
@@ -29,10 +29,12 @@ def build(job: Job, lane: Lane) -> Built:
         except BuildError as fault:
             job.watch(cell, "does not build")
             job.recorder.add("builds", kbuild.failed(cell, fault))
+            _tell(job, str(cell), fault.tried)
             continue
         store.place(built[cell].config, log.with_name(".config"))
         noop = cell.side is Side.PATCHED and len({kernel.image_sha256 for kernel in built.values()}) < len(built)
         job.recorder.add("builds", built[cell].record(noop=noop))
+        _tell(job, str(cell), built[cell].tried)
         job.watch(cell, "cached" if built[cell].cached else "built")
     if len(built) == len(Side):
         texts = [built[cell].config.read_text(encoding="utf-8") for cell in cells(lane)]
@@ -68,7 +70,16 @@ def _build_steps(job: Job, lane: Lane) -> None:
         try:
             with job.engine.task(f"build {cell} patch {number}"):
                 step = kbuild.build(order, job.plan.cache_dir, log)
-            record = replace(record, seconds=step.seconds, cpu_seconds=step.cpu_seconds, cached=step.cached)
+            record = replace(record, seconds=step.seconds, cpu_seconds=step.cpu_seconds)
+            record = replace(record, cached=step.cached, tried=step.tried)
         except BuildError as fault:
-            record = replace(record, error=fault.message)
+            record = replace(record, error=fault.message, tried=fault.tried)
         job.recorder.add("steps", record)
+        _tell(job, f"{cell}, patch {number}", record.tried)
+
+
+def _tell(job: Job, where: str, tried: tuple[str, ...]) -> None:
+    """Note what a build tried and the sandbox denied: it may have said nothing itself."""
+    job.recorder.note(*(f"{where}: {sandbox.DENIED}{deed}" for deed in tried))
+    if not (job.plan.request.pipeline.unsandboxed or sandbox.watches()):
+        job.recorder.note(sandbox.UNWATCHED)

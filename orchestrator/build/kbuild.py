@@ -48,6 +48,7 @@ class KernelBuild:
     ccache_asked: int = 0
     ccache_saved_cpu_seconds: float | None = None
     setting: str = ""
+    tried: tuple[str, ...] = ()
 
     @property
     def image(self) -> Path:
@@ -88,13 +89,24 @@ class KernelBuild:
             ccache_hits=self.ccache_hits,
             ccache_asked=self.ccache_asked,
             ccache_saved_cpu_seconds=self.ccache_saved_cpu_seconds,
+            tried=self.tried,
         )
 
 
 def failed(cell: Cell, fault: BuildError) -> BuildRecord:
     """Say for run.json that a side does not build."""
     return BuildRecord(
-        cell.side, cell.arch, cell.flavour, 0.0, 0.0, False, None, False, f"{cell}/build.log", error=fault.message
+        cell.side,
+        cell.arch,
+        cell.flavour,
+        0.0,
+        0.0,
+        False,
+        None,
+        False,
+        f"{cell}/build.log",
+        error=fault.message,
+        tried=fault.tried,
     )
 
 
@@ -103,7 +115,8 @@ def find(order: Order, cache_dir: Path) -> KernelBuild | None:
 
     def read(directory: Path) -> KernelBuild:
         facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
-        return KernelBuild(cell=order.cell, directory=directory, cached=True, **facts)
+        tried = tuple(facts.pop("tried", ()))
+        return KernelBuild(cell=order.cell, directory=directory, cached=True, tried=tried, **facts)
 
     return cache.find(cache_dir / "builds" / order.key, read)
 
@@ -150,10 +163,10 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
         try:
             made.configure()
             made.compile()
-        except (Unfinished, Escape):
-            raise  # nothing of it is used
-        except BuildError:
-            _record(made)
+        except BuildError as fault:
+            fault.tried = tuple(box.tried)
+            if not isinstance(fault, Unfinished | Escape):  # of which nothing is used
+                _record(made)
             raise
         yield made, _record(made)
 
@@ -204,6 +217,7 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
             "ccache_asked": use.asked,
             "ccache_saved_cpu_seconds": use.saved(known),
             "setting": "" if order.start else order.setting,
+            "tried": made.sandbox.tried,
         }
         (draft / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         cache.seal(draft)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kvm import proc
 from kvm.errors import BuildError, InfraError, UserError
-from orchestrator.build import seccomp
+from orchestrator.build import seccomp, watch
 from orchestrator.build.quota import Quota
 
 SRC = "/src"
@@ -31,7 +31,10 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 REMEDY = "apt install bubblewrap, and allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
 # Without capabilities there, and nobody in particular; bubblewrap before 0.8 and some hosts do not take all of it.
 OWN_USERS = ("--unshare-user", "--disable-userns", "--uid=1000", "--gid=1000")
+_HELD = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", "/tmp", SRC, OBJ, CCACHE)  # noqa: S108  (no homes)
 _NOT_STARTED = "the sandbox did not start: "
+DENIED = "denied: "  # before what a build tried
+UNWATCHED = "what builds try and the sandbox denies is not noted on this machine (`kdelta doctor`)"
 _TRIAL_SECONDS = 30.0
 _TRIAL_QUOTA = Quota(100, 1 << 28)
 
@@ -46,7 +49,7 @@ class Places:
 
     It reads `src` and `ccache`, and writes `obj`; into `ccache` it writes if what is in `src` is trusted with what all
     builds are given back from there. `readable` adds single files or directories, by the place under which the words
-    name them.
+    name them. `tried` receives what is noted of denied attempts.
     """
 
     src: Path
@@ -56,6 +59,7 @@ class Places:
     env: Mapping[str, str] = field(default_factory=dict)
     readable: Mapping[str, Path] = field(default_factory=dict)
     trusted: bool = False
+    tried: list[str] = field(default_factory=list, compare=False)
 
     @property
     def _variables(self) -> dict[str, str]:
@@ -121,15 +125,48 @@ class Sandbox(Places):
 
         Raises Escape when what it left in `obj` leads out of it, and InfraError when it was never run.
         """
-        with self.quota.fence() as fence, _filter() as filters, contextlib.closing(_Status()) as status:
-            options = [f"--json-status-fd={status.writing}", *(f"--seccomp={handle}" for handle in filters)]
-            words, handles = [*fence, *self.argv(command, *options)], [status.writing, *filters]
-            done = self._watched(words, output=output, timeout=timeout, over=status.await_end, pass_fds=handles)
+        with self.quota.fence() as fence, contextlib.closing(_Status()) as status, self._guard(command) as guard:
+            box, words, options, handles = guard
+            argv = [*fence, *box.argv(words, f"--json-status-fd={status.writing}", *options)]
+            handles = [status.writing, *handles]
+            done = self._watched(argv, output=output, timeout=timeout, over=status.await_end, pass_fds=handles)
         if done.returncode > 0 and not (status.ran or done.charge or done.timed_out):
             said = (output.read_text("utf-8", "replace") if output else done.output).strip().splitlines()
             raise InfraError(f"{_NOT_STARTED}{(said or ['no word'])[-1][:500]}", log=output)
         inspect(self.obj, SRC, output)
         return done
+
+    @contextlib.contextmanager
+    def _guard(self, command: Sequence[str]) -> Iterator["_Guard"]:
+        """Lend a filter of system calls: one that tells of what is tried, if such a one can be had."""
+        if not watches():
+            with _filter() as filters:
+                yield self, command, [f"--seccomp={handle}" for handle in filters], filters
+            return
+        own = (OBJ, "/tmp", "/dev", "/proc/self", *([CCACHE] if self.trusted else []))  # noqa: S108
+        with watch.decoys(_homes(), self.tried) as decoys, watch.listen(own, self.tried) as ears:
+            box = replace(self, readable={**decoys, **self.readable})
+            yield box, [*ears.words, *command], [], [ears.fd]
+
+
+_Guard = tuple[Sandbox, Sequence[str], list[str], list[int]]  # and bwrap's options, and what is handed to it
+
+
+def _homes() -> tuple[str, ...]:
+    """Where a home is looked for: that of the sandbox, and the user's own, which is not there."""
+    home = os.path.normpath(Path.home())
+    free = home != "/" and not any(f"{home}/".startswith(f"{place}/") for place in _HELD)
+    return ("/tmp", *([home] if free else []))  # noqa: S108
+
+
+@functools.cache
+def watches() -> bool:
+    """Can a build be asked to tell what it tries? Not where another listener is there already (a container's)."""
+    if not seccomp.program():
+        return False
+    with watch.listen((), []) as ears:
+        argv = ["bwrap", "--ro-bind", "/", "/", "--cap-drop", "ALL", "--", *ears.words, "true"]
+        return proc.run(argv, timeout=_TRIAL_SECONDS, pass_fds=[ears.fd], env={"PATH": PATH}).returncode == 0
 
 
 class _Status:

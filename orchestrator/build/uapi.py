@@ -14,7 +14,7 @@ from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, pahole
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Uapi, UapiHeader
-from orchestrator.build.sandbox import PATH
+from orchestrator.build.sandbox import DENIED, PATH
 
 RECIPE = 1  # raise it when the same headers would be told otherwise
 TOOL_SECONDS = 60.0
@@ -77,6 +77,7 @@ def _look(place: Place, arch: str, names: list[str], notes: tuple[str, ...]) -> 
     try:
         with errand.send(_SCRIPT, job, place, TOOL_SECONDS * (1 + len(names))) as answer:
             said = _ANSWER.validate_json(answer.json)
+            notes += tuple(f"{DENIED}{deed}" for deed in answer.box.tried)  # the tree has its own script for headers
     except (NoAnswer, OSError, ValueError) as fault:
         return Uapi({}, False, (*notes, f"uapi headers were not probed: {fault}"))
     headers = {

@@ -19,7 +19,7 @@ from orchestrator.model import (
 
 Reason = tuple[VerdictValue, str]
 _ORDER = list(VerdictValue)
-_NAMES_SHOWN = 8
+_NAMES_SHOWN, _DEEDS_SHOWN = 8, 3
 
 
 def decide(
@@ -42,6 +42,7 @@ def decide(
         return Verdict(VerdictValue.UNMET if declared else VerdictValue.CLEAN, (words,))
     reasons = [
         *_of_builds(builds),
+        *_of_attempts(builds, steps),
         *_of_steps(builds, steps),
         *_of_uncompiled(builds, uncompiled),
         *_of_guests(guests),
@@ -70,6 +71,20 @@ def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:
     if same:
         words = f"noop: the series leaves the image identical on {', '.join(same)}; nothing was booted there"
         yield VerdictValue.CLEAN, words
+
+
+def _of_attempts(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Iterable[Reason]:
+    """Whoever tries to get out of the sandbox may have done more to the image than anybody sees in it."""
+    on_base = {(build.arch, build.flavour): build.tried for build in builds if build.side is Side.BASE}
+    rows: list[tuple[str, BuildRecord | StepRecord]] = []
+    rows += ((f"{build.side}/", build) for build in builds if build.side is Side.PATCHED)
+    rows += ((f"patch {step.number} on ", step) for step in steps)
+    for name, build in rows:
+        new = [deed for deed in build.tried if deed not in on_base.get((build.arch, build.flavour), ())]
+        more = f" and {len(new) - _DEEDS_SHOWN} more" if len(new) > _DEEDS_SHOWN else ""
+        if new:
+            words = f"{name}{build.arch}-{build.flavour}: what base's build does not, and was denied"
+            yield VerdictValue.INCONCLUSIVE, f"{words}: {'; '.join(new[:_DEEDS_SHOWN])}{more}"
 
 
 def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Iterable[Reason]:

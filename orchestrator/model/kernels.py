@@ -12,6 +12,7 @@ class BuildRecord:
     ccache was asked for `ccache_asked` compilations and answered `ccache_hits`. `ccache_saved_cpu_seconds` is the
     processor time that this saved, at least: what as many compilations cost in the largest build of the same
     configuration and tools in the cache that compilers made, less `cpu_seconds`; None while there is no such build.
+    `tried` is what the build tried and the sandbox denied: "touch tried to write /etc/x".
     """
 
     side: Side
@@ -27,11 +28,12 @@ class BuildRecord:
     ccache_hits: int = 0
     ccache_asked: int = 0
     ccache_saved_cpu_seconds: float | None = None
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The tree after the first `number` patches of the series, built; `error` as in BuildRecord."""
+    """The tree after the first `number` patches of the series, built; `error` and `tried` as in BuildRecord."""
 
     number: int
     subject: str
@@ -42,6 +44,7 @@ class StepRecord:
     cached: bool
     log: str
     error: str | None = None
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

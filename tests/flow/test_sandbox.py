@@ -2,6 +2,7 @@
 host: a file outside is asked for by `test -w` alone.
 """
 
+import codecs
 import concurrent.futures
 import multiprocessing
 import os
@@ -68,6 +69,7 @@ def as_user(user: int | None, box: Sandbox, line: str) -> proc.Completed:
 
 
 def become_user(user: int) -> None:
+    codecs.lookup("ascii")  # the user may not be able to read this Python's library
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

@@ -23,6 +23,7 @@ from orchestrator.model import (
     Outcome,
     Side,
     Splat,
+    StepRecord,
     SuiteEnd,
     TestResult,
     Verdict,
@@ -277,6 +278,19 @@ def test_a_kernel_that_nobody_booted_is_no_good_news() -> None:
     assert (answer.value, answer.reasons) == (VerdictValue.INCONCLUSIVE, ("patched/x86_64-fast was not booted",))
     assert verdict.decide((), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
     assert verdict.decide(both, (guest(Side.BASE), guest(Side.PATCHED)), (), declared=False).value is VerdictValue.CLEAN
+
+
+def test_what_a_build_tried_and_bases_did_not_keeps_the_answer_from_being_good() -> None:
+    base, patched = build(Side.BASE), build(Side.PATCHED, noop=True)
+    same = [replace(one, tried=("sh tried to write /etc/x",)) for one in (base, patched)]
+    assert verdict.decide(same, (), (), declared=False).value is VerdictValue.CLEAN
+    answer = verdict.decide((base, same[1]), (), (), declared=False)
+    assert answer.value is VerdictValue.INCONCLUSIVE
+    assert answer.reasons[0].endswith("and was denied: sh tried to write /etc/x")
+    step = StepRecord(1, "mm: x", "x86_64", "fast", 1.0, 1.0, False, "log", tried=("cat opened a socket (IPv4)",))
+    answer = verdict.decide((base, patched), (), (), steps=(step,), declared=False)
+    assert answer.value is VerdictValue.INCONCLUSIVE
+    assert answer.reasons[0].startswith("patch 1 on x86_64-fast: ")
 
 
 def test_an_identical_image_is_clean_and_says_that_nothing_was_booted() -> None:

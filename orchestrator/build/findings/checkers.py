@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.build.findings import warnings
 from orchestrator.build.findings.units import Units
 from orchestrator.build.findings.words import path, plain
-from orchestrator.build.sandbox import PATH, SRC, Sandbox
+from orchestrator.build.sandbox import DENIED, PATH, SRC, Sandbox
 from orchestrator.model import Finding
 
 JUDGE = "/judge"  # base's tree, on both sides
@@ -95,7 +95,8 @@ def run(checker: Checker, scene: Scene) -> Checked:
         seen = _run(checker, task, scene, deadline - time.monotonic())
         notes = (f"{checker.name}: {note}" for note in seen.notes)
         answer = Checked(answer.units | seen.units, (*answer.notes, *notes), answer.late or seen.late)
-    return answer
+    denied = tuple(f"{checker.name}: {DENIED}{deed}" for deed in scene.sandbox.tried)
+    return replace(answer, notes=(*answer.notes, *denied))
 
 
 def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> Checked:
