@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PARTS = ("apt", "builds", "checks", "debian-kernel", "git", "objects", "rootfs", "suites", "trees")
+PARTS = ("apt", "builds", "checks", "debian-kernel", "durations", "git", "objects", "rootfs", "suites", "trees")
 _SEAL = "seal.json"
 
 

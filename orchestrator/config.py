@@ -37,6 +37,7 @@ class Limits(Section):
     build_memory_mib: int = Field(_most_memory_mib(), ge=256)
     boot: float = Field(30, gt=0)
     silence: float = Field(30, gt=0)
+    guests: int | None = Field(None, ge=1)
 
 
 class Accept(Section):

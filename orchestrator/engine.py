@@ -1,26 +1,26 @@
 """Where tasks run: this machine's threads, each task's time on record, all of them ended when one must stop."""
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
 from kvm import proc
 from kvm.errors import Interrupted
 from orchestrator.model import TimelineEntry
+from orchestrator.places import Places
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Engine:
-    """Runs chains of tasks side by side; guests wait for a free place so that emulated CPUs are not starved."""
+    """Runs chains of tasks side by side; `places` says how many guests there may be at once."""
 
-    def __init__(self, guests: int) -> None:
+    def __init__(self, places: Places) -> None:
+        self.places = places
         self._pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="kdelta")
-        self._places = threading.Semaphore(guests)
         self._started = time.monotonic()
         self._timeline: list[TimelineEntry] = []
 
@@ -38,33 +38,27 @@ class Engine:
             end = time.monotonic()
             self._timeline.append(TimelineEntry(name, round(start - self._started, 3), round(end - self._started, 3)))
 
-    @contextlib.contextmanager
-    def guest_place(self) -> Iterator[None]:
-        """Hold one of the places for guests."""
-        while not self._places.acquire(timeout=0.2):
-            if proc.stop.is_set():
-                raise Interrupted
-        try:
-            yield
-        finally:
-            self._places.release()
-
     @property
     def timeline(self) -> tuple[TimelineEntry, ...]:
         """What ran when, by start."""
         return tuple(sorted(self._timeline, key=lambda entry: entry.start))
 
-    def gather(self, futures: "list[Future[T]]") -> list[T]:
-        """Wait for all; when one raises, the others are told to stop and are waited for before it is raised."""
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        failed = [future for future in done if future.exception()]
-        if failed:
-            proc.stop.set()
-            wait(futures)
-            errors = [error for future in futures if (error := future.exception())]
-            raise next((error for error in errors if not isinstance(error, Interrupted)), errors[0])
-        return [future.result() for future in futures]
+    def gather(self, futures: "Sequence[Future[T]]") -> list[T]:
+        """Wait for all, as `gather` does."""
+        return gather(futures)
 
     def close(self) -> None:
         """Wait for the threads to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def gather(futures: "Sequence[Future[T]]") -> list[T]:
+    """Wait for all; when one raises, the others are told to stop and are waited for before it is raised."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    failed = [future for future in done if future.exception()]
+    if failed:
+        proc.stop.set()
+        wait(futures)
+        errors = [error for future in futures if (error := future.exception())]
+        raise next((error for error in errors if not isinstance(error, Interrupted)), errors[0])
+    return [future.result() for future in futures]

@@ -16,11 +16,12 @@ from kvm import disk, proc, snapshot
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from kvm.snapshot import Take
-from orchestrator import plan, store
+from orchestrator import places, plan, store
 from orchestrator.build import toolchain
 from orchestrator.engine import Engine
 from orchestrator.intake import cover, git
 from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus
+from orchestrator.places import Places
 from orchestrator.plan import Plan
 from orchestrator.publish import recipe
 from orchestrator.request import Request
@@ -87,7 +88,8 @@ def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterato
 @contextlib.contextmanager
 def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterator[Job]:
     began = time.monotonic()
-    engine = Engine(guests=max(2, (os.cpu_count() or 1) // todo.request.pipeline.guest.cpus))
+    most = todo.request.pipeline.limits.guests or places.by_processors()
+    engine = Engine(Places(most, places.free_mib))
     status = RunStatus.INTERRUPTED
     try:
         with disk.hold(*todo.entries):

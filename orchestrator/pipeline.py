@@ -18,7 +18,7 @@ from orchestrator.model import (
     Run,
     cells,
 )
-from orchestrator.trial import layout, runner
+from orchestrator.trial import durations, layout, runner
 from orchestrator.trial.suites import compiled
 
 
@@ -81,7 +81,9 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
         )
         for cell, kernel in built.items()
     ]
-    job.engine.gather([job.engine.start(_try, job, trial) for trial in trials])
+    yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
+    job.engine.gather([job.engine.start(_try, job, trial, yard) for trial in trials])
+    yard.durations.save()
     consoles.locate(job, built)
 
 
@@ -111,11 +113,11 @@ def compare(job: Job) -> Run:
     )
 
 
-def _try(job: Job, trial: runner.Trial) -> None:
-    """Run one guest in this thread from its first to its last moment, and keep what it gave."""
+def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
+    """Run one cell, and keep what its guests gave."""
     job.watch(trial.cell, "waits for a place")
-    with job.engine.guest_place(), job.engine.task(f"guest {trial.cell}"):
-        seen = runner.run(trial, job.take, lambda stage: job.watch(trial.cell, stage))
+    with job.engine.task(f"guest {trial.cell}"):
+        seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
     seen = replace(seen, guest=replace(seen.guest, splats=found.splats, more_splats=found.more))
     store.save_guest(seen, trial.directory)

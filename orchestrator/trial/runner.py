@@ -1,9 +1,11 @@
 """One kernel image in, one GuestRun out: boot, push, run every suite, and keep whatever was said when it ends."""
 
+import contextlib
 import functools
 import logging
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +26,13 @@ from orchestrator.model import (
     SuiteEnd,
     TestResult,
 )
+from orchestrator.places import Need, Places
+from orchestrator.trial import stints
+from orchestrator.trial.durations import Durations
 from orchestrator.trial.kinds import status
-from orchestrator.trial.kinds.kind import KINDS, judge
+from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
 from orchestrator.trial.kinds.parsed import Parsed
+from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.suite import Isolation, Suite
 
 log = logging.getLogger(__name__)
@@ -66,7 +72,12 @@ class Turn:
     @property
     def name(self) -> str:
         """What its files are called after."""
-        return f"{self.suite.name}{f'/{self.test}' if self.test else ''}{_times(self.repeat)}"
+        return f"{self.known}{_times(self.repeat)}"
+
+    @property
+    def known(self) -> str:
+        """What it is known as from one run to the next."""
+        return f"{self.suite.name}{f'/{self.test}' if self.test else ''}"
 
 
 def _times(repeat: int) -> str:
@@ -75,53 +86,149 @@ def _times(repeat: int) -> str:
 
 @dataclass
 class _Seen:
-    """What has been seen so far: a guest that dies takes nothing of it along."""
+    """What has been seen so far: a guest that dies takes nothing of it along; `guests` are the names of those had."""
 
-    boot_seconds: float | None = None
     outcome: GuestOutcome = GuestOutcome.OK
     detail: str = ""
     results: list[TestResult] = field(default_factory=list)
     metrics: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     ends: list[SuiteEnd] = field(default_factory=list)
+    guests: list[str] = field(default_factory=list)
 
     def died(self, fault: GuestError) -> None:
         """Keep how the first guest of the cell that died did so."""
         if self.outcome is GuestOutcome.OK:
             self.outcome, self.detail = GuestOutcome(fault.kind), fault.message
 
+    def add(self, later: "_Seen") -> None:
+        """Put what another guest gave behind it."""
+        if self.outcome is GuestOutcome.OK:
+            self.outcome, self.detail = later.outcome, later.detail
+        self.results += later.results
+        self.ends += later.ends
+        self.guests += later.guests
+        for name, samples in later.metrics.items():
+            self.metrics.setdefault(name, []).extend(samples)
 
-def run(trial: Trial, take: Take, on_stage: Callable[[str], None] = lambda _: None) -> GuestRun:
+
+@dataclass(frozen=True)
+class Yard:
+    """What the guests of all cells share: the places, and the memory of how long they took."""
+
+    places: Places
+    durations: Durations
+
+
+def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = lambda _: None) -> GuestRun:
     """Boot the kernel once and run every suite `repeats` times, in guests as pristine as each suite asks for.
 
     A kernel that fails gives a result, no exception; what it takes along is the suites, or tests, of one guest.
     """
-    seen = _Seen()
-    on_stage("boot")
+    seen, boot_seconds = _Seen(), None
     try:
-        prepare = functools.partial(_prepare, trial)
-        with take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=prepare) as kept:
-            seen.boot_seconds = kept.boot_seconds
-            for repeat in range(trial.repeats):
-                for name, share in _shares(trial.programs):
-                    on_stage(name)
-                    _in_a_guest(trial, kept, f"{name}{_times(repeat)}", seen, _suites(trial, share, repeat, seen))
-                for program in trial.programs:
-                    if program.suite.isolation is Isolation.TEST:
-                        _one_by_one(trial, kept, program, repeat, seen, on_stage)
+        with _booted(trial, take, yard, on_stage) as kept:
+            boot_seconds = kept.boot_seconds
+            for one in _Cell(trial, kept, yard, on_stage).seen():
+                seen.add(one)
     except (BootError, GuestLost) as fault:
         seen.died(fault)
+    _join_consoles(trial.directory, seen.guests)
     record = GuestRecord(
         side=trial.cell.side,
         arch=trial.cell.arch,
         flavour=trial.cell.flavour,
         accel=trial.machine.accel,
-        boot_seconds=seen.boot_seconds,
+        boot_seconds=boot_seconds,
         outcome=seen.outcome,
         console=f"{trial.cell}/console.log",
         detail=seen.detail,
     )
     metrics = (Metric(*name, tuple(samples)) for name, samples in seen.metrics.items())
     return GuestRun(record, tuple(seen.results), tuple(metrics), tuple(seen.ends))
+
+
+@contextlib.contextmanager
+def _booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None]) -> Iterator[Kept]:
+    """Boot the kernel in a place of its own, and lend what is kept of it, which needs none."""
+    with contextlib.ExitStack() as stack:
+        expected = sum(yard.durations.expect(one.suite.name, one.suite.timeout) for one in trial.programs)
+        with yard.places.hold(Need(trial.machine.memory_mib, expected * trial.repeats)):
+            on_stage("boot")
+            prepare = functools.partial(_prepare, trial)
+            taking = take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=prepare)
+            kept = stack.enter_context(taking)
+        yield kept
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A booted kernel, and what is to be done with guests of it."""
+
+    trial: Trial
+    kept: Kept
+    yard: Yard
+    on_stage: Callable[[str], None]
+
+    def seen(self) -> list[_Seen]:
+        """Do all of it, and return what each guest gave, in the same order whichever ended first."""
+        single = [one for one in self.trial.programs if one.suite.isolation is Isolation.TEST]
+        names: dict[str, list[str]] = {one.suite.name: [] for one in single}
+        listing = [self._stint(f"{one.suite.name}/list", [], self._list(one.suite, names)) for one in single]
+        listed = stints.run(listing, self.yard.places)
+        todo: list[Stint[_Seen]] = []
+        for repeat in range(self.trial.repeats):
+            for name, share in _shares(self.trial.programs):
+                todo.append(self._runs(f"{name}{_times(repeat)}", [Turn(one.suite, repeat) for one in share]))
+            turns = [Turn(one.suite, repeat, name) for one in single for name in names[one.suite.name]]
+            todo += [self._runs(turn.name, [turn]) for turn in turns]
+        return [*listed, *stints.run(todo, self.yard.places)]
+
+    def _runs(self, name: str, turns: Sequence[Turn]) -> Stint[_Seen]:
+        """A guest for these turns."""
+
+        def work(guest: Guest, seen: _Seen) -> None:
+            for turn in turns:
+                began = time.monotonic()
+                _run_suite(self.trial, seen, turn, guest)
+                self.yard.durations.note(turn.known, time.monotonic() - began)
+
+        return self._stint(name, turns, work)
+
+    def _list(self, suite: Suite, names: dict[str, list[str]]) -> Callable[[Guest, _Seen], None]:
+        """Ask which tests a suite has."""
+        return lambda guest, _: names[suite.name].extend(_listed(self.trial, guest, suite))
+
+    def _stint(self, name: str, turns: Sequence[Turn], work: Callable[[Guest, _Seen], None]) -> Stint[_Seen]:
+        """Work in a guest of its own, which has a part of the memory of the boot to itself, seldom half of it."""
+        seconds = sum(self.yard.durations.expect(turn.known, turn.suite.timeout) for turn in turns)
+        alone = any(turn.suite.kind is SuiteKind.BENCH for turn in turns)
+        need = Need(self.trial.machine.memory_mib // 2, seconds, alone)
+        return Stint(need, functools.partial(self._in_a_guest, name, work))
+
+    def _in_a_guest(self, name: str, work: Callable[[Guest, _Seen], None]) -> _Seen:
+        seen = _Seen(guests=[name])
+        self.on_stage(name)
+        try:
+            with self.kept.restore(workdir=_home(self.trial.directory, name), limits=self.trial.limits) as guest:
+                work(guest, seen)
+        except (BootError, GuestLost) as fault:
+            seen.died(fault)
+        return seen
+
+
+def _home(directory: Path, guest: str) -> Path:
+    """Where a restored guest has its files."""
+    return directory / "guests" / guest
+
+
+def _join_consoles(directory: Path, guests: Iterable[str]) -> None:
+    """Put the words of restored guests behind those of the boot, in the order in which they are on record."""
+    for name in guests:
+        own = _home(directory, name) / "console.log"
+        if own.exists():
+            with own.open("rb") as words, (directory / "console.log").open("ab") as whole:
+                whole.write(f"\n{RESTORED.format(name)}\n".encode())
+                shutil.copyfileobj(words, whole)
 
 
 def _shares(programs: Sequence[Program]) -> Iterator[tuple[str, list[Program]]]:
@@ -131,42 +238,6 @@ def _shares(programs: Sequence[Program]) -> Iterator[tuple[str, list[Program]]]:
     for program in programs:
         if program.suite.isolation is Isolation.SUITE:
             yield program.suite.name, [program]
-
-
-def _in_a_guest(trial: Trial, kept: Kept, name: str, seen: _Seen, work: Callable[[Guest], None]) -> None:
-    """Work in a guest of its own; its words come behind those of the boot and of the guests before."""
-    where = trial.directory / "guests" / name
-    try:
-        with kept.restore(workdir=where, limits=trial.limits) as guest:
-            work(guest)
-    except (BootError, GuestLost) as fault:
-        seen.died(fault)
-    finally:
-        own = where / "console.log"
-        if own.exists():
-            with own.open("rb") as words, (trial.directory / "console.log").open("ab") as whole:
-                whole.write(f"\n{RESTORED.format(name)}\n".encode())
-                shutil.copyfileobj(words, whole)
-
-
-def _suites(trial: Trial, programs: Iterable[Program], repeat: int, seen: _Seen) -> Callable[[Guest], None]:
-    def work(guest: Guest) -> None:
-        for program in programs:
-            _run_suite(trial, seen, Turn(program.suite, repeat), guest)
-
-    return work
-
-
-def _one_by_one(
-    trial: Trial, kept: Kept, program: Program, repeat: int, seen: _Seen, on_stage: Callable[[str], None]
-) -> None:
-    """Run each test of a suite in a guest of its own."""
-    suite, names = program.suite, list[str]()
-    _in_a_guest(trial, kept, f"{suite.name}/list", seen, lambda guest: names.extend(_listed(trial, guest, suite)))
-    for number, name in enumerate(names, 1):
-        on_stage(f"{suite.name} {number}/{len(names)}")
-        turn = Turn(suite, repeat, name)
-        _in_a_guest(trial, kept, turn.name, seen, functools.partial(_run_suite, trial, seen, turn))
 
 
 def _listed(trial: Trial, guest: Guest, suite: Suite) -> list[str]:

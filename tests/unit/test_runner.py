@@ -8,8 +8,10 @@ from kvm.arch import get
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator.model import Cell, GuestRun, Side
+from orchestrator.places import Places
+from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Program, Trial, run
+from orchestrator.trial.runner import Program, Trial, Yard, run
 from orchestrator.trial.suites.suite import Needs, Suite
 from tests import scripted
 
@@ -25,7 +27,8 @@ def ran(tmp_path: Path, kind: SuiteKind, *script: str) -> GuestRun:
     machine = Machine(get("arm64"), image, tmp_path / "initrd", "tcg")
     suite = Suite(tmp_path, "suite", kind, (), 60, Needs())
     program = Program(suite, tmp_path / "suite")
-    return run(Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (program,), 1, tmp_path), scripted.take)
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (program,), 1, tmp_path)
+    return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
 @pytest.mark.parametrize(

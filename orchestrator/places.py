@@ -1,0 +1,131 @@
+"""Who boots or restores a guest now, and who waits: as many at once as this machine has processors and memory for."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kvm import proc
+from kvm.errors import Interrupted
+
+OVERHEAD_MIB = 128  # QEMU's own: what it translates and emulates with
+_WAIT_SECONDS = 0.2  # how soon one that waits notices that memory came back, or that all must stop
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one guest wants. `seconds` is how long it is expected to take; one that is `alone` shares with no other."""
+
+    memory_mib: int
+    seconds: float = 0.0
+    alone: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The longest first; those that want to be alone when nobody else is left."""
+        return self.alone, -self.seconds
+
+
+@dataclass
+class _Ticket:
+    need: Need
+    runs: bool = False
+
+
+@dataclass
+class Places:
+    """The places for guests of one run; `free_mib` says what memory the machine has left."""
+
+    most: int
+    free_mib: Callable[[], int]
+    _tickets: list[_Ticket] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextlib.contextmanager
+    def hold(self, need: Need) -> Iterator[None]:
+        """Wait for a place, and hold it. Raises Interrupted when all must stop."""
+        with self._changed:
+            ticket = _Ticket(need)
+            self._tickets.append(ticket)
+            try:
+                while not self._may_run(ticket):
+                    self._changed.wait(_WAIT_SECONDS)
+                    if proc.stop.is_set():
+                        raise Interrupted
+                ticket.runs = True
+            except BaseException:
+                self._leave(ticket)
+                raise
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leave(ticket)
+
+    def _leave(self, ticket: _Ticket) -> None:
+        self._tickets = [other for other in self._tickets if other is not ticket]
+        self._changed.notify_all()
+
+    def _may_run(self, ticket: _Ticket) -> bool:
+        """Is it its turn, and is there room? One guest has room in any case: nothing would ever go on without."""
+        waiting = [other for other in self._tickets if not other.runs]
+        if ticket is not min(waiting, key=lambda other: other.need.rank):  # of equals the first to come
+            return False
+        running = [other.need for other in self._tickets if other.runs]
+        if not running:
+            return True
+        if ticket.need.alone or any(need.alone for need in running) or len(running) >= self.most:
+            return False
+        # what runs may still take its part, and nobody knows how much of it it has: this errs on the safe side
+        claims = sum(need.memory_mib + OVERHEAD_MIB for need in (ticket.need, *running))
+        return claims <= self.free_mib()
+
+
+def by_processors() -> int:
+    """Return how many guests there are at once where nobody says how many."""
+    return processors() + 1  # docs/benchmarks.md: one more than processors, for those that wait or sleep
+
+
+def processors() -> int:
+    """Return how many processors this process may use: its affinity, and its cgroup's quota."""
+    return max(1, min(len(os.sched_getaffinity(0)), _quota()))
+
+
+def free_mib() -> int:
+    """Return how much memory may still be taken: the machine's, or what its cgroup leaves, whichever is less."""
+    return min(_available(), *_left_by_cgroup()) >> 20
+
+
+def _available() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    return int(fields["MemAvailable"].split()[0]) << 10
+
+
+def _cgroups() -> Iterator[Path]:
+    """This process's cgroup of version 2 and those above it, as far as they show."""
+    top = Path("/sys/fs/cgroup")
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("0::"):
+            own = top / line[3:].lstrip("/")
+            yield from (own, *(path for path in own.parents if path.is_relative_to(top)))
+
+
+def _quota() -> int:
+    """Whole processors of the smallest quota, rounded up."""
+    found = [(os.cpu_count() or 1)]
+    for cgroup in _cgroups():
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = map(int, (cgroup / "cpu.max").read_text(encoding="ascii").split())  # or: max 100000
+            found.append(-(-quota // period))
+    return min(found)
+
+
+def _left_by_cgroup() -> Iterator[int]:
+    yield 1 << 62
+    for cgroup in _cgroups():
+        with contextlib.suppress(OSError, ValueError):
+            limit, used = (int((cgroup / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+            cache = dict(line.split() for line in (cgroup / "memory.stat").read_text(encoding="ascii").splitlines())
+            yield limit - used + int(cache.get("inactive_file", 0))  # the kernel takes that back

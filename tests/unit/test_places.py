@@ -1,0 +1,99 @@
+"""Who waits for whom, when there are more guests than the machine has room for."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from kvm import proc
+from kvm.errors import Interrupted
+from orchestrator import places
+from orchestrator.places import OVERHEAD_MIB, Need, Places
+
+
+def all_at_once(room: Places, needs: dict[str, Need]) -> tuple[list[str], int, list[set[str]]]:
+    """Let each want a place while one guest runs that ends when all wait; in which order they went, how many were in at
+    most, and who was in together with whom.
+    """
+    went, inside, seen, guard = [], set[str](), [], threading.Lock()
+
+    def want(name: str) -> None:
+        with room.hold(needs[name]):
+            with guard:
+                went.append(name)
+                inside.add(name)
+                seen.append(set(inside))
+            threading.Event().wait(0.002)  # for others to come in
+            with guard:
+                inside.remove(name)
+
+    threads = [threading.Thread(target=want, args=[name]) for name in needs]
+    with room.hold(Need(0, alone=True)):
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(room._tickets) == len(needs) + 1)
+    for thread in threads:
+        thread.join()
+    return went, max(map(len, seen)), seen
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    while not what():
+        threading.Event().wait(0.005)
+
+
+def test_the_longest_goes_first_and_who_wants_to_be_alone_goes_last() -> None:
+    needs = {
+        "short": Need(1, 1),
+        "bench": Need(1, 99, alone=True),
+        "long": Need(1, 30),
+        "middle": Need(1, 10),
+    }
+    went, most, _ = all_at_once(Places(1, lambda: 10_000), needs)
+    assert went == ["long", "middle", "short", "bench"]
+    assert most == 1
+
+
+def test_there_are_never_more_than_there_are_places_for_and_nobody_is_beside_one_that_is_alone() -> None:
+    needs = {str(number): Need(1, number, alone=number % 5 == 0) for number in range(40)}
+    went, most, seen = all_at_once(Places(3, lambda: 100_000), needs)
+    assert sorted(went) == sorted(needs)
+    assert most <= 3
+    assert all(len(together) == 1 for together in seen if any(needs[name].alone for name in together))
+
+
+def test_memory_bounds_how_many_there_are_but_one_goes_in_any_case() -> None:
+    each = 100 + OVERHEAD_MIB
+    needs = {str(number): Need(100) for number in range(12)}
+    assert all_at_once(Places(64, lambda: 2 * each), needs)[1] <= 2
+    assert all_at_once(Places(64, lambda: 0), needs)[1] == 1
+
+
+def test_where_there_are_two_places_two_meet() -> None:
+    room, meet = Places(2, lambda: 10_000), threading.Barrier(2, timeout=30)
+
+    def want() -> None:
+        with room.hold(Need(1)):
+            meet.wait()
+
+    other = threading.Thread(target=want)
+    other.start()
+    want()
+    other.join()
+
+
+def test_who_waits_is_told_to_stop_and_leaves_no_trace() -> None:
+    room = Places(1, lambda: 10_000)
+    with room.hold(Need(1)):
+        proc.stop.set()
+        with pytest.raises(Interrupted), room.hold(Need(1)):
+            pass
+        assert len(room._tickets) == 1
+    proc.stop.clear()
+    with room.hold(Need(1)):
+        pass
+
+
+def test_this_machine_has_a_processor_and_some_memory() -> None:
+    assert places.processors() >= 1
+    assert places.free_mib() > 0

@@ -1,0 +1,114 @@
+"""Guests of a cell side by side: who goes first, who meets whom, and that the record does not tell."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kvm.arch import get
+from kvm.qemu import Machine
+from kvm.vm import Limits
+from orchestrator.model import Cell, GuestRun, Side
+from orchestrator.places import Need, Places
+from orchestrator.trial import durations, stints
+from orchestrator.trial.kinds.kind import SuiteKind
+from orchestrator.trial.runner import Program, Trial, Yard, run
+from orchestrator.trial.stints import Stint
+from orchestrator.trial.suites.suite import Isolation, Needs, Suite
+from tests import scripted
+
+SCRIPT = "program:\nsay 1..3\nsay ok 1 a\nsay ok 2 b\nsay ok 3 c\n"
+
+
+def trial(where: Path, *suites: Suite) -> Trial:
+    where.mkdir(exist_ok=True)
+    (where / "image").write_text(SCRIPT)
+    (where / "program").write_bytes(b"\x7fELF")
+    machine = Machine(get("arm64"), where / "image", where / "initrd", "tcg")
+    programs = tuple(Program(suite, where / "program") for suite in suites)
+    return Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), programs, 1, where)
+
+
+def suite(name: str, kind: str = "ktap", isolation: Isolation = Isolation.TEST) -> Suite:
+    return Suite(Path(), name, SuiteKind(kind), (), 60, Needs(), isolation)
+
+
+def gave(found: GuestRun, where: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Results, and the guests on the console, in order."""
+    lines = (where / "console.log").read_text().splitlines()
+    restored = [line.split()[1].rstrip(":") for line in lines if line.startswith("--- ")]
+    return [(result.suite, result.name) for result in found.results], restored
+
+
+def test_the_longest_starts_first_and_the_record_stays_in_order(tmp_path: Path) -> None:
+    def ran(where: str, places: int) -> tuple[list[str], tuple[list[tuple[str, str]], list[str]]]:
+        past = durations.of(tmp_path, "arm64")
+        for name, seconds in (("one/a", 1), ("one/b", 3), ("one/c", 2), ("whole", 9)):
+            past.note(name, seconds)
+        past.save()
+        stages: list[str] = []
+        todo = trial(tmp_path / where, suite("one"), suite("whole", isolation=Isolation.SUITE))
+        yard = Yard(Places(places, lambda: 9999), durations.of(tmp_path, "arm64"))
+        found = run(todo, scripted.take, yard, stages.append)
+        return stages, gave(found, tmp_path / where)
+
+    stages, recorded = ran("alone", 1)
+    assert stages == ["boot", "one/list", "whole", "one/b", "one/c", "one/a"]
+    results = [("whole", "a"), ("whole", "b"), ("whole", "c"), ("one", "a"), ("one", "b"), ("one", "c")]
+    assert recorded == (results, ["one/list", "whole", "one/a", "one/b", "one/c"])
+    for number in range(5):
+        assert ran(f"together-{number}", 3)[1] == recorded
+
+
+def test_guests_of_one_cell_live_at_the_same_time_but_a_benchmark_has_the_machine_to_itself(tmp_path: Path) -> None:
+    inside, seen, guard = set[str](), list[set[str]](), threading.Lock()
+    meet = threading.Barrier(3, timeout=30)
+
+    class Meeting(scripted.ScriptedSnapshot):
+        @contextmanager
+        def restore(self, *, workdir: Path, limits: Limits) -> Iterator[scripted.ScriptedGuest]:
+            with super().restore(workdir=workdir, limits=limits) as guest:
+                with guard:
+                    inside.add(workdir.name)
+                    seen.append(set(inside))
+                if workdir.parent.name == "one" and workdir.name != "list":
+                    meet.wait()
+                yield guest
+                with guard:
+                    inside.remove(workdir.name)
+
+    @contextmanager
+    def take(machine: Machine, **given: object) -> Iterator[Meeting]:
+        with scripted.take(machine, **given) as kept:
+            yield Meeting(kept._booted)
+
+    todo = trial(tmp_path / "run", suite("speed", "bench", Isolation.SUITE), suite("one"))
+    run(todo, take, Yard(Places(3, lambda: 9999), durations.of(tmp_path, "arm64")))
+    assert {"a", "b", "c"} in seen
+    assert [together for together in seen if "speed" in together] == [{"speed"}]
+
+
+def test_what_is_given_back_is_in_order_whoever_ends_first() -> None:
+    last = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert last.wait(30)
+        if number == 3:
+            last.set()
+        return number
+
+    todo = [Stint(Need(1), lambda number=number: work(number)) for number in range(4)]
+    assert stints.run(todo, Places(2, lambda: 9999)) == [0, 1, 2, 3]
+
+
+def test_durations_of_two_runs_are_put_together_and_a_damaged_note_is_none(tmp_path: Path) -> None:
+    one, other = durations.of(tmp_path, "arm64"), durations.of(tmp_path, "arm64")
+    one.note("a", 1)
+    other.note("b", 2)
+    one.save()
+    other.save()
+    found = durations.of(tmp_path, "arm64")
+    assert [found.expect(name, 60) for name in "abc"] == [1, 2, 60]
+    found.path.write_text('{"a": ')
+    assert durations.of(tmp_path, "arm64").expect("a", 60) == 60
