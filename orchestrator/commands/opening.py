@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import errno
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,8 @@ def answer(run: Run, directory: Path, *, as_json: bool) -> int:
     """Write the report, print the summary or run.json, and return the exit code."""
     page = store.save_report(html.render(run, directory), directory)
     if as_json:
-        click.echo((directory / store.RECORD).read_text(encoding="utf-8"), nl=False)
+        # all but ASCII is escaped: what guests and patches say may go to a terminal
+        click.echo(json.dumps(json.loads((directory / store.RECORD).read_bytes()), indent=1))
     else:
         click.echo(text.summary(run, page), nl=False)
     value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE

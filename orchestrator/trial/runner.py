@@ -38,7 +38,7 @@ from orchestrator.trial.suites.suite import Isolation, Suite
 log = logging.getLogger(__name__)
 
 _OUTPUT_SHOWN = 4096
-_NAME = re.compile(r"[\w.:+-]{1,100}", re.ASCII)
+_NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _Cell:
         """Do all of it, and return what each guest gave, in the same order whichever ended first."""
         single = [one for one in self.trial.programs if one.suite.isolation is Isolation.TEST]
         names: dict[str, list[str]] = {one.suite.name: [] for one in single}
-        listing = [self._stint(f"{one.suite.name}/list", [], self._list(one.suite, names)) for one in single]
+        listing = [self._stint(f"{one.suite.name}/--list", [], self._list(one.suite, names)) for one in single]
         listed = stints.run(listing, self.yard.places)
         todo: list[Stint[_Seen]] = []
         for repeat in range(self.trial.repeats):
@@ -244,13 +244,17 @@ def _listed(trial: Trial, guest: Guest, suite: Suite) -> list[str]:
     """Ask a program which tests it has. The answer is a guest's: only plain names become commands and paths."""
     done = guest.run(f"{_inside(suite)} --list", timeout=trial.limits.command_seconds)
     names = done.stdout.decode("utf-8", "replace").split()
-    if done.exit_status or not names or not all(_NAME.fullmatch(name) for name in names):
-        raise UserError(
-            f"suite {suite.name} does not list its tests: {suite.name} --list gave exit status {done.exit_status}",
-            hint="isolation: suite needs no list",
-            log=guest.console,
-        )
-    return names
+    if done.exit_status or not names:
+        why = f"{suite.name} --list gave exit status {done.exit_status}"
+    elif odd := [name for name in names if not _NAME.fullmatch(name)]:
+        why = f"{odd[0][:100]!r} is no plain name"
+    elif len(set(names)) < len(names):
+        why = "a name comes twice"
+    else:
+        return names
+    raise UserError(
+        f"suite {suite.name} does not list its tests: {why}", hint="isolation: suite needs no list", log=guest.console
+    )
 
 
 def _prepare(trial: Trial, guest: Guest) -> None:

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from kvm import proc
 from kvm.arch import get
+from kvm.errors import UserError
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator.model import Cell, GuestRun, Side
@@ -14,7 +18,7 @@ from orchestrator.trial import durations, stints
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Program, Trial, Yard, run
 from orchestrator.trial.stints import Stint
-from orchestrator.trial.suites.suite import Isolation, Needs, Suite
+from orchestrator.trial.suites.suite import Isolation, Needs, Suite, load
 from tests import scripted
 
 SCRIPT = "program:\nsay 1..3\nsay ok 1 a\nsay ok 2 b\nsay ok 3 c\n"
@@ -53,9 +57,9 @@ def test_the_longest_starts_first_and_the_record_stays_in_order(tmp_path: Path) 
         return stages, gave(found, tmp_path / where)
 
     stages, recorded = ran("alone", 1)
-    assert stages == ["boot", "one/list", "whole", "one/b", "one/c", "one/a"]
+    assert stages == ["boot", "one/--list", "whole", "one/b", "one/c", "one/a"]
     results = [("whole", "a"), ("whole", "b"), ("whole", "c"), ("one", "a"), ("one", "b"), ("one", "c")]
-    assert recorded == (results, ["one/list", "whole", "one/a", "one/b", "one/c"])
+    assert recorded == (results, ["one/--list", "whole", "one/a", "one/b", "one/c"])
     for number in range(5):
         assert ran(f"together-{number}", 3)[1] == recorded
 
@@ -71,7 +75,7 @@ def test_guests_of_one_cell_live_at_the_same_time_but_a_benchmark_has_the_machin
                 with guard:
                     inside.add(workdir.name)
                     seen.append(set(inside))
-                if workdir.parent.name == "one" and workdir.name != "list":
+                if workdir.parent.name == "one" and workdir.name != "--list":
                     meet.wait()
                 yield guest
                 with guard:
@@ -112,3 +116,27 @@ def test_durations_of_two_runs_are_put_together_and_a_damaged_note_is_none(tmp_p
     assert [found.expect(name, 60) for name in "abc"] == [1, 2, 60]
     found.path.write_text('{"a": ')
     assert durations.of(tmp_path, "arm64").expect("a", 60) == 60
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "-rf", "a/../../b", "$(reboot)", "a;b", "<b>", "x" * 101])
+def test_what_a_guest_lists_as_a_test_becomes_no_path_and_no_command(name: str, tmp_path: Path) -> None:
+    todo = trial(tmp_path / "run", suite("one"))
+    todo.machine.image.write_text(f"program:\nsay ok 1 fine\nsay ok 2 {name}\n")
+    with pytest.raises(UserError, match=r"one does not list its tests: .* is no plain name"):
+        run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
+    proc.stop.clear()
+    assert sorted(path.name for path in (tmp_path / "run" / "guests" / "one").iterdir()) == ["--list"]
+
+
+def test_a_test_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    todo = trial(tmp_path / "run", suite("one"))
+    todo.machine.image.write_text("program:\nsay ok 1 a\nsay ok 2 a\n")
+    with pytest.raises(UserError, match="a name comes twice"):
+        run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
+
+
+@pytest.mark.parametrize("name", ["..", ".git", "-x", "a/b", ""])
+def test_a_suite_whose_name_is_no_plain_name_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(f"name: '{name}'\nkind: ktap\nsources: []\n")
+    with pytest.raises(UserError, match="name"):
+        load(tmp_path)

@@ -36,7 +36,7 @@ def _isolation(word: object) -> object:
 class SuiteFile(Section):
     """What stands in suite.yaml; `timeout` in seconds, for hardware virtualisation."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     kind: Annotated[SuiteKind, BeforeValidator(lambda word: SuiteKind(word) if isinstance(word, str) else word)]
     sources: list[str] = Field(min_length=1)
     timeout: float = Field(60, gt=0)
