@@ -99,7 +99,7 @@ def test_the_longest_names_that_a_file_system_takes_pass() -> None:
 
 
 def test_a_path_of_any_length_is_refused_at_once_and_in_few_words() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for path in (
         b"a/" * 500_000 + b"x",
         b"a /" * 500_000 + b"x",
@@ -108,7 +108,7 @@ def test_a_path_of_any_length_is_refused_at_once_and_in_few_words() -> None:
     ):
         for diff in (PLAIN.replace(b"mm/x.c", path), link(b"x", path), link(path)):
             assert len(refused(diff).message) < 300
-    assert time.monotonic() - began < 5.0
+    assert time.process_time() - began < 5.0
 
 
 def test_what_stands_in_a_hunk_is_content_and_no_header() -> None:

@@ -115,7 +115,7 @@ def test_a_panic_is_seen_at_once_and_only_at_the_start_of_a_line(tmp_path: Path)
     started = time.monotonic()
     event, console = follow(tmp_path, SAY + "say(b'a\\n[    2.5] Kernel panic - not syncing: VFS: no root\\n', 30)\n")
     assert (event, console.trouble) == (Event.TROUBLE, Trouble(Fate.PANIC, "VFS: no root"))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
     event, _ = follow(tmp_path, SAY + "say(b'test says Kernel panic - not syncing: no\\n')\n")
     assert event is Event.END
 
