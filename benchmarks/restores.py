@@ -1,99 +1,156 @@
-"""What a pristine guest costs against a boot, and whether restoring leaks: `python benchmarks/restores.py [RESTORES]`.
+"""What a pristine guest costs against a boot, and whether restoring leaks: `python benchmarks/restores.py --help`.
 
-Boots the newest image of the cache for each architecture, and restores it again and again, one guest at a time.
+Boots the newest image of the cache for each architecture, and restores it again and again, one guest at a time. Seconds
+are from the start of QEMU to the first byte of a command's output.
 """
 
+import argparse
 import os
-import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from kvm import rootfs, snapshot
 from kvm.arch import ARCHES
 from kvm.guest import Guest
 from kvm.qemu import Machine
-from kvm.snapshot import Snapshot
 from kvm.vm import Limits
 from orchestrator import cache
 from orchestrator.build import kbuild
+from orchestrator.model import Cell, GuestRun, Side
+from orchestrator.trial import runner
+from orchestrator.trial.kinds import SuiteKind
+from orchestrator.trial.suites import Isolation, Needs, Suite
 
 LIMITS = Limits(120, 60, 60, 4)
-RESTORES = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+BOOTS = 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to the first byte; `own_mib` is QEMU's anonymous memory then."""
+
+    wall: float
+    processor: float
+    own_mib: float
 
 
 def main() -> None:
-    root = cache.default_root()
-    for arch in ARCHES.values():
-        image = kbuild.newest_image(arch.name, root)
-        if image is None:
-            sys.exit(f"no kernel for {arch.name} in the cache: run `kdelta build` first")
-        machine = Machine(arch, image, rootfs.build(arch, root), "tcg", memory_mib=512)
-        with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
-            measure(machine, Path(scratch))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--restores", type=int, default=20, help="restores of each architecture (%(default)s)")
+    parser.add_argument("--tests", type=int, help="instead: a suite of this many tests, each in a guest of its own")
+    parser.add_argument("--arch", choices=ARCHES, action="append", help="only this one; may be repeated")
+    asked = parser.parse_args()
+    machines = [machine(name) for name in asked.arch or ARCHES]
+    with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
+        if asked.tests:
+            one_by_one(machines, asked.tests, Path(scratch))
+        else:
+            for each in machines:
+                measure(each, asked.restores, Path(scratch) / each.arch.name)
 
 
-def measure(machine: Machine, where: Path) -> None:
-    """Print one architecture's numbers; seconds are wall, from the start of QEMU to the first byte of a command."""
-    boots: list[float] = []
-    restores: list[float] = []
-    memory: list[float] = []
-    for _ in range(3):
-        began = time.monotonic()
+def machine(name: str) -> Machine:
+    root, arch = cache.default_root(), ARCHES[name]
+    image = kbuild.newest_image(name, root)
+    if image is None:
+        sys.exit(f"no kernel for {name} in the cache: run `kdelta build` first")
+    return Machine(arch, image, rootfs.build(arch, root), "tcg", memory_mib=512)
 
-        def first(alive: Guest, began: float = began) -> None:
-            echo(alive)
-            boots.append(time.monotonic() - began)
 
-        with snapshot.take(machine, workdir=where / "boot", limits=LIMITS, prepare=first):
+def measure(machine: Machine, count: int, where: Path) -> None:
+    """Print one architecture's numbers."""
+    boots: list[Cost] = []
+    for _ in range(BOOTS):
+        with snapshot.take(machine, workdir=where / "boot", limits=LIMITS, prepare=clock(boots)):
             pass
+    restores: list[Cost] = []
     with snapshot.take(machine, workdir=where / "boot", limits=LIMITS) as kept:
-        once(kept, where, restores, memory)
-        before = held()
-        for _ in range(RESTORES - 1):
-            once(kept, where, restores, memory)
-        after = held()
-    boot, restore = statistics.median(boots), statistics.median(restores)
-    print(f"{machine.arch.name}: boot {boot:.2f} s, restore {restore:.2f} s, {restore / boot:.2f} of a boot")
-    share = max(memory) / machine.memory_mib
-    print(f"{machine.arch.name}: memory of a restored guest's own, at most {share:.2f} of 512 MiB")
-    print(f"{machine.arch.name}: after {RESTORES} restores: {before} -> {after} (descriptors, children, MiB at most)")
+        for number in range(count):
+            if number == 1:
+                before = held(where)
+            note = clock(restores)
+            with kept.restore(workdir=where / "guest", limits=LIMITS) as alive:
+                note(alive)
+        after = held(where)
+    name, memory = machine.arch.name, max(cost.own_mib for cost in restores)
+    for what in ("wall", "processor"):
+        boot, restore = ([getattr(cost, what) for cost in costs] for costs in (boots, restores))
+        median = statistics.median(restore)
+        print(
+            f"{name}: {what}: boot {statistics.median(boot):.3f} s (median of {len(boot)}), restore {median:.3f} s "
+            f"(of {len(restore)}; {min(restore):.3f} to {max(restore):.3f}): {median / statistics.median(boot):.3f}"
+        )
+    print(
+        f"{name}: memory of a restored guest's own, at most {memory:.0f} MiB: {memory / machine.memory_mib:.2f} of all"
+    )
+    print(f"{name}: held after the first and after {count} restores: {before}, {after}")
 
 
-def once(kept: Snapshot, where: Path, restores: list[float], memory: list[float]) -> None:
-    """Restore, run a command, and note how long it took and how much memory QEMU has of its own."""
+def clock(costs: list[Cost]) -> Callable[[Guest], None]:
+    """Return what runs a command in a guest that is started from now on, and notes what that took."""
     began = time.monotonic()
-    with kept.restore(workdir=where / "guest", limits=LIMITS) as alive:
-        echo(alive)
-        restores.append(time.monotonic() - began)
-        memory.append(own_mib(where / "guest" / "console.log"))
+
+    def note(alive: Guest) -> None:
+        assert alive.run("echo x", timeout=60).stdout == b"x\n"
+        wall, pid = time.monotonic() - began, qemu(alive.console)
+        ticks = sum(map(int, (pid / "stat").read_text().rpartition(")")[2].split()[11:13]))
+        [own] = [line for line in (pid / "status").read_text().splitlines() if line.startswith("RssAnon")]
+        costs.append(Cost(wall, ticks / os.sysconf("SC_CLK_TCK"), int(own.split()[1]) / 1024))
+
+    return note
 
 
-def echo(alive: Guest) -> None:
-    assert alive.run("echo x", timeout=60).stdout == b"x\n"
-
-
-def own_mib(console: Path) -> float:
-    """Anonymous memory of the QEMU that writes `console`."""
+def qemu(console: Path) -> Path:
+    """The process that writes a console."""
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "fd" / "1").readlink() == console:
-                [line] = [line for line in (entry / "status").read_text().splitlines() if line.startswith("RssAnon")]
-                return int(line.split()[1]) / 1024
+                return entry
         except OSError:
             continue
     raise LookupError(console)
 
 
-def held() -> tuple[int, int, int]:
-    """Open descriptors, child processes, and the most memory so far in MiB."""
+def held(where: Path) -> str:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
     return (
-        len([*Path("/proc/self/fd").iterdir()]),
-        len(children),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        f"{len([*Path('/proc/self/fd').iterdir()])} descriptors, {len(children)} children, "
+        f"{threading.active_count()} threads, {len([*where.rglob('*')])} files, {resident:.0f} MiB"
+    )
+
+
+def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
+    """A suite whose tests do next to nothing, on all machines at once."""
+    program = where / "many"
+    listing = f"i=0; while [ $i -lt {count} ]; do i=$((i + 1)); echo test$i; done"
+    program.write_text(f'#!/bin/sh\nif [ "$1" = --list ]; then {listing}; else echo 1..1; echo "ok 1 $1"; fi\n')
+    suite = Suite(where, "many", SuiteKind.KTAP, (), 60, Needs(), Isolation.TEST)
+    began = time.monotonic()
+    results: list[GuestRun] = []
+
+    def trial(machine: Machine) -> None:
+        cell = Cell(Side.BASE, machine.arch.name, "fast")
+        asked = runner.Trial(cell, machine, LIMITS, (runner.Program(suite, program),), 1, where / str(cell))
+        results.append(runner.run(asked, snapshot.take))
+
+    threads = [threading.Thread(target=trial, args=(machine,)) for machine in machines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - began
+    tests = [test for run in results for test in run.results]
+    passed = sum(test.outcome == "pass" for test in tests)
+    print(
+        f"{len(tests)} tests, {passed} passed, each in a guest of its own: {seconds:.0f} s, "
+        f"{len(tests) / seconds * 60:.0f} a minute"
     )
 
 

@@ -14,13 +14,16 @@ SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny"
 BY_HAND = ("-chardev stdio,id=console,signal=off,mux=on", "-serial chardev:console", "-mon chardev=console")
 
 
-def channels(monitor: int) -> tuple[str, ...]:
-    """Return the options that put the console on stdout, and the monitor on the inherited socket `monitor`."""
+def channels(monitor: int, agent: int) -> tuple[str, ...]:
+    """Return the options that put the console on stdout, monitor and agent on these inherited sockets."""
     return (
         "-chardev stdio,id=console,signal=off",
         "-serial chardev:console",
         f"-chardev socket,id=qmp,fd={monitor}",
         "-mon chardev=qmp,mode=control",
+        f"-chardev socket,id=agent,fd={agent}",
+        "-device virtio-serial-pci,max_ports=2",  # the first is kept for a console
+        "-device virtserialport,id=agent,chardev=agent",  # with an id QEMU says when the guest closes it
     )
 
 
@@ -59,10 +62,9 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         f"-cpu {machine.arch.cpu[machine.accel]}",
         f"-smp {machine.cpus}",
         f"-m {machine.memory_mib}",
-        # restrict: the guest reaches nothing but our forwarded port; port 0: QEMU picks a free one, without a race
-        f"-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-{GUEST_ADDRESS}:22",
+        "-netdev user,id=net,restrict=on",  # reaches nothing; for suites that need a network device, and for SSH
         "-device virtio-net-pci,netdev=net,romfile=",  # no option ROM: nothing boots from the network
-        "-device virtio-rng-pci",  # dropbear waits for entropy
+        "-device virtio-rng-pci",  # nobody waits for entropy
         *channels,
     ]
     if disk:

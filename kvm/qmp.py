@@ -10,7 +10,7 @@ from typing import Any
 from kvm import proc
 from kvm.errors import InfraError
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0  # of a host that is busy: an end of QEMU is seen at once
 
 
 class Monitor:
@@ -18,6 +18,7 @@ class Monitor:
 
     def __init__(self, sock: socket.socket, timeout: float = ANSWER_SECONDS) -> None:
         self._socket = sock
+        self.fd = sock.fileno()  # readable when there is something to hear
         self._timeout = timeout
         self._buffer = b""
         self._events: list[dict[str, Any]] = []
@@ -48,6 +49,15 @@ class Monitor:
                 if event["event"] == name:
                     return dict(event["data"])
             self._next(deadline)
+
+    def heard(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of all events `name` that have come, without waiting; no other event is kept."""
+        with contextlib.suppress(InfraError):
+            while True:
+                self._next(0)
+        found = [dict(event["data"]) for event in self._events if event["event"] == name]
+        self._events = [event for event in self._events if event["event"] == "SHUTDOWN"]
+        return found
 
     def shutdown_reason(self) -> str | None:
         """Return why QEMU has ended, in its words (guest-reset, guest-shutdown ...); None if it did not say.

@@ -1,6 +1,6 @@
-"""The guest's user land: an initramfs of Debian's busybox and dropbear with our own /init, bit for bit reproducible.
+"""The guest's user land: an initramfs of Debian's busybox and dropbear with our own /init and agent.
 
-It is not compressed: a TCG guest would have to unpack it.
+It is bit for bit reproducible, and not compressed: a TCG guest would have to unpack it.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ def build(arch: Arch, cache_dir: Path) -> Path:
     with disk.hold(cache_dir / "apt" / SUITE):
         debs = packages.fetch(PACKAGES, suite=SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
         own = importlib.resources.files("kvm")
-        init, reseed = (own.joinpath(name).read_bytes() for name in ("init.sh", "reseed.c"))
-        target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, reseed)}.cpio"
+        init, agent = (own.joinpath(name).read_bytes() for name in ("init.sh", "agent.c"))
+        target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, agent)}.cpio"
         with disk.hold(target):
             if not _is_whole(target):
                 log.info("making the initramfs for %s", arch.name)
-                program = cpio.file("bin/reseed", compiled(arch, reseed), 0o755)
+                program = cpio.file("bin/agent", compiled(arch, agent), 0o755)
                 archive = cpio.archive([*_entries(arch, debs, init), program])
                 disk.write(target, archive)
                 disk.write(_sum(target), hashlib.sha256(archive).hexdigest())
@@ -67,16 +67,6 @@ def _is_whole(target: Path) -> bool:
         return _sum(target).read_text(encoding="ascii") == hashlib.sha256(target.read_bytes()).hexdigest()
     except (OSError, ValueError):
         return False
-
-
-def key_overlay(host_key: bytes, authorized_key: str) -> bytes:
-    """Return a small archive to append to the initramfs: dropbear's host key and who may log in as root."""
-    return cpio.archive(
-        [
-            cpio.file("etc/dropbear/host_key", host_key, 0o600),
-            cpio.file("root/.ssh/authorized_keys", authorized_key.encode() + b"\n", 0o600),
-        ]
-    )
 
 
 def compiled(arch: Arch, source: bytes) -> bytes:

@@ -22,18 +22,13 @@ from kvm.vm import VM, Limits, Parts
 
 SAVE_SECONDS = 60.0
 
-# Connections end before the state is kept: they would be there, and dead, in every restored guest.
-_SETTLE = """setsid sh -c 'dropbear=$(cat /var/run/dropbear.pid)
-while grep -q "^PPid:[[:space:]]$dropbear$" /proc/[0-9]*/status 2>/dev/null; do sleep 0.01; done
-echo "<5>kdelta: ready {nonce}" >/dev/kmsg' </dev/null >/dev/null 2>&1 &"""
-
 
 class Kept(Protocol):
     """What guests are had from: a snapshot, or a test's own that follows a script."""
 
     @property
     def boot_seconds(self) -> float:
-        """QEMU's start to the first answer."""
+        """QEMU's start to the ready line."""
 
     def restore(self, *, workdir: Path, limits: Limits) -> contextlib.AbstractContextManager[Guest]:
         """Lend a guest, as `Snapshot.restore` does."""
@@ -72,17 +67,14 @@ class Snapshot:
             devices = os.open(vm.inherited(self._devices), os.O_RDONLY)  # a position of its own
             stack.callback(os.close, devices)
             memory = qemu.memory(self.machine, vm.inherited(self._memory), shared=False)
-            given = Parts(self._parts.keys, self._parts.nonce, self._parts.initrd, scratch)
             starting = vm.start(
-                *(self.machine, given, workdir / "console.log"),
+                *(self.machine, Parts(self._parts.nonce, scratch), workdir / "console.log"),
                 *(*memory, "-incoming defer"),
                 fds=[self._memory.fileno(), devices],
             )
             running = stack.enter_context(starting)
-            _load(running.monitor, devices)
-            transport = stack.enter_context(running.log_in(self._parts.keys, limits))
-            fresh = f"date -s @{time.time():.0f} >/dev/null; reseed {secrets.token_hex(32)}"
-            yield Guest(running, transport, time.monotonic() - began, limits, first=fresh)
+            _load(running, devices)
+            yield Guest(running, time.monotonic() - began, limits)
 
 
 @contextlib.contextmanager
@@ -104,11 +96,8 @@ def take(
         options = qemu.memory(machine, vm.inherited(memory), shared=True)
         with vm.start(machine, given, workdir / "console.log", *options, fds=[memory.fileno()]) as running:
             running.await_ready(limits)
-            with running.log_in(given.keys, limits) as transport:
-                booted = Guest(running, transport, round(time.monotonic() - began, 3), limits)
-                prepare(booted)
-                booted.run(_SETTLE.format(nonce=given.nonce), timeout=limits.command_seconds)
-            running.await_ready(limits)
+            booted = Guest(running, round(time.monotonic() - began, 3), limits)
+            prepare(booted)
             _save(running, devices)
         yield Snapshot(machine, booted.boot_seconds, given, memory, devices)
 
@@ -122,10 +111,12 @@ def _save(running: VM, devices: IO[bytes]) -> None:
     _finish(monitor)
 
 
-def _load(monitor: Monitor, devices: int) -> None:
+def _load(restored: VM, devices: int) -> None:
+    monitor = restored.monitor
     _ignore_memory(monitor)
     monitor.execute("migrate-incoming", uri=f"fd:{devices}")
     _finish(monitor)
+    restored.agent.renew(secrets.token_bytes(32))  # the first that the guest reads
     monitor.execute("cont")
 
 

@@ -1,22 +1,19 @@
-"""SSH to a guest: throw-away keys, a pinned host key, deadlines of our own (paramiko has none that hold)."""
+"""SSH to a guest, for people and tools: throw-away keys, a pinned host key."""
 
 import contextlib
 import io
 import logging
-import os
+import shlex
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko.message import Message
 
-T = TypeVar("T")
+PORT = 22
 FAULTS = (paramiko.SSHException, OSError, EOFError)
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # a guest that dies is told once, by us
 
@@ -25,11 +22,12 @@ _RAW = (serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serializati
 
 @dataclass(frozen=True)
 class Keys:
-    """One guest's keys: the host's as dropbear stores it, and who may log in."""
+    """One guest's keys: the host's as dropbear stores it, and who may log in, also as the file that ssh reads."""
 
     dropbear: bytes
     host: paramiko.PKey
     client: paramiko.PKey
+    client_file: str
 
     @property
     def authorized(self) -> str:
@@ -37,62 +35,54 @@ class Keys:
         return f"{self.client.get_name()} {self.client.get_base64()} kdelta"
 
 
+@dataclass(frozen=True)
+class Access:
+    """An SSH server on 127.0.0.1:`port` that shows `keys.host`, and where root logs in with `keys.client`."""
+
+    port: int
+    keys: Keys
+
+    @property
+    def known_host(self) -> str:
+        """The line for known_hosts."""
+        return f"[127.0.0.1]:{self.port} {self.keys.host.get_name()} {self.keys.host.get_base64()}"
+
+    @contextlib.contextmanager
+    def log_in(self, timeout: float) -> Iterator[paramiko.Transport]:
+        """Lend a connection as root; raises FAULTS when none comes about, each step of it in `timeout` seconds."""
+        transport = paramiko.Transport(socket.create_connection(("127.0.0.1", self.port), timeout=timeout))
+        with contextlib.closing(transport):
+            transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
+            transport.connect(hostkey=self.keys.host, username="root", pkey=self.keys.client)
+            yield transport
+
+
 def make_keys() -> Keys:
     """Make fresh ed25519 keys for one guest."""
     host, client = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    return Keys(_dropbear(host), _paramiko(host), _paramiko(client))
+    return Keys(_dropbear(host), _paramiko(host), _paramiko(client), _openssh(client))
 
 
-def dial(port: int, timeout: float) -> paramiko.Transport:
-    """Connect to 127.0.0.1:`port`, without a word of SSH yet; the caller closes it."""
-    transport = paramiko.Transport(socket.create_connection(("127.0.0.1", port), timeout=timeout))
-    transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
-    return transport
+def server(keys: Keys) -> str:
+    """Return the command that starts the guest's server; its standard input is `keys.dropbear`.
 
-
-def log_in(transport: paramiko.Transport, keys: Keys) -> None:
-    """Log in as root, if the other end holds the host key; blocks, raises FAULTS."""
-    transport.connect(hostkey=keys.host, username="root", pkey=keys.client)
-
-
-def start(transport: paramiko.Transport, command: str) -> paramiko.Channel:
-    """Start a shell command; blocks, raises FAULTS."""
-    channel = transport.open_session()
-    channel.exec_command(command)
-    return channel
-
-
-@contextlib.contextmanager
-def on_thread(call: Callable[[], T], abort: Callable[[], None]) -> Iterator[tuple[int, Future[T]]]:
-    """Run a blocking call of paramiko's on a thread; the descriptor becomes readable when the future is done.
-
-    A call that still runs when the block is left is made to fail by `abort`.
+    It returns when dropbear listens. -s: keys only; -j -k: no forwarding; -W: a window that lets a large file flow.
     """
-    fd, future = os.eventfd(0), Future[T]()
+    host_key = "/etc/dropbear/host_key"
+    return (
+        f"umask 077 && cat >{host_key} && echo {shlex.quote(keys.authorized)} >/root/.ssh/authorized_keys"
+        f" && dropbear -s -j -k -W 1048576 -r {host_key}"
+    )
 
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-        os.eventfd_write(fd, 1)
 
-    thread = threading.Thread(target=work, name="ssh call", daemon=True)
-    thread.start()
-    try:
-        yield fd, future
-    finally:
-        if not future.done():
-            abort()
-        thread.join()
-        os.close(fd)
+def _openssh(key: Ed25519PrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
 
 
 def _paramiko(key: Ed25519PrivateKey) -> paramiko.PKey:
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    return paramiko.Ed25519Key(file_obj=io.StringIO(text.decode()))
+    return paramiko.Ed25519Key(file_obj=io.StringIO(_openssh(key)))
 
 
 def _dropbear(key: Ed25519PrivateKey) -> bytes:

@@ -8,13 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import paramiko
-
-from kvm import disk, fate, proc, qemu, rootfs, ssh
+from kvm import disk, fate, proc, qemu
+from kvm.agent import Agent, BrokenError
 from kvm.console import Console, Event
 from kvm.errors import BootError, InfraError
 from kvm.fate import Fate, Trouble
@@ -37,11 +36,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a QEMU is given, in files without names: not even SIGKILL leaves them, or a host key in them, behind."""
+    """The word of a QEMU's ready line, and its disk: a file without a name, which not even SIGKILL leaves behind."""
 
-    keys: ssh.Keys
     nonce: str
-    initrd: IO[bytes]
     disk: IO[bytes]
 
 
@@ -51,6 +48,7 @@ class VM:
 
     console: Console
     monitor: Monitor
+    agent: Agent
     by_hand: Path
 
     def await_ready(self, limits: Limits) -> None:
@@ -67,30 +65,21 @@ class VM:
                 raise self._no_boot(self._silence(f"silent for {limits.silence_seconds:.0f} s"))
         raise self._no_boot(self._silence(f"not ready after {limits.boot_seconds:.0f} s"))
 
-    @contextlib.contextmanager
-    def log_in(self, keys: ssh.Keys, limits: Limits) -> Iterator[paramiko.Transport]:
-        """Lend an SSH connection as root; raises BootError when there is none to be had."""
+    def wait(self, seconds: float) -> Event:
+        """Wait for the agent's words while the guest lives; raises BrokenError when its port is closed."""
+        event = self.console.wait(seconds, self.agent.fd, self.monitor.fd)
+        if event is Event.OTHER and any(not change["open"] for change in self.monitor.heard("VSERPORT_CHANGE")):
+            raise BrokenError("the guest closed its port for commands")
+        return event
+
+    def forward(self, port: int) -> int:
+        """Forward a port of 127.0.0.1, which is returned, to the guest's `port`."""
+        self.monitor.human(f"hostfwd_add net tcp:127.0.0.1:0-{qemu.GUEST_ADDRESS}:{port}")
         listing = self.monitor.human("info usernet")
-        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", listing)
+        found = re.search(rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+{port}\s", listing)
         if not found:
             raise InfraError(f"QEMU forwards no port: {listing.strip()[:200]}")
-        with contextlib.closing(ssh.dial(int(found[1]), limits.command_seconds)) as transport:
-            self._await_login(transport, keys, limits)
-            yield transport
-
-    def _await_login(self, transport: paramiko.Transport, keys: ssh.Keys, limits: Limits) -> None:
-        console, deadline = self.console, time.monotonic() + limits.command_seconds
-        with ssh.on_thread(lambda: ssh.log_in(transport, keys), transport.close) as (fd, logged_in):
-            while (event := console.wait(deadline - time.monotonic(), fd)) is Event.READY:
-                pass
-            if event is Event.QUIET:
-                raise self._no_boot(Trouble(Fate.HANG, f"no ssh after {limits.command_seconds:.0f} s"))
-            if event is not Event.OTHER:
-                raise self._no_boot(self.trouble())
-            try:
-                logged_in.result()
-            except ssh.FAULTS as error:
-                raise self._no_boot(self.trouble(f"ready, but no ssh: {error}")) from error
+        return int(found[1])
 
     def trouble(self, broken: str = "") -> Trouble:
         """Say what ended the guest: what the kernel says of it, let that reach the disk, goes before what QEMU says.
@@ -124,12 +113,10 @@ class VM:
 
 @contextlib.contextmanager
 def parts(machine: Machine) -> Iterator[Parts]:
-    """Lay out what a new guest needs: its initramfs with fresh keys in it, and an empty scratch disk."""
-    keys = ssh.make_keys()
-    overlay = rootfs.key_overlay(keys.dropbear, keys.authorized)
-    with unnamed(machine.initrd.read_bytes() + overlay) as initrd, unnamed() as scratch:
+    """Lay out what a new guest needs: an empty scratch disk."""
+    with unnamed() as scratch:
         scratch.truncate(machine.disk_mib << 20)
-        yield Parts(keys, secrets.token_hex(8), initrd, scratch)
+        yield Parts(secrets.token_hex(8), scratch)
 
 
 @contextlib.contextmanager
@@ -137,14 +124,16 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
     """Start QEMU and own it; `log` receives the console. `options` come on top, and name the files `fds`."""
     by_hand, complaints = log.with_name("qemu.sh"), log.with_name("qemu.log")
     with contextlib.ExitStack() as stack:
+        # sockets without a name, which nobody else can reach
         ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+        agent, port = (stack.enter_context(end) for end in socket.socketpair())
         words = qemu.argv(
-            replace(machine, initrd=inherited(given.initrd)),
+            machine,
             words=f"kdelta.ready={given.nonce}",
-            channels=[*qemu.channels(theirs.fileno()), *options],
+            channels=[*qemu.channels(theirs.fileno(), port.fileno()), *options],
             disk=inherited(given.disk) if machine.disk_mib else None,
         )
-        with log.open("wb") as out, complaints.open("wb") as err, theirs:
+        with log.open("wb") as out, complaints.open("wb") as err, theirs, port:
             # setpriv: QEMU ends with us, even when we are killed
             process = stack.enter_context(
                 proc.spawn(
@@ -152,7 +141,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
                     stdin=subprocess.PIPE,
                     stdout=out.fileno(),
                     stderr=err.fileno(),
-                    pass_fds=[theirs.fileno(), given.initrd.fileno(), given.disk.fileno(), *fds],
+                    pass_fds=[theirs.fileno(), port.fileno(), given.disk.fileno(), *fds],
                 )
             )
         console = Console(log, process, given.nonce)
@@ -164,7 +153,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             blame(log)
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
-        yield VM(console, monitor, by_hand)
+        yield VM(console, monitor, Agent(agent), by_hand)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kvm import snapshot
+from kvm import snapshot, ssh
 from kvm.errors import GuestLost
 from kvm.guest import Guest
 from kvm.qemu import Machine
@@ -63,11 +64,26 @@ def test_a_restored_guest_lives_now_and_draws_random_numbers_of_its_own(taken: S
     assert len(drawn) == 3
 
 
-def test_no_connection_of_the_boot_is_left_in_a_restored_guest(taken: Snapshot, tmp_path: Path) -> None:
-    with taken.restore(workdir=tmp_path / "one", limits=LIMITS) as alive:
-        assert (
-            said(alive, "grep -l '^Name:.dropbear$' /proc/[0-9]*/status | wc -l") == "2"
-        )  # who listens, and who serves us
+def test_what_runs_in_the_background_goes_on_in_every_restored_guest(machine: Machine, tmp_path: Path) -> None:
+    def leave(alive: Guest) -> None:
+        said(alive, "(while :; do date >/tmp/beat; sleep 0.1; done) >/dev/null 2>&1 &")
+
+    with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS, prepare=leave) as kept:
+        for name in ("one", "two"):
+            with kept.restore(workdir=tmp_path / name, limits=LIMITS) as alive:
+                said(alive, "rm -f /tmp/beat; until [ -s /tmp/beat ]; do sleep 0.05; done")
+
+
+def test_each_restored_guest_has_ssh_keys_of_its_own(taken: Snapshot, tmp_path: Path) -> None:
+    with (
+        taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one,
+        taken.restore(workdir=tmp_path / "two", limits=LIMITS) as two,
+    ):
+        mine, other = one.open_ssh(), two.open_ssh()
+        assert mine.keys.host != other.keys.host
+        assert mine.port != other.port
+        with other.log_in(60), pytest.raises(ssh.FAULTS), replace(mine, port=other.port).log_in(60):
+            pass
 
 
 def test_a_guest_that_dies_costs_one_restore(taken: Snapshot, tmp_path: Path) -> None:
