@@ -136,9 +136,8 @@ def test_a_panic_under_a_command_is_reported_within_two_seconds_with_what_was_sa
     machine: Machine, tmp_path: Path
 ) -> None:
     with booted(machine, tmp_path) as alive, pytest.raises(GuestLost) as caught:
-        started = time.monotonic()
         alive.run("echo before; sleep 1; echo c >/proc/sysrq-trigger; sleep 60", timeout=60)
-    assert time.monotonic() - started < 1 + 2 + 1
+    assert time.time() - (tmp_path / "console.log").stat().st_mtime < 2
     assert caught.value.kind == "panic"
     assert "sysrq triggered crash" in caught.value.message
     assert caught.value.stdout == b"before\n"
