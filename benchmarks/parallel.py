@@ -6,6 +6,7 @@ with 1, 2, ... places for them, as a run does. With --beside, a compiler runs on
 
 import argparse
 import contextlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,12 @@ def beside(niceness: int | None) -> Iterator[None]:
             one.wait()
 
 
+def clocks() -> tuple[float, float]:
+    """Wall, and the processor seconds of all guests that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic(), used.ru_utime + used.ru_stime
+
+
 @contextlib.contextmanager
 def least_memory() -> Iterator[list[int]]:
     """Look at what memory is free, again and again."""
@@ -95,15 +102,15 @@ def measure(arch: Arch, most: int, guests: int) -> None:
     with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
         trial = Trial(Cell(Side.BASE, arch.name, "fast"), machine, limits, (program,), guests, Path(scratch))
         yard = Yard(Places(most, places.free_mib), durations.of(Path(scratch), arch.name))
-        booted: list[float] = []
+        booted: list[tuple[float, float]] = []
         with least_memory() as free:
-            told = lambda stage: stage == "boot" or booted.append(time.monotonic())  # noqa: E731
+            told = lambda stage: stage == "boot" or booted.append(clocks())  # noqa: E731
             seen = run(trial, snapshot.take, yard, told)
-        wall = time.monotonic() - booted[0]
+        wall, spent = (now - then for now, then in zip(clocks(), booted[0], strict=True))
     outcomes = {(result.name, result.outcome) for result in seen.results}
     lost = sum(end.outcome not in ("pass", "fail") for end in seen.ends)
     print(
-        f"{arch.name}: {most} at once: {wall:5.1f} s, {60 * guests / wall:5.1f} guests a minute; "
+        f"{arch.name}: {most} at once: {wall:5.1f} s, {60 * guests / wall:5.1f} guests a minute, {spent / guests:4.1f} processor s each; "
         f"{len(seen.results)} results, {len(outcomes)} different, {lost} without an end, guest {seen.guest.outcome}; "
         f"memory taken {free[0] - min(free)} MiB",
         flush=True,
