@@ -110,7 +110,8 @@ def measure(arch: Arch, most: int, guests: int) -> None:
     outcomes = {(result.name, result.outcome) for result in seen.results}
     lost = sum(end.outcome not in ("pass", "fail") for end in seen.ends)
     print(
-        f"{arch.name}: {most} at once: {wall:5.1f} s, {60 * guests / wall:5.1f} guests a minute, {spent / guests:4.1f} processor s each; "
+        f"{arch.name}: {most} at once: {wall:5.1f} s, {60 * guests / wall:5.1f} guests a minute, "
+        f"{spent / guests:4.1f} processor s each; "
         f"{len(seen.results)} results, {len(outcomes)} different, {lost} without an end, guest {seen.guest.outcome}; "
         f"memory taken {free[0] - min(free)} MiB",
         flush=True,
