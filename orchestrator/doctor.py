@@ -40,7 +40,7 @@ class Finding:
 
 def examine(cache_dir: Path) -> list[Finding]:
     """Look at everything a run needs."""
-    return [*_tools(), *_arches(cache_dir), _sandbox(), _disk(cache_dir), _memory()]
+    return [*_tools(), *_arches(cache_dir), _sandbox(), _user(), _disk(cache_dir), _memory()]
 
 
 def _tools() -> Iterator[Finding]:
@@ -131,6 +131,13 @@ def _sandbox() -> Finding:
     )
     deaf = "" if sandbox.watches() else ", but what builds try in vain is not noted (no listener for system calls here)"
     return Finding("sandbox", f"bubblewrap works{weaker}{deaf}")
+
+
+def _user() -> Finding:
+    """Guests run as who asked for them; of root's, QEMU's own sandbox alone keeps the host apart."""
+    if os.geteuid():
+        return Finding("user", "not root")
+    return Finding("user", "root: QEMU runs as root", "run kdelta as an ordinary user", fatal=False)
 
 
 def _disk(cache_dir: Path) -> Finding:
