@@ -1,6 +1,7 @@
 """The console: a log that QEMU writes itself, followed as it grows."""
 
 import contextlib
+import logging
 import os
 import time
 from collections import deque
@@ -11,6 +12,8 @@ from inotify_simple import INotify, flags
 
 from kvm import fate, proc
 from kvm.fate import Fate, Trouble
+
+log = logging.getLogger(__name__)
 
 FLOOD_BYTES = 100_000_000
 _LONGEST_LINE = 4096
@@ -34,7 +37,8 @@ class Console:
         self.path = path
         self.last_line = ""
         self.received = 0  # bytes
-        self.trouble: Trouble | None = None  # the first
+        self.trouble: Trouble | None = None  # the first that ends the guest
+        self.alarm: Trouble | None = None  # the first that may
         self._nonce, self._ready = nonce.encode(), fate.ready(nonce)
         self._banners = 0
         self._partial = b""
@@ -106,6 +110,10 @@ class Console:
                 self._in_trouble(Trouble(Fate.REBOOT, "a second boot without an end of the first"))
 
     def _in_trouble(self, trouble: Trouble) -> None:
-        if self.trouble is None:
+        if trouble.fate.survivable:
+            if self.alarm is None:
+                self.alarm = trouble
+                log.warning("%s: %s: %s", self.path, trouble.fate, trouble.words)
+        elif self.trouble is None:
             self.trouble = trouble
             self._events.append(Event.TROUBLE)

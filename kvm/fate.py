@@ -15,25 +15,36 @@ class Fate(StrEnum):
     HARD_LOCKUP = "hard-lockup"
     RCU_STALL = "rcu-stall"
     HUNG_TASK = "hung-task"
-    REBOOT = "reboot"  # the kernel, or a triple fault, asked for it
+    OUT_OF_MEMORY = "out-of-memory"
+    REBOOT = "reboot"  # the kernel asked for it
+    TRIPLE_FAULT = "triple-fault"
     POWEROFF = "poweroff"
     FLOOD = "flood"  # more words on the console than anybody reads
+    LIVELOCK = "livelock"  # silent, does not answer, and every CPU runs with interrupts off
     HANG = "hang"  # silent, and does not answer
     NO_BOOT = "no-boot"  # without a word
     KILLED = "killed"  # QEMU was, from outside
     LOST = "lost"  # the connection broke
 
+    @property
+    def survivable(self) -> bool:
+        """Can a guest go on after it? Then it is an alarm, which names the end only of a guest that ends badly."""
+        return self in _ALARMS
+
+
+_ALARMS = (Fate.SOFT_LOCKUP, Fate.HARD_LOCKUP, Fate.RCU_STALL, Fate.HUNG_TASK, Fate.OUT_OF_MEMORY)
+
 
 @dataclass(frozen=True)
 class Trouble:
-    """What ends a guest: its fate, and the kernel's words about it."""
+    """What ends a guest, or may: its fate, and the kernel's words about it."""
 
     fate: Fate
     words: str
 
 
 # From the start of a line; the first group is kept. Linux kernel/panic.c, kernel/watchdog*.c, kernel/rcu/tree_stall.h,
-# kernel/hung_task.c, arch/x86/kernel/nmi.c.
+# kernel/hung_task.c, mm/oom_kill.c, arch/x86/kernel/nmi.c.
 _RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
     (fate, re.compile(_TIME + pattern))
     for fate, pattern in (
@@ -42,10 +53,11 @@ _RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
         (Fate.HARD_LOCKUP, rb"(?:\w+ )?(?:watchdog: )?(?:CPU\d+: )?(Watchdog detected hard LOCKUP on cpu.*)"),
         (Fate.RCU_STALL, rb"(?:rcu: )?INFO: (\w+ (?:self-)?detected (?:expedited )?stalls? on .*)"),
         (Fate.HUNG_TASK, rb"INFO: (task .* blocked for more than \d+ seconds.*)"),
+        (Fate.OUT_OF_MEMORY, rb"(Out of memory: Killed process .*)"),
     )
 )
 # What every rule needs: floods are looked through at the speed of one search.
-WORTH = re.compile(rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |blocked for more|Linux version ")
+WORTH = re.compile(rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |blocked for more|Out of memory|Linux version ")
 BANNER = re.compile(_TIME + rb"Linux version \d")
 
 # QMP's SHUTDOWN reasons (QEMU qapi/run-state.json); after a panic, whose line is said before, a guest resets.
@@ -65,7 +77,9 @@ def of_line(line: bytes) -> Trouble | None:
     return None
 
 
-def of_end(reason: str | None) -> Trouble:
-    """Say how QEMU ended, by the reason that it gave, if it gave one."""
+def of_end(reason: str | None, log: bytes = b"") -> Trouble:
+    """Say how QEMU ended, by the reason that it gave, if it gave one; its `log` tells of a triple fault under TCG."""
+    if _REASONS.get(reason or "") is Fate.REBOOT and b"Triple fault" in log:
+        return Trouble(Fate.TRIPLE_FAULT, f"QEMU ended ({reason}) and says: Triple fault")
     fate = _REASONS.get(reason or "", Fate.KILLED)
     return Trouble(fate, f"QEMU ended ({reason})" if reason else "QEMU was killed")

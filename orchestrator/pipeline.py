@@ -7,7 +7,7 @@ from kvm import accel, rootfs
 from kvm.arch import get as get_arch
 from orchestrator import cache, checks, consoles, delta, sides, store
 from orchestrator.job import Job
-from orchestrator.judge import diff, known, verdict
+from orchestrator.judge import diff, ending, known, verdict
 from orchestrator.model import (
     AccelChoice,
     Cell,
@@ -119,7 +119,7 @@ def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
     with job.engine.task(f"guest {trial.cell}"):
         seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
-    seen = replace(seen, guest=replace(seen.guest, splats=found.splats, more_splats=found.more))
+    seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
     store.save_guest(seen, trial.directory)
     job.recorder.add("guests", seen.guest)
     job.watch(trial.cell, f"done: {seen.guest.outcome}")

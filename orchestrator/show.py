@@ -18,7 +18,7 @@ from kvm.probe import Fact
 from orchestrator.doctor import Finding
 from orchestrator.model import BuildRecord, Cell, Run
 from orchestrator.publish import digest
-from orchestrator.publish.clean import line
+from orchestrator.publish.clean import line, printable
 
 
 class Log(logging.StreamHandler[TextIO]):
@@ -32,6 +32,10 @@ class Log(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, _: TextIO) -> None:
         """Nothing: the handler sets what it was made with."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """What it says, which may quote a guest, without anything that moves a cursor."""
+        return printable(super().format(record))
 
 
 def log(verbose: bool) -> None:

@@ -5,8 +5,10 @@ tree is a text: lines `boot: KIND` say how its boot fails, the lines after `prog
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kvm.errors import BootError, GuestLost
@@ -23,12 +25,24 @@ complain() { echo "$@" >&2; }
 nap() { sleep "$1"; }
 panic() { echo c >/proc/sysrq-trigger; sleep 60; }
 die() { echo b >/proc/sysrq-trigger; sleep 60; }
+taint() { echo "$1" >/proc/sys/kernel/tainted; }
+hush() { dmesg -n 1; }
 """
 
 
 def program(*lines: str) -> str:
     """A script that both kinds of guest understand."""
     return WORDS + "".join(f"{line}\n" for line in lines)
+
+
+@dataclass
+class _Said:
+    """What a command has said so far, and how it ended."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    status: int = 0
+    timed_out: bool = False
 
 
 class ScriptedGuest:
@@ -40,6 +54,8 @@ class ScriptedGuest:
         self._image = image
         self._programs: dict[str, list[str]] = {}
         self._fate: GuestLost | None = None
+        self._taint = 0
+        self._hushed = False
 
     def copy(self, console: Path) -> "ScriptedGuest":
         """Another guest, with the same programs."""
@@ -58,35 +74,51 @@ class ScriptedGuest:
         self._tell(f"kdelta: {text}")
 
     def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:
+        """Do what stands on each line of a command: one may run a program, others are what is wrapped around it."""
         self._alive()
-        stdout, stderr, status, timed_out = b"", b"", 0, False
-        for line in self._lines(command.split()):
-            word, _, rest = line.partition(" ")
-            if word == "say":
-                stdout += f"{rest.strip(chr(39))}\n".encode()
-            elif word == "mutter":
-                stdout += rest.strip(chr(39)).encode()
-            elif word == "complain":
-                stderr += f"{rest.strip(chr(39))}\n".encode()
-            elif word == "nap" and float(rest) > timeout:
-                timed_out = True
+        said = _Said()
+        for line in command.splitlines():
+            if token := re.match(r'echo "(\S+) \$\(cat /proc/sys/kernel/tainted', line):
+                said.stderr += f"{token[1]} {self._taint}\n".encode()
+            elif mark := re.search(r"echo '?<5>([^']*)'? >/dev/kmsg", line):
+                self._tell(mark[1])
+            else:
+                self._follow(self._lines(line.split()), timeout, said)
+            if said.timed_out:
                 break
-            elif word == "exit":
-                status = int(rest)
-                break
-            elif word == "panic":
-                self._tell("Kernel panic - not syncing: scripted")
-                self._lost("panic: scripted", "panic", stdout)
-            elif word == "die":
-                self._lost("QEMU ended (guest-reset)", "reboot", stdout)
         return CommandResult(
-            exit_status=-1 if timed_out else status,
-            stdout=stdout[:output_limit],
-            stderr=stderr,
-            timed_out=timed_out,
-            truncated=len(stdout) > output_limit,
+            exit_status=-1 if said.timed_out else said.status,
+            stdout=said.stdout[:output_limit],
+            stderr=said.stderr,
+            timed_out=said.timed_out,
+            truncated=len(said.stdout) > output_limit,
             seconds=0.01,
         )
+
+    def _follow(self, script: list[str], timeout: float, said: "_Said") -> None:
+        for line in script:
+            word, _, rest = line.partition(" ")
+            if word == "say":
+                said.stdout += f"{rest.strip(chr(39))}\n".encode()
+            elif word == "mutter":
+                said.stdout += rest.strip(chr(39)).encode()
+            elif word == "complain":
+                said.stderr += f"{rest.strip(chr(39))}\n".encode()
+            elif word == "nap" and float(rest) > timeout:
+                said.timed_out = True
+                return
+            elif word == "taint":
+                self._taint |= int(rest)
+            elif word == "hush":
+                self._hushed = True
+            elif word == "exit":
+                said.status = int(rest)
+                return
+            elif word == "panic":
+                self._tell("Kernel panic - not syncing: scripted")
+                self._lost("panic: scripted", "panic", said.stdout)
+            elif word == "die":
+                self._lost("QEMU ended (guest-reset)", "reboot", said.stdout)
 
     def _lines(self, words: list[str]) -> list[str]:
         """What a command line runs: all of a program, its list of tests, or the lines that end with a test's name."""
@@ -111,6 +143,8 @@ class ScriptedGuest:
             raise self._fate
 
     def _tell(self, line: str) -> None:
+        if self._hushed:
+            return
         with self.console.open("a") as console:
             console.write(f"{line}\n")
 

@@ -16,6 +16,15 @@ from orchestrator.model import (
 )
 
 SUITE_END = "(exit)"  # the test that every suite has: did its program end as it should?
+# The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
+SUITE_TAINT = "(taint)"
+_TROUBLE = {
+    "M": "machine check",
+    "B": "bad page",
+    "D": "oops or BUG",
+    "W": "warning",
+    "L": "soft lockup",
+}
 
 _BADNESS = (
     *(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP, Outcome.FAIL),
@@ -31,6 +40,7 @@ def compare(
     expected = {(item.suite, item.name): item.change for item in expectations if item.suite in wanted}
     names: dict[tuple[str, str], None] = dict.fromkeys((suite, SUITE_END) for suite in wanted)
     names |= dict.fromkeys((result.suite, result.name) for run in (base, patched) for result in run.results)
+    names |= dict.fromkeys((end.suite, SUITE_TAINT) for run in (base, patched) for end in run.ends if _taint(run, end))
     names |= dict.fromkeys(expected)
     changes = []
     for suite, name in sorted(names):
@@ -99,10 +109,27 @@ def _observe(run: GuestRun, suite: str, name: str) -> Observed | None:
     ends = [end for end in run.ends if end.suite == suite]
     if name == SUITE_END:
         return _fold([(end.outcome, end.detail) for end in ends]) if ends else Observed(Outcome.MISSING)
+    if name == SUITE_TAINT and ends:
+        return _fold([_spoiled(run, end) for end in ends])
     found = [result for result in run.results if (result.suite, result.name) == (suite, name)]
     if not found:
         return None if ends and all(_whole(end) for end in ends) else Observed(Outcome.MISSING)
     return _fold([(result.outcome, result.output) for result in found])
+
+
+def _taint(run: GuestRun, end: SuiteEnd) -> str:
+    """The flags of trouble that a program gave its kernel, where no report, which is judged, tells of it."""
+    return "" if run.guest.splats else "".join(letter for letter in end.taint if letter in _TROUBLE)
+
+
+def _spoiled(run: GuestRun, end: SuiteEnd) -> tuple[Outcome, str]:
+    if end.outcome is Outcome.LOST:
+        return Outcome.LOST, end.detail
+    if not (letters := _taint(run, end)):
+        return Outcome.PASS, ""
+    words = ", ".join(f"{letter} ({_TROUBLE[letter]})" for letter in letters)
+    during = f" while {end.test} ran" if end.test else ""
+    return Outcome.FAIL, f"the kernel was tainted{during}: {words}; no report on the console says why"
 
 
 def _whole(end: SuiteEnd) -> bool:

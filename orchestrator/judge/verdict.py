@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from orchestrator.judge import ending
 from orchestrator.model import (
     BuildRecord,
     Change,
@@ -116,15 +117,20 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
         before = base.get((guest.arch, guest.flavour))
         if guest.side is Side.BASE:
-            if guest.outcome is not GuestOutcome.OK:
+            if not _judged_by_reports(guest):
                 yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
             continue
-        base_ok = before is not None and before.outcome is GuestOutcome.OK
-        if guest.outcome is not GuestOutcome.OK:
+        base_ok = before is not None and _judged_by_reports(before)
+        if not _judged_by_reports(guest):
             value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}"
         if base_ok and before:
             yield from _of_splats(name, before, guest)
+
+
+def _judged_by_reports(guest: GuestRecord) -> bool:
+    """Did it live to its end, with nothing that makes its results worth less?"""
+    return guest.outcome is GuestOutcome.OK or ending.reported(guest)
 
 
 def _end(guest: GuestRecord) -> str:
@@ -148,9 +154,9 @@ def _of_unseen(
 
 def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[Reason]:
     """A report that base does not have; of a base that has more than were kept nobody knows what it does not have."""
-    seen = {_identity(splat) for splat in base.splats}
+    seen, ended = {_identity(splat) for splat in base.splats}, None if patched.went_on else patched.outcome
     for splat in patched.splats:
-        if _identity(splat) in seen or splat.kind in ("panic", patched.outcome):  # how it ended is said already
+        if _identity(splat) in seen or splat.kind in ("panic", ended):  # how it ended is said already
             continue
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"

@@ -42,18 +42,26 @@ class GuestOutcome(StrEnum):
     HARD_LOCKUP = "hard-lockup"
     RCU_STALL = "rcu-stall"
     HUNG_TASK = "hung-task"
+    OUT_OF_MEMORY = "out-of-memory"
     REBOOT = "reboot"
+    TRIPLE_FAULT = "triple-fault"
     POWEROFF = "poweroff"
     FLOOD = "flood"
+    LIVELOCK = "livelock"
     HANG = "hang"
     NO_BOOT = "no-boot"
     KILLED = "killed"
     LOST = "lost"
+    CONSOLE_CUT = "console-cut"
+    DISK_FULL = "disk-full"
 
     @property
     def bad(self) -> bool:
         """Is it the kernel under test that went wrong? (Nobody saw who `killed` QEMU, or what broke a connection.)"""
-        return self not in (GuestOutcome.OK, GuestOutcome.KILLED, GuestOutcome.LOST)
+        return self not in (GuestOutcome.OK, *_NOBODYS)
+
+
+_NOBODYS = (GuestOutcome.KILLED, GuestOutcome.LOST, GuestOutcome.CONSOLE_CUT, GuestOutcome.DISK_FULL)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ class Splat:
 class GuestRecord:
     """One guest. `boot_seconds` is QEMU's start to the ready line; None if it never came.
 
-    `more_splats` says how many reports are on the console beside `splats`.
+    `more_splats` says how many reports are on the console beside `splats`. It `went_on` after what `outcome` names, to
+    the end of its suites.
     """
 
     side: Side
@@ -101,6 +110,7 @@ class GuestRecord:
     detail: str = ""
     splats: tuple[Splat, ...] = ()
     more_splats: int = 0
+    went_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +138,17 @@ class Metric:
 
 @dataclass(frozen=True)
 class SuiteEnd:
-    """How one program ended in one repeat: `pass` when it said all that it planned and exited as it should."""
+    """How one program ended in one repeat: `pass` when it said all that it planned and exited as it should.
+
+    `test` is the only one it ran, "" where it ran all; `taint` are the flags that the kernel got from it ("DW").
+    """
 
     suite: str
     repeat: int
     outcome: Outcome
     detail: str
+    test: str = ""
+    taint: str = ""
 
 
 @dataclass(frozen=True)

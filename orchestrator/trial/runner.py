@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvm.errors import BootError, GuestError, GuestLost, InfraError, UserError
@@ -27,7 +27,7 @@ from orchestrator.model import (
     TestResult,
 )
 from orchestrator.places import Need, Places
-from orchestrator.trial import stints
+from orchestrator.trial import stints, wrap
 from orchestrator.trial.durations import Durations
 from orchestrator.trial.kinds import status
 from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
@@ -90,6 +90,7 @@ class _Seen:
 
     outcome: GuestOutcome = GuestOutcome.OK
     detail: str = ""
+    went_on: bool = False
     results: list[TestResult] = field(default_factory=list)
     metrics: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     ends: list[SuiteEnd] = field(default_factory=list)
@@ -97,13 +98,26 @@ class _Seen:
 
     def died(self, fault: GuestError) -> None:
         """Keep how the first guest of the cell that died did so."""
+        if self.outcome is GuestOutcome.OK or self.went_on:
+            self.outcome, self.detail, self.went_on = GuestOutcome(fault.kind), fault.message, False
+
+    def absolve(self) -> None:
+        """Call the tests that ran last lost: it was nobody's fault, so they did not crash."""
+        for number in range(len(self.results) - 1, -1, -1):
+            if self.results[number].outcome not in (Outcome.CRASH, Outcome.MISSING):
+                break
+            self.results[number] = replace(self.results[number], outcome=Outcome.LOST)
+
+    def note(self, outcome: GuestOutcome, detail: str) -> None:
+        """Keep what is wrong with a guest that goes on, unless something worse is known."""
         if self.outcome is GuestOutcome.OK:
-            self.outcome, self.detail = GuestOutcome(fault.kind), fault.message
+            self.outcome, self.detail, self.went_on = outcome, detail, True
 
     def add(self, later: "_Seen") -> None:
         """Put what another guest gave behind it."""
-        if self.outcome is GuestOutcome.OK:
-            self.outcome, self.detail = later.outcome, later.detail
+        worse = self.went_on and later.outcome is not GuestOutcome.OK and not later.went_on
+        if self.outcome is GuestOutcome.OK or worse:
+            self.outcome, self.detail, self.went_on = later.outcome, later.detail, later.went_on
         self.results += later.results
         self.ends += later.ends
         self.guests += later.guests
@@ -142,6 +156,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
         outcome=seen.outcome,
         console=f"{trial.cell}/console.log",
         detail=seen.detail,
+        went_on=seen.went_on,
     )
     metrics = (Metric(*name, tuple(samples)) for name, samples in seen.metrics.items())
     return GuestRun(record, tuple(seen.results), tuple(metrics), tuple(seen.ends))
@@ -278,27 +293,55 @@ def _run_suite(trial: Trial, seen: _Seen, turn: Turn, guest: Guest) -> None:
     suite, repeat = turn.suite, turn.repeat
     said = trial.directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
-    limit = suite.timeout * trial.limits.scale
-    guest.log_line(f"{turn.name} starts")
+    wrapped = wrap.wrap(turn.name, f"KDELTA_SCALE={trial.limits.scale:g} {_inside(suite)} {turn.test}".rstrip())
     try:
-        command = f"KDELTA_SCALE={trial.limits.scale:g} {_inside(suite)} {turn.test}".rstrip()
-        done = guest.run(command, timeout=limit)
+        done = guest.run(wrapped.command, timeout=suite.timeout * trial.limits.scale)
     except GuestLost as fault:
         partial = fault.stdout
         said.write_bytes(partial)
         _read(suite, partial, repeat, seen)
-        seen.ends.append(SuiteEnd(suite.name, repeat, Outcome.LOST, fault.message))
+        if not GuestOutcome(fault.kind).bad:
+            seen.absolve()
+        seen.ends.append(SuiteEnd(suite.name, repeat, Outcome.LOST, fault.message, turn.test))
         raise
     said.write_bytes(done.stdout)
     parsed = _read(suite, _whole(done), repeat, seen)
-    words = done.stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:]
+    stderr, taints = wrapped.unwrap(done.stderr)
+    end, taint = _end(trial, turn, done, parsed, stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:]), ""
+    try:
+        if done.timed_out:
+            late = guest.run(wrapped.late, timeout=trial.limits.command_seconds)
+            taints += wrapped.unwrap(late.stderr)[1]
+        taint = wrap.added(taints[0], taints[-1]) if taints else ""
+        _look_around(trial, seen, guest, wrapped, end)
+    finally:
+        seen.ends.append(replace(end, taint=taint))
+
+
+def _end(trial: Trial, turn: Turn, done: CommandResult, parsed: Parsed, words: str) -> SuiteEnd:
+    """Say how a program ended in a guest that lives."""
+    suite, scale = turn.suite, trial.limits.scale
     if done.timed_out:
-        end = SuiteEnd(suite.name, repeat, Outcome.TIMEOUT, f"no end after {limit:.0f} s; {words}")
-    elif done.truncated:
-        end = SuiteEnd(suite.name, repeat, Outcome.FAIL, "its output was longer than kept")
-    else:
-        end = _judge_exit(suite, repeat, done.exit_status, parsed, words)
-    seen.ends.append(end)
+        limit = (
+            f"no end after {suite.timeout * scale:.0f} s ({suite.name}'s timeout of {suite.timeout:g} s x {scale:g})"
+        )
+        return SuiteEnd(suite.name, turn.repeat, Outcome.TIMEOUT, f"{limit}; {words}", turn.test)
+    if done.truncated:
+        return SuiteEnd(suite.name, turn.repeat, Outcome.FAIL, "its output was longer than kept", turn.test)
+    return replace(_judge_exit(suite, turn.repeat, done.exit_status, parsed, words), test=turn.test)
+
+
+def _look_around(trial: Trial, seen: _Seen, guest: Guest, wrapped: wrap.Wrapped, end: SuiteEnd) -> None:
+    """Look for what makes results worth less: a console that says nothing any more, a file system that is full."""
+    if not wrapped.heard(guest.console):
+        guest.run("sleep 1", timeout=trial.limits.command_seconds)  # printk may be behind
+        if not wrapped.heard(guest.console):
+            seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
+    if end.outcome not in (Outcome.PASS, Outcome.SKIP):
+        listing = guest.run("df -Pk /tmp /dev/shm", timeout=trial.limits.command_seconds).stdout
+        if full := re.findall(rb" 0 +100% (/[\w/]+)$", listing, re.MULTILINE):
+            where = b", ".join(full).decode()
+            seen.note(GuestOutcome.DISK_FULL, f"no room is left on {where} after {wrapped.name}")
 
 
 def _whole(done: CommandResult) -> bytes:

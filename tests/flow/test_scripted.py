@@ -208,6 +208,25 @@ def test_the_console_of_a_cell_holds_the_words_of_all_its_guests_in_order(valida
     assert console.index("--- example: restored") < console.index("kdelta: example starts")
 
 
+def test_a_taint_without_a_report_is_regressed_and_names_the_suite(validate: Validate) -> None:
+    run = validate(PASSES, f"{PASSES}taint 512\n", arches=["arm64"])
+    assert changes(run) == {"first": "same", "second": "same", "(exit)": "same", "(taint)": "regressed"}
+    assert verdict(run) == ("regressed", "arm64: 1 regressed: example/(taint)")
+
+
+def test_a_kernel_that_is_tainted_by_a_program_out_of_time_is_found_out(validate: Validate) -> None:
+    run = validate(PASSES, f"{PASSES}taint 128\nnap 9999\n", arches=["arm64"])
+    assert changes(run)["(taint)"] == "regressed"
+
+
+def test_a_console_that_falls_silent_under_a_suite_is_no_good_news(validate: Validate) -> None:
+    run = validate(PASSES, f"{PASSES}hush\n", arches=["arm64"])
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": "console-cut"}
+    words = "patched/arm64-fast: console-cut: the console says nothing of the end of example"
+    assert verdict(run) == ("inconclusive", words)
+    assert changes(run)["second"] == "same"
+
+
 def test_a_base_that_does_not_boot_gives_no_verdict_on_the_series(validate: Validate) -> None:
     assert verdict(validate(f"boot: panic\n{PASSES}", PASSES))[0] == "inconclusive"
 

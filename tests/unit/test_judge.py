@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.judge import diff, known, verdict
+from orchestrator.judge import diff, ending, known, verdict
 from orchestrator.model import (
     BuildRecord,
     Change,
@@ -230,6 +230,79 @@ def test_where_more_splats_came_than_are_kept_nothing_is_called_good_or_new() ->
     assert splats_decide((splat(),), (splat(),), more=(0, 3)).value is VerdictValue.INCONCLUSIVE
     assert splats_decide((splat(),), (splat(fingerprint="1" * 16),), more=(3, 0)).value is VerdictValue.INCONCLUSIVE
     assert splats_decide((splat(),), (splat(),), more=(3, 0)).value is VerdictValue.CLEAN
+
+
+LOCKUP = Splat("soft-lockup", "BUG: soft lockup in f", "text", ("f",), "1")
+NO_MEMORY = Splat("oom", "out of memory", "a invoked oom-killer: gfp_mask=0x0\nOut of memory: Killed process 7 (a)")
+CGROUP = Splat("oom", "out of memory", "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)")
+
+
+@pytest.mark.parametrize(
+    ("splats", "outcome", "went_on"),
+    [
+        ((splat(),), "ok", False),
+        ((splat(), LOCKUP, NO_MEMORY), "soft-lockup", True),
+        ((NO_MEMORY,), "out-of-memory", True),
+        ((CGROUP,), "ok", False),
+    ],
+)
+def test_what_a_guest_that_went_on_reported_names_its_outcome(
+    splats: tuple[Splat, ...], outcome: str, went_on: bool
+) -> None:
+    named = ending.name(guest(Side.PATCHED, GuestOutcome.OK, *splats))
+    assert (named.outcome, named.went_on) == (outcome, went_on)
+    died = guest(Side.PATCHED, GuestOutcome.HANG, *splats)
+    assert ending.name(died) is died
+
+
+def test_a_guest_that_went_on_is_judged_by_its_reports_and_by_its_tests() -> None:
+    stalled = ending.name(guest(Side.PATCHED, GuestOutcome.OK, LOCKUP))
+    answer = verdict.decide((), (guest(Side.BASE), stalled), (change(ChangeKind.SAME),), declared=False)
+    words = "patched/x86_64-fast: new soft-lockup on the console: BUG: soft lockup in f"
+    assert answer == Verdict(VerdictValue.REGRESSED, (words,))
+    base = ending.name(guest(Side.BASE, GuestOutcome.OK, LOCKUP))
+    assert decide(change(ChangeKind.SAME), guests=(base, stalled)) is VerdictValue.CLEAN
+
+
+@pytest.mark.parametrize("outcome", [GuestOutcome.CONSOLE_CUT, GuestOutcome.DISK_FULL])
+@pytest.mark.parametrize("side", Side)
+def test_a_guest_whose_results_are_worth_less_is_inconclusive(side: Side, outcome: GuestOutcome) -> None:
+    guests = tuple(replace(guest(each, outcome), went_on=True) if each is side else guest(each) for each in Side)
+    answer = verdict.decide((), guests, (change(ChangeKind.SAME),), declared=False)
+    assert answer == Verdict(VerdictValue.INCONCLUSIVE, (f"{side}/x86_64-fast: {outcome}: words",))
+
+
+def tainted(side: Side, letters: str, *splats: Splat, end: Outcome = PASS) -> GuestRun:
+    clean = ran(side, {"a": PASS}, end)
+    ends = tuple(replace(found, taint=letters, test="a") for found in clean.ends)
+    return replace(clean, ends=ends, guest=replace(clean.guest, splats=splats))
+
+
+def test_a_taint_that_no_report_tells_of_is_a_test_that_fails() -> None:
+    [found] = [
+        each
+        for each in diff.compare(tainted(Side.BASE, ""), tainted(Side.PATCHED, "WE"), ["s"], [])
+        if each.name == "(taint)"
+    ]
+    assert found.change is ChangeKind.REGRESSED
+    words = "the kernel was tainted while a ran: W (warning); no report on the console says why"
+    assert found.patched.output == words
+
+
+@pytest.mark.parametrize(
+    ("base", "patched", "kind"),
+    [
+        (tainted(Side.BASE, ""), tainted(Side.PATCHED, "EO"), None),
+        (tainted(Side.BASE, ""), tainted(Side.PATCHED, "W", splat()), None),
+        (tainted(Side.BASE, "W"), tainted(Side.PATCHED, "W"), ChangeKind.SAME),
+        (tainted(Side.BASE, "W"), tainted(Side.PATCHED, ""), ChangeKind.FIXED),
+        (tainted(Side.BASE, "", end=Outcome.LOST), tainted(Side.PATCHED, "W"), ChangeKind.INFRA),
+    ],
+)
+def test_a_taint_is_compared_where_it_tells_of_trouble_and_nothing_else_does(
+    base: GuestRun, patched: GuestRun, kind: ChangeKind | None
+) -> None:
+    assert kinds(base, patched).get("(taint)") is kind
 
 
 def entry(**fields: object) -> KnownSplat:

@@ -155,6 +155,23 @@ def test_a_missing_program_is_the_users_to_install() -> None:
         proc.run(["no-such-program"])
 
 
+def test_a_lockup_is_an_alarm_that_ends_no_wait_and_is_said_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lockup = "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [x:88]"
+    event, console = follow(tmp_path, SAY + f"say(b'[ 48.1] {lockup}\\n[ 49.0] INFO: task a:7 blocked for more than')")
+    assert (event, console.trouble) == (Event.END, None)
+    assert console.alarm == Trouble(Fate.SOFT_LOCKUP, "soft lockup - CPU#1 stuck for 22s! [x:88]")
+    assert "soft-lockup: soft lockup - CPU#1" in caplog.text
+
+
+def test_a_triple_fault_is_told_from_a_reboot_where_qemu_tells() -> None:
+    assert fate.of_end("guest-reset").fate is Fate.REBOOT
+    assert fate.of_end("guest-reset", b"CPU Reset (CPU 0)\nTriple fault\n").fate is Fate.TRIPLE_FAULT
+    assert fate.of_end("guest-shutdown", b"Triple fault\n").fate is Fate.POWEROFF
+    assert fate.of_end(None, b"Triple fault\n").fate is Fate.KILLED
+
+
 LINES = {
     "[   12.3] Kernel panic - not syncing: Fatal exception": Trouble(Fate.PANIC, "Fatal exception"),
     "[   12.3][  T123] Kernel panic - not syncing: VFS: no root": Trouble(Fate.PANIC, "VFS: no root"),
@@ -177,6 +194,10 @@ LINES = {
     "[  243.5] INFO: task sh:77 blocked for more than 120 seconds.": Trouble(
         Fate.HUNG_TASK, "task sh:77 blocked for more than 120 seconds."
     ),
+    "[   31.0] Out of memory: Killed process 91 (tail) total-vm:1kB": Trouble(
+        Fate.OUT_OF_MEMORY, "Out of memory: Killed process 91 (tail) total-vm:1kB"
+    ),
+    "[   31.0] Memory cgroup out of memory: Killed process 91 (tail)": None,
     "[    1.0] test: soft lockup - nothing of the kind": None,
     "[    1.0] rcu: \tOffload RCU callbacks, no stalls on CPUs": None,
     "command line: x=Kernel panic - not syncing": None,
@@ -210,4 +231,4 @@ def test_the_last_words_count_even_if_they_were_cut_off(tmp_path: Path) -> None:
 
 
 def test_every_fate_is_an_outcome_of_a_guest() -> None:
-    assert {*map(str, Fate)} | {"ok"} == {*map(str, GuestOutcome)}
+    assert {*map(str, Fate)} | {"ok", "console-cut", "disk-full"} == {*map(str, GuestOutcome)}
