@@ -87,7 +87,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
 
 for command in (
     *(run.run, run.plan),
-    *(stages.build, stages.boot, stages.test, stages.diff, stages.report),
+    *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, stages.report),
     guests.shell,
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):

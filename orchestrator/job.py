@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import os
 import shutil
 import sys
@@ -34,13 +35,14 @@ _REQUEST = "request.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What every stage needs. `watch` is told what a cell does now; `take` boots them."""
+    """What every stage needs. `watch` is told what a cell does now; `take` boots those not yet `done`."""
 
     plan: Plan
     recorder: Recorder
     engine: Engine
     watch: Watch
     take: Take
+    done: frozenset[Cell] = frozenset()
 
     @property
     def directory(self) -> Path:
@@ -92,13 +94,26 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterat
     engine = Engine(Places(most, places.free_mib))
     status = RunStatus.INTERRUPTED
     try:
-        with disk.hold(*todo.entries):
+        with _alone(recorder.directory), disk.hold(*todo.entries):
             yield Job(todo, recorder, engine, watch, take)
         status = RunStatus.DONE
     finally:
         engine.close()
         spent = round((recorder.run.wall_seconds or 0) + time.monotonic() - began, 3)
         recorder.update(status=status, finished=_now(), wall_seconds=spent)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other kdeltas from the run; the lock ends with the process, however that ends."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as fault:
+        raise UserError(f"{directory}: another kdelta works on this run", hint="wait until it has ended") from fault
+    finally:
+        os.close(descriptor)
 
 
 def _save_recipe(todo: Plan, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run, a stage at a time, on saved files: `build`, `boot`, `test`, `diff`, `report`."""
+"""A run, a stage at a time, on saved files: `build`, `boot`, `test`, `diff`, `report`; all that is left: `resume`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +67,21 @@ def diff(directory: Path | None, as_json: bool) -> int:
     """
     with opening.resume(directory) as resumed:
         pipeline.compare(resumed)
+    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+
+
+@click.command()
+@click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
+def resume(directory: Path | None, as_json: bool) -> int:
+    """Go on with a run that was cut off: what was built and tested is not done again.
+
+    \b
+    Example:
+      kdelta resume results/20260101-120000-my-series
+    """
+    with opening.resume(directory) as resumed:
+        pipeline.go_on(resumed)
     return opening.answer(resumed.run, resumed.directory, as_json=as_json)
 
 

@@ -153,9 +153,10 @@ class SuiteEnd:
 
 @dataclass(frozen=True)
 class GuestRun:
-    """All that one guest gave: how it ended, its tests, its metrics, how each suite ended."""
+    """All that one guest gave: how it ended, its tests, its metrics, how each of the suites `asked` for ended."""
 
     guest: GuestRecord
     results: tuple[TestResult, ...] = ()
     metrics: tuple[Metric, ...] = ()
     ends: tuple[SuiteEnd, ...] = ()
+    asked: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvm import proc
 from kvm.arch import ARCHES, get
 from kvm.errors import InfraError, Interrupted, UserError
 from kvm.qemu import Machine
@@ -264,6 +265,34 @@ def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, req
     assert (apart.tests, apart.verdict) == (whole.tests, whole.verdict)
     without_time = [dataclasses.replace(build, seconds=0, cached=True) for build in apart.builds]
     assert without_time == [dataclasses.replace(build, seconds=0, cached=True) for build in whole.builds]
+
+
+def test_a_run_that_was_cut_off_goes_on_with_what_is_left(request_for, tmp_path: Path) -> None:
+    booted = []
+
+    def take(machine: Machine, *, workdir: Path, **asked: object):  # type: ignore[no-untyped-def]
+        booted.append(workdir.parent.name)
+        if cut and workdir.parent.name == "patched":
+            raise InfraError("cut off")
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    where, cut = store.given_directory(tmp_path / "run"), True
+    todo = plan.make(request_for(FAILS, PASSES, arches=["arm64"]))
+    with pytest.raises(InfraError), job.start(todo, where, lambda *_: None, take) as started:
+        pipeline.validate(started)
+    cut = False
+    proc.stop.clear()  # as in another process
+    kept = where / "base" / "arm64-fast" / "guest.json"
+    before = kept.stat().st_ino
+    with job.resume(where, lambda *_: None, take) as resumed:
+        with pytest.raises(UserError, match="another kdelta works on this run"), job.resume(where, lambda *_: None):
+            pass
+        run = pipeline.go_on(resumed)
+    assert sorted(booted) == ["base", "patched", "patched"]
+    assert kept.stat().st_ino == before
+    assert changes(run)["second"] == "fixed"
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": "ok"}
+    assert store.load(where).status is RunStatus.DONE
 
 
 def store_request(tmp_path: Path) -> Request:

@@ -223,6 +223,23 @@ def test_kill_9_leaves_no_qemu_and_no_make(tmp_path: Path) -> None:
     assert processes(str(tmp_path / "out")) == []
 
 
+@pytest.mark.parametrize("stage", ["build", "boot", "madvise_locked", "done"])
+def test_a_run_that_was_killed_at_any_stage_is_resumed(stage: str, tmp_path: Path) -> None:
+    out, env = tmp_path / "out", {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = kdelta_argv("run", BUNDLED, "--suite", "madvise_locked", "--arch", "arm64", "--out", out)
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if f"/arm64-fast: {stage}" in line:
+                break
+        process.kill()
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("*/*/guest.json")}
+    resumed = run_kdelta("resume", out)
+    assert (resumed.returncode, "VALIDATED" in resumed.stdout) == (0, True), resumed.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert processes(str(out)) == []
+
+
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path, copied: Path) -> None:
     [patch] = copied.glob("0001*")
     replace_once(patch, "mlock() shields a range", "mlock() shields any range")
