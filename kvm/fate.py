@@ -83,3 +83,13 @@ def of_end(reason: str | None, log: bytes = b"") -> Trouble:
         return Trouble(Fate.TRIPLE_FAULT, f"QEMU ended ({reason}) and says: Triple fault")
     fate = _REASONS.get(reason or "", Fate.KILLED)
     return Trouble(fate, f"QEMU ended ({reason})" if reason else "QEMU was killed")
+
+
+# QEMU's `info registers`: the flag register and its bit, and the bit's value where interrupts are off.
+_INTERRUPTS = ((re.compile(r"EFL=([0-9a-f]{8})"), 1 << 9, 0), (re.compile(r"PSTATE=([0-9a-f]{8})"), 1 << 7, 1 << 7))
+
+
+def interrupts_off(registers: str) -> bool:
+    """Say whether every CPU whose registers these are takes no interrupt."""
+    flags = [(int(word, 16) & bit) == off for rule, bit, off in _INTERRUPTS for word in rule.findall(registers)]
+    return bool(flags) and all(flags)

@@ -13,7 +13,7 @@ from kvm import qemu
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
 from kvm.errors import GuestLost, InfraError
-from kvm.fate import Fate, Trouble
+from kvm.fate import Trouble
 from kvm.qemu import Machine
 from kvm.vm import VM, Limits
 
@@ -108,7 +108,7 @@ class Guest:
         """Wait for what a guest that is alive does at once."""
         patience = self._limits.command_seconds
         if not self._until(reached, going, patience):
-            self._end(Trouble(Fate.HANG, f"no answer for {patience:.0f} s"), going)
+            self._end(self._vm.hang(f"no answer for {patience:.0f} s"), going)
 
     def _until(self, reached: Callable[[], bool], going: Command, seconds: float) -> bool:
         """Move a command's streams until it is where it should be, true, or `seconds` are over."""

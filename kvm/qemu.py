@@ -57,6 +57,7 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         "-display none",
         "-no-reboot",  # with panic=-1 a panic ends the process
         f"-sandbox {SANDBOX}",
+        "-d cpu_reset",  # qemu.log tells of a triple fault, which the monitor calls a reset
         *machine.arch.machine,
         f"-accel {ACCELS[machine.accel].option}",
         f"-cpu {machine.arch.cpu[machine.accel]}",

@@ -22,6 +22,7 @@ from kvm.qmp import Monitor
 
 PANIC_GRACE_SECONDS = 1.0
 FULL_BYTES = 1 << 16  # less room than this is none
+SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class VM:
                 case Event.TROUBLE | Event.END:
                     raise self._no_boot(self.trouble())
             if console.received == before and remaining > limits.silence_seconds:
-                raise self._no_boot(self._silence(f"silent for {limits.silence_seconds:.0f} s"))
-        raise self._no_boot(self._silence(f"not ready after {limits.boot_seconds:.0f} s"))
+                raise self._no_boot(self._silence(f"boot: silent for {limits.silence_seconds:.0f} s"))
+        raise self._no_boot(self._silence(f"boot: not ready after {limits.boot_seconds:.0f} s"))
 
     def wait(self, seconds: float) -> Event:
         """Wait for the agent's words while the guest lives; raises BrokenError when its port is closed."""
@@ -91,11 +92,34 @@ class VM:
         if console.trouble:
             return console.trouble
         if console.wait(0) is Event.END:
-            return fate.of_end(self.monitor.shutdown_reason())
+            return fate.of_end(self.monitor.shutdown_reason(), self._complaints())
         return Trouble(Fate.LOST, broken)
 
+    def hang(self, words: str) -> Trouble:
+        """Say why a guest does not answer: what it reported, or that its CPUs hear nothing."""
+        if alarm := self.console.alarm:
+            return Trouble(alarm.fate, f"{alarm.words}; {words}")
+        if self._deaf():
+            return Trouble(Fate.LIVELOCK, f"every CPU runs with interrupts off; {words}")
+        return Trouble(Fate.HANG, words)
+
+    def _deaf(self) -> bool:
+        """Do all CPUs run, and with interrupts off? One that sleeps may have them off, too, and wake up."""
+        with contextlib.suppress(InfraError, OSError):  # QEMU itself may not answer
+            threads = [cpu["thread-id"] for cpu in self.monitor.execute("query-cpus-fast")]
+            before = [_ran(thread) for thread in threads]
+            time.sleep(SAMPLE_SECONDS)
+            busy = all(_ran(thread) - spent > 0 for thread, spent in zip(threads, before, strict=True))
+            return busy and fate.interrupts_off(self.monitor.human("info registers -a"))
+        return False
+
+    def _complaints(self) -> bytes:
+        """What QEMU itself said; of a guest that resets again and again the beginning will do."""
+        with self.console.path.with_name("qemu.log").open("rb") as said:
+            return said.read(FULL_BYTES)
+
     def _silence(self, words: str) -> Trouble:
-        return Trouble(Fate.HANG if self.console.received else Fate.NO_BOOT, words)
+        return self.hang(words) if self.console.received else Trouble(Fate.NO_BOOT, words)
 
     def _no_boot(self, trouble: Trouble) -> BootError:
         console, hint = self.console, f"boot it by hand with {self.by_hand}"
@@ -168,6 +192,11 @@ def unnamed(content: bytes = b"") -> Iterator[IO[bytes]]:
 def inherited(file: IO[bytes]) -> Path:
     """Return the path by which QEMU, which inherits the descriptor, opens an unnamed file."""
     return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _ran(thread: int) -> int:
+    """Return the nanoseconds that a thread of QEMU's has run."""
+    return int(Path(f"/proc/{thread}/schedstat").read_text(encoding="ascii").split()[0])
 
 
 def blame(log: Path) -> None:
