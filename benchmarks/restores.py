@@ -20,12 +20,11 @@ from kvm.arch import ARCHES
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
-from orchestrator import cache
+from orchestrator import cache, places
 from orchestrator.build import kbuild
 from orchestrator.model import Cell, GuestRun, Side
-from orchestrator.trial import runner
-from orchestrator.trial.kinds import SuiteKind
-from orchestrator.trial.suites import Isolation, Needs, Suite
+from orchestrator.trial import durations, runner
+from orchestrator.trial.suites import suite
 
 LIMITS = Limits(120, 60, 60, 4)
 BOOTS = 5
@@ -131,14 +130,17 @@ def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
     program = where / "many"
     listing = f"i=0; while [ $i -lt {count} ]; do i=$((i + 1)); echo test$i; done"
     program.write_text(f'#!/bin/sh\nif [ "$1" = --list ]; then {listing}; else echo 1..1; echo "ok 1 $1"; fi\n')
-    suite = Suite(where, "many", SuiteKind.KTAP, (), 60, Needs(), Isolation.TEST)
+    (where / "suite.yaml").write_text("{name: many, kind: ktap, sources: [many], isolation: test}\n")
+    many = suite.load(where)
     began = time.monotonic()
     results: list[GuestRun] = []
+    room = places.Places(os.cpu_count() or 1, places.free_mib)
 
     def trial(machine: Machine) -> None:
         cell = Cell(Side.BASE, machine.arch.name, "fast")
-        asked = runner.Trial(cell, machine, LIMITS, (runner.Program(suite, program),), 1, where / str(cell))
-        results.append(runner.run(asked, snapshot.take))
+        asked = runner.Trial(cell, machine, LIMITS, (runner.Program(many, program),), 1, where / str(cell))
+        yard = runner.Yard(room, durations.of(where / "cache", machine.arch.name))
+        results.append(runner.run(asked, snapshot.take, yard))
 
     threads = [threading.Thread(target=trial, args=(machine,)) for machine in machines]
     for thread in threads:
