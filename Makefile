@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 STAMP  := $(VENV)/.installed
 
+# What every python of ours would else compile again at each start, on a machine that says so.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check unit slow bench schema packages clean
 
 demo: $(STAMP)

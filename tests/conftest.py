@@ -10,6 +10,7 @@ import pytest
 
 from kvm import proc
 from orchestrator import cache
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,16 +30,7 @@ def shared_cache() -> Path:
 
 def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run kdelta as a process of its own."""
-    return subprocess.run(
-        kdelta_argv(*args),
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=3000,
-        check=False,
-    )
+    return forked.run([str(arg) for arg in args], cwd=cwd, env={**os.environ, **env}, timeout=3000)
 
 
 @pytest.fixture(scope="session")

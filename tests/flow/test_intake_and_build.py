@@ -23,10 +23,10 @@ LINES = [f"line {number}\n" for number in range(40)]
 EDITED = "".join([*LINES[:5], "five and a half\n", *LINES[5:]])
 
 
-def misbehave(fakelinux: Path, deed: str) -> None:
-    """Let `make tinyconfig` do something first: a line of shell."""
+def misbehave(fakelinux: Path, deed: str, at: str = "tinyconfig:\n") -> None:
+    """Let `make tinyconfig` do something first, or behind another line of the Makefile: a line of shell."""
     makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("tinyconfig:\n", f"tinyconfig:\n\t{deed}\n"))
+    makefile.write_text(makefile.read_text().replace(at, f"{at}\t{deed}\n"))
     git(fakelinux, "add", ".")
     git(fakelinux, "commit", "-q", "-m", "a deed")
 
@@ -258,7 +258,7 @@ def test_a_damaged_checkout_is_laid_out_anew_before_a_build_from_nothing(
     ("deed", "left"),
     [
         ("ln -sf {outside} /build/.config", ".config"),
-        ("mkfifo /build/.config", ".config"),
+        ("rm /build/.config; mkfifo /build/.config", ".config"),
         ("mkdir -p /build/arch/arm64; ln -s {outside} /build/arch/arm64/boot", "arch/arm64/boot"),
         ("ln -s ../../../etc /build/etc", "etc"),
         ("ln -sf /src/Makefile /build/.config", ".config"),
@@ -270,7 +270,7 @@ def test_a_makefile_that_leaves_a_way_out_is_found_before_anyone_follows_it(
     outside = tmp_path / "outside"
     outside.write_text("mine")
     (fakelinux / "deed.sh").write_text(deed.format(outside=outside))
-    misbehave(fakelinux, "sh /src/deed.sh; exit 0")
+    misbehave(fakelinux, "sh /src/deed.sh; exit 0", at=">$(O)/.config\n")
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(BuildError, match=f"the build left {left}, which is no file of its own"):
         kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")

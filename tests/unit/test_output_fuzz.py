@@ -1,5 +1,6 @@
 """Whatever a program prints, and wherever it is cut: results or a stated fault, nothing good that was not so."""
 
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -45,7 +46,7 @@ stress-ng: info:  [3] dispatching hogs: 1 cpu|stress-ng: info:  [3] passed: 1: c
 }
 PIECES[SuiteKind.KSELFTEST] = PIECES[SuiteKind.KTAP]
 PIECES[SuiteKind.SCRIPT] = PIECES[SuiteKind.EXIT]
-MANY = 150  # examples
+MANY = int(os.environ.get("KDELTA_EXAMPLES", "60"))
 
 MARGINS = st.sampled_from([*[""] * 9, "  ", "    ", "# ", "# # ", "#   ", "\t", "        "])
 ENDS = st.sampled_from([*["\n"] * 20, "\r\n", "\r", "", "\0\n", "\x1b[0m\n", "\u2028\n", "\ufffd\n"])
