@@ -24,8 +24,9 @@ from orchestrator.build import kbuild
 from orchestrator.model import Cell, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
-from orchestrator.trial.runner import Program, Trial, Yard, run
-from orchestrator.trial.suites import compiled, suite
+from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.suites import payload, suite
+from orchestrator.trial.suites.payload import Place
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,13 +95,13 @@ def measure(arch: Arch, most: int, guests: int) -> None:
     if image is None:
         sys.exit(f"no kernel for {arch.name} in the cache: run `kdelta build` first")
     used = suite.load(config.find_suite("madvise_locked", ROOT))
-    program = Program(used, compiled.program(used, arch.name, root))
+    given = payload.make(used, Place(arch, Side.BASE, root))
     choice = accel.choose(arch, lambda: image, root)
     needs, initrd = used.needs, rootfs.build(arch, root)
     machine = Machine(arch, image, initrd, choice.used, needs.memory_mib, disk_mib=needs.swap_mib)
     limits = Limits(30 * choice.scale, 30 * choice.scale, 30 * choice.scale, choice.scale)
     with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
-        trial = Trial(Cell(Side.BASE, arch.name, "fast"), machine, limits, (program,), guests, Path(scratch))
+        trial = Trial(Cell(Side.BASE, arch.name, "fast"), machine, limits, (given,), guests, Path(scratch))
         yard = Yard(Places(most, places.free_mib), durations.of(Path(scratch), arch.name))
         booted: list[tuple[float, float]] = []
         with least_memory() as free:

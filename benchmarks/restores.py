@@ -24,7 +24,8 @@ from orchestrator import cache, places
 from orchestrator.build import kbuild
 from orchestrator.model import Cell, GuestRun, Side
 from orchestrator.trial import durations, runner
-from orchestrator.trial.suites import suite
+from orchestrator.trial.suites import payload, suite
+from orchestrator.trial.suites.payload import Place
 
 LIMITS = Limits(120, 60, 60, 4)
 BOOTS = 5
@@ -130,7 +131,7 @@ def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
     program = where / "many"
     listing = f"i=0; while [ $i -lt {count} ]; do i=$((i + 1)); echo test$i; done"
     program.write_text(f'#!/bin/sh\nif [ "$1" = --list ]; then {listing}; else echo 1..1; echo "ok 1 $1"; fi\n')
-    (where / "suite.yaml").write_text("{name: many, kind: ktap, sources: [many], isolation: test}\n")
+    (where / "suite.yaml").write_text("{name: many, kind: ktap, binaries: [many], command: ./many, isolation: test}\n")
     many = suite.load(where)
     began = time.monotonic()
     results: list[GuestRun] = []
@@ -138,7 +139,14 @@ def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
 
     def trial(machine: Machine) -> None:
         cell = Cell(Side.BASE, machine.arch.name, "fast")
-        asked = runner.Trial(cell, machine, LIMITS, (runner.Program(many, program),), 1, where / str(cell))
+        asked = runner.Trial(
+            cell,
+            machine,
+            LIMITS,
+            (payload.make(many, Place(machine.arch, Side.BASE, where / "cache")),),
+            1,
+            where / str(cell),
+        )
         yard = runner.Yard(room, durations.of(where / "cache", machine.arch.name))
         results.append(runner.run(asked, snapshot.take, yard))
 

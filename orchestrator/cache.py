@@ -93,6 +93,11 @@ def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
+def key(inputs: list[object]) -> str:
+    """Name what is made of `inputs`, and of nothing else."""
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:40]
+
+
 def seal(draft: Path) -> None:
     """Write down what every file in the directory `draft` holds, by its hash: the last step before it is published."""
     hashes = {path.name: sha256(path) for path in sorted(draft.iterdir())}

@@ -173,7 +173,7 @@ def _no_files(pipeline: Pipeline, near: Path) -> Iterator[Fault]:
             yield ("fragments", index), f"no such file: {fragment}"
     for index, suite in enumerate(pipeline.suites):
         path = find("guest_tests", suite, near)
-        if path is None or not (path / "suite.yaml").is_file():
+        if path is None or not path.is_dir():
             yield ("suites", index), _no_such("guest_tests", suite, "suite")
     if pipeline.series is not None and not is_series(pipeline.series, pipeline.kernel, near):
         yield ("series",), _no_such("patches", pipeline.series, "series")

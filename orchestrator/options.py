@@ -16,7 +16,12 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in (
         click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
         click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
-        click.option("--suite", "suites", multiple=True, help="Guest tests to run: a name or a path. Repeatable."),
+        click.option(
+            "--suite",
+            "suites",
+            multiple=True,
+            help="Guest tests to run: a name or a directory. Repeatable.",
+        ),
         click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
         click.option("--base", help="The commit to apply to. [default: what SERIES names, else by blobs, else HEAD]"),

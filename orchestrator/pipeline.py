@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvm import accel, rootfs
 from kvm.arch import get as get_arch
-from orchestrator import cache, checks, consoles, delta, sides, store
+from orchestrator import cache, checks, consoles, delta, payloads, sides, store
 from orchestrator.job import Job
 from orchestrator.judge import diff, ending, known, verdict
 from orchestrator.model import (
@@ -19,7 +19,6 @@ from orchestrator.model import (
     cells,
 )
 from orchestrator.trial import durations, layout, runner
-from orchestrator.trial.suites import compiled
 
 
 def validate(job: Job) -> Run:
@@ -49,6 +48,7 @@ def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
 
 
 def _go(job: Job, lane: Lane) -> None:
+    payloads.look_up(job, lane)
     built = sides.build(job, lane)
     looking = job.engine.start(_look, job, lane, built)
     test(job, lane, built)
@@ -77,12 +77,11 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
-    programs = tuple(runner.Program(suite, compiled.program(suite, arch.name, cache_dir)) for suite in job.plan.suites)
     initrd = cache.keep(rootfs.build(arch, cache_dir))
     trials = [
         layout.trial(
             kernel,
-            programs,
+            payloads.of(job, cell, kernel),
             initrd=initrd,
             choice=choice,
             pipeline=job.plan.request.pipeline,
@@ -128,7 +127,7 @@ def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
     job.watch(trial.cell, "waits for a place")
     with job.engine.task(f"guest {trial.cell}"):
         seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
-    seen = replace(seen, asked=tuple(program.suite.name for program in trial.programs))
+    seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
     seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
     store.save_guest(seen, trial.directory)

@@ -25,8 +25,9 @@ from orchestrator.judge import hunks
 from orchestrator.judge.hunks import LineMap
 from orchestrator.model import Base, Cell, ChangeKind, Expectation, KnownSplat, Lane, Patch, Side, SplatRules
 from orchestrator.request import Request
+from orchestrator.trial.suites import found, selftests
 from orchestrator.trial.suites import suite as suites
-from orchestrator.trial.suites.suite import Suite
+from orchestrator.trial.suites.suite import Copy, Suite
 from orchestrator.yamlfile import Fault, Section
 
 CCACHE_SHARE = 8  # of limits.cache_gib one part in so many is ccache's: of 40 GiB the 5 that it takes by itself
@@ -142,7 +143,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     accept = pipeline.accept
     limits = guard.Limits(accept.patch_size, accept.series_size, accept.files, accept.binary)
     guard.check(((letter.source, letter.diff) for letter in mails.mails), limits)  # before anything is fetched for it
-    chosen = tuple(suites.load(config.find_suite(name, near)) for name in pipeline.suites)
+    chosen = tuple(_suite(config.find_suite(name, near)) for name in pipeline.suites)
     splat_rules = splats.rules()
     known_splats = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
     expect_file = _expect_file(Path(pipeline.series))
@@ -166,6 +167,11 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     )
 
 
+def _suite(directory: Path) -> Suite:
+    """What suite.yaml says, or, without one, what is there to be run."""
+    return suites.load(directory) if (directory / suites.FILE).is_file() else found.suite(directory)
+
+
 def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: Applied) -> dict[Cell, Order]:
     """What to build of each cell; base comes first."""
     pipeline, limits = request.pipeline, request.pipeline.limits
@@ -181,9 +187,10 @@ def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: 
         defines=_defines(origin, applied),
     )
     enabled = _enabled(origin, applied) if pipeline.enable_touched else ()
+    needed = _needed(chosen, origin, applied)
     orders: dict[Cell, Order] = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
-        wish = _wish(pipeline, arch, flavour, chosen, enabled)
+        wish = _wish(pipeline, arch, flavour, needed, enabled)
         variables = _instrumented(wish, applied)
         base = order(cell=Cell(Side.BASE, arch, flavour), files=origin.tree, wish=wish, variables=variables)
         orders |= {made.cell: made for made in _both(base, applied.tree, reverted=pipeline.revert)}
@@ -229,7 +236,24 @@ def _noted(fault: UserError, found: Base, notes: Iterable[str]) -> UserError:
     return UserError("".join([fault.message, *(f"\n  note: {line}" for line in said)]), hint=fault.hint)
 
 
-def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite], enabled: tuple[str, ...]) -> Wish:
+def _needed(chosen: Iterable[Suite], origin: Source, applied: Applied) -> tuple[dict[str, str], dict[str, str]]:
+    """The options that the suites need, and those that their selftests would have: the same for both sides."""
+    repository = git.Repository(origin.git_dir)
+    words = [word.partition("=") for suite in chosen for word in suite.needs.config]
+    would = [
+        selftests.config(suite, origin.tree if suite.copy is Copy.BASE else applied.tree, repository)
+        for suite in chosen
+    ]
+    return {name: value or "y" for name, _, value in words}, kconfig.parse("\n".join(would))
+
+
+def _wish(
+    pipeline: Pipeline,
+    arch: str,
+    flavour: str,
+    needed: tuple[dict[str, str], dict[str, str]],
+    enabled: tuple[str, ...],
+) -> Wish:
     """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
     start = pipeline.config
     if start not in config.CONFIG_GOALS:
@@ -237,9 +261,9 @@ def _wish(pipeline: Pipeline, arch: str, flavour: str, chosen: Iterable[Suite], 
     paths = [*config.fragments(arch, flavour), *map(Path, pipeline.fragments)]
     fragments = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     wish = kconfig.parse(fragments)
-    needed = {option for suite in chosen for option in suite.needs.config if wish.get(option, "n") == "n"}
-    may_be = kconfig.text(kconfig.optional(fragments))
-    return Wish(start, kconfig.text(wish | dict.fromkeys(needed, "y")), may_be, enabled)
+    must, would = ({name: value for name, value in part.items() if wish.get(name, "n") == "n"} for part in needed)
+    may_be = kconfig.text(would | kconfig.optional(fragments))
+    return Wish(start, kconfig.text(wish | must), may_be, enabled)
 
 
 def _enabled(origin: Source, applied: Applied) -> tuple[str, ...]:

@@ -5,7 +5,10 @@ tree is a text: lines `boot: KIND` say how its boot fails, the lines after `prog
 """
 
 import contextlib
+import io
 import re
+import shlex
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +18,11 @@ from kvm.errors import BootError, GuestLost
 from kvm.guest import CommandResult
 from kvm.qemu import Machine
 from kvm.vm import Limits
+from orchestrator.trial.suites import stage
+from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites.run import Run
+from orchestrator.trial.suites.stage import Stage
+from orchestrator.trial.suites.suite import Suite
 
 # `panic` and `die` sleep, as the program that asked for it does while the kernel goes down.
 WORDS = """\
@@ -35,6 +43,12 @@ def program(*lines: str) -> str:
     return WORDS + "".join(f"{line}\n" for line in lines)
 
 
+def payload(suite: Suite, path: Path, cache_dir: Path) -> Payload:
+    """A suite that is the program at `path` and nothing else."""
+    archive = stage.pack(suite.name, Stage({path.name: path}), cache_dir)
+    return Payload(suite, archive, (Run("", f"{stage.inside(suite.name)}/{path.name}"),))
+
+
 @dataclass
 class _Said:
     """What a command has said so far, and how it ended."""
@@ -53,6 +67,7 @@ class ScriptedGuest:
         self.boot_seconds = 0.1
         self._image = image
         self._programs: dict[str, list[str]] = {}
+        self._archives: dict[str, bytes] = {}
         self._fate: GuestLost | None = None
         self._taint = 0
         self._hushed = False
@@ -65,8 +80,14 @@ class ScriptedGuest:
 
     def push(self, path: Path, to: str) -> None:
         self._alive()
-        content = path.read_bytes()
-        text = content.decode() if content.startswith(b"#!") else self._image.partition("program:\n")[2]
+        if path.suffix == ".tar":
+            self._archives[to] = path.read_bytes()
+        else:
+            self._add(path.read_bytes(), to)
+
+    def _add(self, content: bytes, to: str) -> None:
+        script = content.startswith(b"#!")
+        text = content.decode("utf-8", "replace") if script else self._image.partition("program:\n")[2]
         self._programs[to] = text.removeprefix(WORDS).splitlines()
 
     def log_line(self, text: str) -> None:
@@ -82,8 +103,10 @@ class ScriptedGuest:
                 said.stderr += f"{token[1]} {self._taint}\n".encode()
             elif mark := re.search(r"echo '?<5>([^']*)'? >/dev/kmsg", line):
                 self._tell(mark[1])
+            elif line.startswith("tar -xf"):
+                self._unpack(*line.split()[2:5:2])
             else:
-                self._follow(self._lines(line.split()), timeout, said)
+                self._follow(self._lines(_words(line)), timeout, said)
             if said.timed_out:
                 break
         return CommandResult(
@@ -120,6 +143,13 @@ class ScriptedGuest:
             elif word == "die":
                 self._lost("QEMU ended (guest-reset)", "reboot", said.stdout)
 
+    def _unpack(self, archive: str, into: str) -> None:
+        with tarfile.open(fileobj=io.BytesIO(self._archives[archive])) as members:
+            for member in filter(tarfile.TarInfo.isfile, members):
+                content = members.extractfile(member)
+                assert content
+                self._add(content.read(), f"{into}/{member.name}")
+
     def _lines(self, words: list[str]) -> list[str]:
         """What a command line runs: all of a program, its list of tests, or the lines that end with a test's name."""
         program, asked = next(
@@ -147,6 +177,12 @@ class ScriptedGuest:
             return
         with self.console.open("a") as console:
             console.write(f"{line}\n")
+
+
+def _words(line: str) -> list[str]:
+    """The words of a command line, of one that another shell is told those of its own."""
+    words = shlex.split(line)
+    return shlex.split(words[2]) if words[:2] == ["sh", "-c"] else words
 
 
 class ScriptedSnapshot:

@@ -1,9 +1,11 @@
 """One order in, a kernel image with its .config out, from the cache if the same inputs were built before."""
 
 import contextlib
+import io
 import json
 import logging
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError, InfraError
 from orchestrator import cache
-from orchestrator.build import ccache, dissect, objdir
+from orchestrator.build import ccache, dissect, kconfig, objdir
 from orchestrator.build.findings import units
 from orchestrator.build.findings.units import Units
 from orchestrator.build.make import ENV, Make, Unfinished
@@ -26,8 +28,10 @@ from orchestrator.model import BuildRecord, Cell
 log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 1 << 30  # no boot loader takes more
+MODULES_BYTES = 1 << 29  # all that are kept of one kernel
 _FACTS = "build.json"
 _FINDINGS = "findings.json"
+_MODULES = "modules.tar"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class KernelBuild:
     def config(self) -> Path:
         """The final .config."""
         return self.directory / "config"
+
+    @property
+    def modules(self) -> Path | None:
+        """The archive of the modules; None if it has none."""
+        archive = self.directory / _MODULES
+        return archive if archive.is_file() else None
 
     @property
     def findings(self) -> Units:
@@ -204,6 +214,7 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
     with cache.publish(final) as draft:
         _take(made, get_arch(order.cell.arch).image, draft / "image")
         (draft / "config").write_text(made.config, encoding="utf-8")
+        _take_modules(made, draft / _MODULES)
         shutil.copyfile(made.log, draft / "build.log")
         (draft / order.cell.arch).touch()
         (draft / _FINDINGS).write_bytes(units.dump(findings))
@@ -232,3 +243,22 @@ def _take(made: Make, name: str, into: Path) -> None:
         into.write_bytes(disk.read(made.sandbox.obj / name, IMAGE_BYTES))
     except OSError as fault:
         raise BuildError(f"{made.order.cell}: make left no image: {name}: {fault.strerror}", log=made.log) from fault
+
+
+def _take_modules(made: Make, into: Path) -> None:
+    """Pack what make built as modules, unless that is more than anybody loads into a small guest."""
+    objects = made.sandbox.obj
+    order = objects / "modules.order"
+    if "m" not in kconfig.parse(made.config).values() or not order.is_file():
+        return  # what lies there is of another .config
+    names = disk.read_text(order, IMAGE_BYTES).split()
+    paths = [objects / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names if ".." not in name]
+    paths = [path for path in paths if path.is_relative_to(objects) and path.is_file()]
+    if sum(path.stat().st_size for path in paths) > MODULES_BYTES:
+        return
+    with tarfile.open(into, "w") as archive:
+        for path in paths:
+            content = disk.read(path, MODULES_BYTES)
+            member = tarfile.TarInfo(str(path.relative_to(objects)))
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))

@@ -11,14 +11,16 @@ from orchestrator import store
 from orchestrator.build import kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.config import Pipeline
-from orchestrator.trial.runner import Program, Trial
+from orchestrator.trial.runner import Trial
+from orchestrator.trial.suites.payload import Payload
 
 SLOW = {"KASAN": 3.0, "PROVE_LOCKING": 2.0}  # option -> how many times slower it makes a kernel, about
+FREE_MIB = 16  # so much of a guest's memory its suites may fill
 
 
 def trial(
     kernel: KernelBuild,
-    programs: tuple[Program, ...],
+    payloads: tuple[Payload, ...],
     *,
     initrd: Path,
     choice: Choice,
@@ -26,14 +28,16 @@ def trial(
     directory: Path,
 ) -> Trial:
     """Lay image and initramfs into `directory`; the machine is as large as the neediest suite asks."""
-    needs = [program.suite.needs for program in programs]
+    needs = [payload.suite.needs for payload in payloads]
+    pushed_mib = sum(payload.archive.stat().st_size for payload in payloads) >> 20
     machine = Machine(
         arch=get_arch(kernel.cell.arch),
         image=store.place(kernel.image, directory / "image"),
         initrd=store.place(initrd, directory / "initramfs.cpio"),
         accel=choice.used,
-        memory_mib=max([pipeline.guest.memory_mib, *(need.memory_mib for need in needs)]),
-        cpus=pipeline.guest.cpus,
+        # what is pushed lies in memory, packed and unpacked for a moment, of which a tmpfs takes half
+        memory_mib=max([pipeline.guest.memory_mib, *(need.memory_mib for need in needs)]) + _room_mib(pushed_mib),
+        cpus=max([pipeline.guest.cpus, *(need.cpus for need in needs)]),
         disk_mib=max([0, *(need.swap_mib for need in needs)]),
     )
     scale = choice.scale * _slowness(kernel)
@@ -43,7 +47,11 @@ def trial(
         command_seconds=pipeline.limits.boot * scale,
         scale=scale,
     )
-    return Trial(kernel.cell, machine, limits, programs, pipeline.repeats, directory)
+    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory)
+
+
+def _room_mib(pushed_mib: int) -> int:
+    return 4 * pushed_mib if pushed_mib > FREE_MIB else 0
 
 
 def _slowness(kernel: KernelBuild) -> float:

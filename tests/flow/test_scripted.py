@@ -199,7 +199,7 @@ def test_suites_have_guests_of_their_own_unless_they_say_boot(validate: Validate
     (tmp_path / "run").rename(tmp_path / "first")
     run = validate(f"# again\n{PASSES}", f"# again\n{dies}", suites=[str(suite), str(other)], arches=["arm64"])
     ends = {change.suite: change.patched.outcome for change in run.tests if change.name == "(exit)"}
-    assert ends == {"example": "lost", "other": "missing"}  # the first took the second along
+    assert ends == {"example": "lost", "other": "lost"}  # what follows in the same guest gets another one
 
 
 def test_the_console_of_a_cell_holds_the_words_of_all_its_guests_in_order(validate: Validate, tmp_path: Path) -> None:
@@ -395,3 +395,13 @@ def test_a_known_report_is_shown_and_does_not_count_and_an_expired_entry_is_refu
     known.write_text(f"{entry}  expiry: 2001-01-01\n")
     with pytest.raises(UserError, match=r"known.yaml:5:3: 'WARNING in do_madvise' expired on 2001-01-01"):
         plan.make(store_request(tmp_path))
+
+
+def test_what_a_suite_needs_and_nobody_has_is_named_before_anything_is_built(
+    validate: Validate, suite: Path, tmp_path: Path
+) -> None:
+    (suite / "suite.yaml").write_text("name: example\nbinaries: [gone]\n")
+    with pytest.raises(UserError, match=r"suite example: 'gone' names nothing for arm64"):
+        validate(PASSES, FAILS, arches=["arm64"])
+    proc.stop.clear()
+    assert not list((tmp_path / "cache").glob("builds/*"))

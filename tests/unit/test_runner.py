@@ -1,5 +1,6 @@
 """One guest that follows a script, one suite of each kind: results, metrics, and how the program ended."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,16 @@ import pytest
 from kvm.arch import get
 from kvm.qemu import Machine
 from kvm.vm import Limits
-from orchestrator.model import Cell, GuestRun, Side
+from orchestrator.model import Cell, GuestRun, Outcome, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Program, Trial, Yard, run
-from orchestrator.trial.suites.suite import Needs, Suite
+from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.suites import stage
+from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites.run import Run, Unrun
+from orchestrator.trial.suites.stage import Stage
+from orchestrator.trial.suites.suite import Isolation, Suite
 from tests import scripted
 
 RUNS = "stress-ng: info:  [1] dispatching hogs: 1 cpu"
@@ -25,9 +30,8 @@ def ran(tmp_path: Path, kind: SuiteKind, *script: str) -> GuestRun:
     image.write_text("program:\n" + "".join(f"{line}\n" for line in script))
     (tmp_path / "suite").write_bytes(b"\x7fELF")
     machine = Machine(get("arm64"), image, tmp_path / "initrd", "tcg")
-    suite = Suite(tmp_path, "suite", kind, (), 60, Needs())
-    program = Program(suite, tmp_path / "suite")
-    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (program,), 1, tmp_path)
+    payload = scripted.payload(Suite(tmp_path, "suite", kind), tmp_path / "suite", tmp_path / "cache")
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
     return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
@@ -57,6 +61,46 @@ def test_a_suite_is_read_and_its_exit_judged_by_its_kind(
     [ended] = found.ends
     assert ended.outcome.value == end[0]
     assert ended.outcome.value == "lost" or ended.detail == end[1]
+
+
+def several(tmp_path: Path, scripts: dict[str, list[str]], isolation: Isolation = Isolation.SUITE) -> GuestRun:
+    (tmp_path / "image").write_text("")
+    files = {}
+    for name, lines in scripts.items():
+        files[name] = tmp_path / f"script-{len(files)}"
+        files[name].write_text(scripted.program(*lines))
+    archive = stage.pack("suite", Stage(files), tmp_path / "cache")
+    runs = tuple(Run(name, shlex.quote(f"/tmp/suites/suite/{name}"), name) for name in scripts)
+    unrun = (Unrun("old", Outcome.FAIL, "does not compile: no"),)
+    payload = Payload(Suite(tmp_path, "suite", SuiteKind.AUTO, isolation=isolation, repeats=2), archive, runs, unrun)
+    machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
+    return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no_other_along(
+    tmp_path: Path, isolation: Isolation
+) -> None:
+    scripts = {
+        "a b": ["say TAP version 13", "say 1..1", "say ok 1 case"],
+        "sub/dies": ["say 1..2", "say ok 1 fine", "say # run second", "panic"],
+        "slow": ["nap 9999"],
+        "silent": ["exit 0"],
+        "says no": ["say words", "exit 3"],
+        "cannot": ["exit 4"],
+    }
+    found = several(tmp_path, scripts, isolation)
+    first = {result.name: result.outcome.value for result in found.results if result.repeat == 0}
+    assert first == {
+        **{"a b": "pass", "a b/case": "pass", "sub/dies": "crash", "sub/dies/fine": "pass", "sub/dies/second": "crash"},
+        **{"slow": "timeout", "silent": "pass", "says no": "fail", "cannot": "skip", "old": "fail"},
+    }
+    assert len(found.results) == 2 * len(first)
+    assert [(end.outcome.value, end.repeat) for end in found.ends] == [("pass", 0), ("pass", 1)]
+    assert found.guest.outcome.value == "panic"
+    outputs = {path.name for path in (tmp_path / "tests" / "suite").iterdir()}
+    assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no.1.ktap"} <= outputs
 
 
 def test_metrics_come_whatever_the_kind(tmp_path: Path) -> None:

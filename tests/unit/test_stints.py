@@ -16,9 +16,9 @@ from orchestrator.model import Cell, GuestRun, Side
 from orchestrator.places import Need, Places
 from orchestrator.trial import durations, stints
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Program, Trial, Yard, run
+from orchestrator.trial.runner import Trial, Yard, run
 from orchestrator.trial.stints import Stint
-from orchestrator.trial.suites.suite import Isolation, Needs, Suite, load
+from orchestrator.trial.suites.suite import Isolation, Suite, load
 from tests import scripted
 
 SCRIPT = "program:\nsay 1..3\nsay ok 1 a\nsay ok 2 b\nsay ok 3 c\n"
@@ -29,12 +29,12 @@ def trial(where: Path, *suites: Suite) -> Trial:
     (where / "image").write_text(SCRIPT)
     (where / "program").write_bytes(b"\x7fELF")
     machine = Machine(get("arm64"), where / "image", where / "initrd", "tcg")
-    programs = tuple(Program(suite, where / "program") for suite in suites)
-    return Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), programs, 1, where)
+    payloads = tuple(scripted.payload(suite, where / "program", where / "cache") for suite in suites)
+    return Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), payloads, 1, where)
 
 
 def suite(name: str, kind: str = "ktap", isolation: Isolation = Isolation.TEST) -> Suite:
-    return Suite(Path(), name, SuiteKind(kind), (), 60, Needs(), isolation)
+    return Suite(Path(), name, SuiteKind(kind), isolation=isolation)
 
 
 def gave(found: GuestRun, where: Path) -> tuple[list[tuple[str, str]], list[str]]:

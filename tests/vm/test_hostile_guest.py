@@ -12,8 +12,9 @@ from orchestrator.model import Cell, Outcome, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Program, Trial, Yard, run
-from orchestrator.trial.suites.suite import Needs, Suite
+from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.suites.suite import Suite
+from tests import scripted
 from tests.vm.conftest import LIMITS, booted
 from tests.vm.test_guest import qemu_pids
 
@@ -38,10 +39,11 @@ def test_what_a_guest_forges_on_its_console_is_no_result_and_a_line_without_end_
     machine: Machine, tmp_path: Path
 ) -> None:
     (tmp_path / "liar").write_text(LIAR)
-    suite = Suite(tmp_path, "liar", SuiteKind.KTAP, (), 60, Needs())
+    suite = Suite(tmp_path, "liar", SuiteKind.KTAP)
+    payload = scripted.payload(suite, tmp_path / "liar", tmp_path / "cache")
     trial = Trial(
         Cell(Side.BASE, machine.arch.name, "fast"),
-        *(machine, LIMITS, (Program(suite, tmp_path / "liar"),), 1, tmp_path / "cell"),
+        *(machine, LIMITS, (payload,), 1, tmp_path / "cell"),
     )
     found = run(trial, snapshot.take, Yard(Places(2, places.free_mib), durations.of(tmp_path, machine.arch.name)))
     assert found.guest.outcome == "ok", found.guest.detail

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.model import Outcome
-from orchestrator.trial.kinds import bench, gtest, kirk, ktap, kunit, ltp, plain, status, stress_ng
+from orchestrator.trial.kinds import auto, bench, gtest, kirk, ktap, kunit, ltp, plain, status, stress_ng
 from orchestrator.trial.kinds.parsed import Parsed
 
 
 class SuiteKind(StrEnum):
     """What the program prints."""
 
+    AUTO = "auto"
     KTAP = "ktap"
     KSELFTEST = "kselftest"
     KUNIT = "kunit"
@@ -29,15 +30,19 @@ class Kind:
     """How one kind of output is read. Of the exit statuses, 0 says that all is well.
 
     `failed` say no more than that a test failed, `skipped` that nothing could be tested, any other is `otherwise`.
+    With `both_streams`, what is written to standard error is read, too.
     """
 
     parse: Callable[[str, str, int], Parsed]
     failed: frozenset[int] = frozenset()
     skipped: frozenset[int] = frozenset()
     otherwise: Outcome = Outcome.FAIL
+    both_streams: bool = False
 
 
 KINDS = {
+    # as kselftest's runner judges: 4 skips
+    SuiteKind.AUTO: Kind(auto.parse, frozenset({1}), frozenset({4})),
     # kselftest.h exits 1 when a test failed, 4 when it skips
     SuiteKind.KTAP: Kind(ktap.parse, frozenset({1}), frozenset({4}), Outcome.CRASH),
     # the runner wraps each program's KTAP into its own
@@ -46,10 +51,10 @@ KINDS = {
     SuiteKind.KUNIT: Kind(kunit.parse),
     SuiteKind.GTEST: Kind(gtest.parse, frozenset({1}), otherwise=Outcome.CRASH),
     # bits: 1 TFAIL, 2 TBROK, 4 TWARN; 32 is TCONF
-    SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32})),
+    SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32}), both_streams=True),
     SuiteKind.KIRK: Kind(kirk.parse),
     # 2 a stressor failed, 3 no resources, 4 not implemented here
-    SuiteKind.STRESS_NG: Kind(stress_ng.parse, frozenset({2}), frozenset({3, 4})),
+    SuiteKind.STRESS_NG: Kind(stress_ng.parse, frozenset({2}), frozenset({3, 4}), both_streams=True),
     SuiteKind.BENCH: Kind(bench.parse, otherwise=Outcome.CRASH),
     SuiteKind.EXIT: Kind(plain.parse, skipped=frozenset({4})),
     SuiteKind.SCRIPT: Kind(plain.parse),

@@ -1,7 +1,5 @@
 """A suite's C sources in, its static program for one architecture out, from the cache if it was built before."""
 
-import hashlib
-import json
 from pathlib import Path
 
 from kvm import proc
@@ -20,10 +18,9 @@ def program(suite: Suite, arch: str, cache_dir: Path) -> Path:
     tools = toolchain.find(arch)
     headers = sorted((suite.directory.parent / "include").glob("*.h")) + sorted(suite.directory.glob("*.h"))
     sources = [suite.directory / name for name in suite.sources]
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*headers, *sources)]
+    contents = [cache.sha256(path) for path in (*headers, *sources)]
     inputs = [RECIPE, tools.identity, _FLAGS, suite.name, contents]
-    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:40]
-    final = cache.keep(cache_dir / "suites" / key)
+    final = cache.keep(cache_dir / "suites" / cache.key(inputs))
     if not cache.find(final, lambda directory: directory / suite.name):
         with cache.publish(final) as draft:
             here = f"-ffile-prefix-map={suite.directory.parent}/="  # what __FILE__ says is the same everywhere

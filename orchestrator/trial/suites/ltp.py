@@ -1,0 +1,45 @@
+"""An installed LTP in, a test for each line of its runtest files out."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from kvm.errors import UserError
+from orchestrator.trial.suites.run import Run
+from orchestrator.trial.suites.stage import Stage, inside
+from orchestrator.trial.suites.suite import Suite
+
+_LINE = re.compile(r"^(?P<tag>[\w.:+-]+)\s+(?P<command>\S.*)$")
+_PROGRAMS = "testcases/bin"
+
+
+def stage(suite: Suite, tree: Path, staged: Stage) -> tuple[Run, ...]:
+    """Stage what the runtest files of `suite` name: each line is a tag and a shell command."""
+    if not (tree / _PROGRAMS).is_dir():
+        raise UserError(f"suite {suite.name}: {tree} is no installed LTP: no {_PROGRAMS} in it")
+    lines = [line for name in suite.runtest for line in _lines(suite, tree, name)]
+    words = {word for _, command in lines for word in re.split(r"[\s;|&]+", command)}
+    for path in sorted((tree / _PROGRAMS).rglob("*")):
+        below = path.relative_to(tree)
+        if path.is_file() and (path.name in words or path.parent != tree / _PROGRAMS or not _is_program(path)):
+            staged.files[str(below)] = path
+    root = inside(suite.name)
+    home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE;"
+    return tuple(Run(tag, f"{home} {command}") for tag, command in lines)
+
+
+def _is_program(path: Path) -> bool:
+    """Scripts come along, for they call each other; of the programs, those that are named."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _lines(suite: Suite, tree: Path, name: str) -> Iterator[tuple[str, str]]:
+    try:
+        text = (tree / "runtest" / name).read_text(encoding="utf-8", errors="replace")
+    except OSError as fault:
+        known = ", ".join(sorted(path.name for path in tree.glob("runtest/*"))) or "none"
+        raise UserError(f"suite {suite.name}: no runtest/{name} in {tree}; there: {known}") from fault
+    for line in text.splitlines():
+        if found := _LINE.match(line.strip()):
+            yield found["tag"], found["command"]

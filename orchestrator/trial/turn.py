@@ -1,0 +1,158 @@
+"""One program started once in a guest, and all that was seen of it, also when the guest dies under it."""
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kvm.errors import GuestLost
+from kvm.guest import CommandResult, Guest
+from kvm.vm import Limits
+from orchestrator.model import GuestOutcome, Outcome, SuiteEnd, TestResult
+from orchestrator.trial import wrap
+from orchestrator.trial.kinds import status
+from orchestrator.trial.kinds.kind import KINDS, Kind, SuiteKind, judge
+from orchestrator.trial.kinds.parsed import Parsed
+from orchestrator.trial.seen import Seen
+from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites.run import Run
+from orchestrator.trial.suites.stage import inside
+from orchestrator.trial.suites.suite import Suite
+
+_OUTPUT_SHOWN = 4096
+_ODD = re.compile(r"[^\w.:+-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One start of a program of a suite: for all its tests, or for one."""
+
+    payload: Payload
+    run: Run
+    repeat: int
+    test: str = ""
+
+    @property
+    def suite(self) -> Suite:
+        """Whose program it is."""
+        return self.payload.suite
+
+    @property
+    def kind(self) -> Kind:
+        """How it is read; selftests are read one by one, not as their runner wraps them."""
+        return KINDS[SuiteKind.AUTO if self.suite.targets else self.suite.kind]
+
+    @property
+    def name(self) -> str:
+        """What its files are called after; of names that others gave, what no file system minds."""
+        return f"{self.known}{times(self.repeat)}"
+
+    @property
+    def known(self) -> str:
+        """What it is known as from one run to the next."""
+        part = self.test
+        if self.run.name:
+            part = f"{self.payload.runs.index(self.run) + 1:03d}-{_ODD.sub('_', self.run.name)[-60:]}"
+        return f"{self.suite.name}{f'/{part}' if part else ''}"
+
+    @property
+    def seconds(self) -> float:
+        """Its limit, for hardware virtualisation."""
+        return self.run.seconds or self.suite.limit
+
+    def command(self, scale: float, more: str = "") -> str:
+        """What a shell in the guest is told; `scale` is how much slower than hardware it is."""
+        where = shlex.quote(f"{inside(self.suite.name)}/{self.run.directory}".rstrip("/"))
+        also = "exec 2>&1; " if self.kind.both_streams else ""
+        words = f"{self.run.command} {more or self.test}".rstrip()
+        whole = f"export KDELTA_SCALE={scale:g}; {also}cd {where} && {self.run.start}{words}"
+        return f"sh -c {shlex.quote(whole)}"  # whatever it holds, it ends where it ends
+
+
+def times(repeat: int) -> str:
+    """What the files of a repeat have at their end."""
+    return f".{repeat}" if repeat else ""
+
+
+def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen) -> None:
+    """Run a program, keep its output in `directory`, and add what it said to `seen`."""
+    said = directory / "tests" / f"{turn.name}.ktap"
+    said.parent.mkdir(parents=True, exist_ok=True)
+    wrapped, began = wrap.wrap(turn.name, turn.command(limits.scale)), len(seen.results)
+    try:
+        done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
+    except GuestLost as fault:
+        said.write_bytes(fault.stdout)
+        _read(turn, fault.stdout, seen)
+        bad = GuestOutcome(fault.kind).bad
+        if not bad:
+            seen.absolve(began)
+        # a program is a test that ran; the end of a whole suite was not seen
+        outcome = Outcome.CRASH if bad and turn.run.name else Outcome.LOST
+        _close(turn, SuiteEnd(turn.suite.name, turn.repeat, outcome, fault.message, turn.test), seen)
+        raise
+    said.write_bytes(done.stdout)
+    parsed = _read(turn, _whole(done), seen)
+    stderr, taints = wrapped.unwrap(done.stderr)
+    end, taint = _end(turn, done, parsed, stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:], limits.scale), ""
+    try:
+        if done.timed_out:
+            late = guest.run(wrapped.late, timeout=limits.command_seconds)
+            taints += wrapped.unwrap(late.stderr)[1]
+        taint = wrap.added(taints[0], taints[-1]) if taints else ""
+        _look_around(limits, seen, guest, wrapped, end)
+    finally:
+        _close(turn, replace(end, taint=taint), seen)
+
+
+def _read(turn: Turn, output: bytes, seen: Seen) -> Parsed:
+    """Add what a program printed; of a suite of several, each has its tests below its name."""
+    suite, below = turn.suite, f"{turn.run.name}/" if turn.run.name else ""
+    parsed = turn.kind.parse(output.decode("utf-8", "replace"), suite.name, turn.repeat)
+    seen.results += [replace(result, name=f"{below}{result.name}") for result in parsed.results]
+    for metric in parsed.metrics:
+        seen.metrics.setdefault((metric.suite, below + metric.name, metric.unit), []).extend(metric.samples)
+    return parsed
+
+
+def _close(turn: Turn, end: SuiteEnd, seen: Seen) -> None:
+    """Add how a program ended: as the suite's end, or, of several, as a test."""
+    if not turn.run.name:
+        seen.ends.append(end)
+        return
+    seen.results.append(TestResult(end.suite, turn.run.name, end.outcome, end.detail, end.repeat))
+    if end.taint:  # of which only ends tell
+        seen.ends.append(SuiteEnd(end.suite, end.repeat, Outcome.PASS, "", turn.run.name, end.taint))
+
+
+def _end(turn: Turn, done: CommandResult, parsed: Parsed, words: str, scale: float) -> SuiteEnd:
+    """Say how a program ended in a guest that lives; what belongs to no test explains it."""
+    if done.timed_out:
+        given = f"{turn.suite.name}'s timeout of {turn.seconds:g} s x {scale:g}"
+        outcome, detail = Outcome.TIMEOUT, f"no end after {turn.seconds * scale:.0f} s ({given}); {words}"
+    elif done.truncated:
+        outcome, detail = Outcome.FAIL, "its output was longer than kept"
+    else:
+        outcome, why = judge(turn.kind, done.exit_status, parsed)
+        said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
+        detail = "; ".join(part for part in said if part)
+    return SuiteEnd(turn.suite.name, turn.repeat, outcome, detail, turn.test)
+
+
+def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped, end: SuiteEnd) -> None:
+    """Look for what makes results worth less: a console that says nothing any more, a file system that is full."""
+    if not wrapped.heard(guest.console):
+        guest.run("sleep 1", timeout=limits.command_seconds)  # printk may be behind
+        if not wrapped.heard(guest.console):
+            seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
+    if end.outcome not in (Outcome.PASS, Outcome.SKIP):
+        listing = guest.run("df -Pk /tmp /dev/shm", timeout=limits.command_seconds).stdout
+        if full := re.findall(rb" 0 +100% (/[\w/]+)$", listing, re.MULTILINE):
+            where = b", ".join(full).decode()
+            seen.note(GuestOutcome.DISK_FULL, f"no room is left on {where} after {wrapped.name}")
+
+
+def _whole(done: CommandResult) -> bytes:
+    """What a program said; the last line of one that ended by itself is whole, with a newline or without."""
+    cut = done.timed_out or done.truncated or status.name_of_signal(done.exit_status)
+    return done.stdout if cut or done.stdout.endswith(b"\n") else done.stdout + b"\n"
