@@ -17,7 +17,7 @@ from rich.text import Text
 from kvm.probe import Fact
 from orchestrator.doctor import Finding
 from orchestrator.model import BuildRecord, Cell, Run
-from orchestrator.publish import digest
+from orchestrator.publish import digest, text
 from orchestrator.publish.clean import line, printable
 
 
@@ -105,7 +105,7 @@ def builds(run: Run, directory: Path) -> str:
     ]
     said = [f"{binary.arch}-{binary.flavour}: {line(binary.summary)}" for binary in run.binaries]
     notes = [f"note    {line(note)}" for note in run.notes]
-    return "\n".join([*rows, *said, *notes, str(directory)])
+    return "\n".join([*rows, *said, *text.findings(run), *notes, str(directory)])
 
 
 def _cost(build: BuildRecord) -> str:

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Lane,
     MetricPair,
     Run,
+    RunStatus,
     Samples,
     Side,
     VerdictValue,
@@ -59,8 +60,10 @@ class Tally:
 
 
 def answer(run: Run) -> str:
-    """The verdict's word, or the state of a run that has none."""
-    return str(run.verdict.value if run.verdict else run.status)
+    """The verdict's word, or the state of a run that has none; one whose stages are run one by one has none yet."""
+    if run.verdict:
+        return str(run.verdict.value)
+    return "not judged" if run.status is RunStatus.DONE else str(run.status)
 
 
 def reasons(run: Run) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def summary(run: Run, report: Path | None) -> str:
         *notes,
         *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
         *_some(_binaries(run, names), LANES),
-        *_some(_findings(run), FINDINGS),
+        *_some(findings(run), FINDINGS),
         *_some(_changes(run, names), CHANGES - len(notes)),
     ]
     pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
@@ -63,7 +63,8 @@ def _binaries(run: Run, names: dict[Lane, str]) -> list[str]:
     return [text for words in said for text in _wrapped(words, "  ")]
 
 
-def _findings(run: Run) -> list[str]:
+def findings(run: Run) -> list[str]:
+    """What the builds and checkers newly say, a line each."""
     new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
     merged = digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message))
     return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in merged]

@@ -134,6 +134,18 @@ def test_a_patched_tree_that_does_not_build_is_a_result_of_the_run(
     assert record["status"] == "done"
 
 
+def test_a_build_says_what_it_newly_warns_of(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
+    makefile = fakelinux / "Makefile"
+    warn = "! grep -q ODD $< || echo '/src/mm/madvise.c:1:1: warning: that is odd [-Wodd]'"
+    said = f"\t@echo '  CC      mm/madvise.o'; {warn}\n\t@echo COMPILED"
+    makefile.write_text(makefile.read_text().replace("\t@echo COMPILED", said))
+    git(fakelinux, "commit", "-q", "-a", "-m", "a compiler that warns")
+    args = ["build", make_series("ODD\n"), "--kernel", f"git:{fakelinux}", "--arch", "arm64"]
+    done = kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "new cc mm/madvise.c:1: that is odd" in done.stdout.splitlines()
+
+
 def test_help_has_an_example_on_every_command(kdelta: Kdelta) -> None:
     from orchestrator.cli import main
 

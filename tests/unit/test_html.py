@@ -117,15 +117,18 @@ def test_every_verdict_has_word_icon_and_exit(value: str, exit_code: int, tmp_pa
     assert next(found["aria-hidden"] for tag, found in report.tags if tag == "svg") == "true"
 
 
-@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.INTERRUPTED])
-def test_a_run_that_only_just_started_is_a_report_too(status: RunStatus, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(RunStatus.RUNNING, "running"), (RunStatus.INTERRUPTED, "interrupted"), (RunStatus.DONE, "not judged")],
+)
+def test_a_run_without_a_verdict_is_a_report_too(status: RunStatus, word: str, tmp_path: Path) -> None:
     run = sample_run(
         status=status, verdict=None, finished=None, wall_seconds=None,
         builds=(), guests=(), tests=(), metrics=(), timeline=(),
     )  # fmt: skip
     report = page(run, tmp_path)
-    assert f"{status} mm: add MADV_DONTNEED_LOCKED the run has no verdict yet" in report.text()
-    assert ("exit 125" in report.text()) == (status is RunStatus.INTERRUPTED)
+    assert f"{word} mm: add MADV_DONTNEED_LOCKED the run has no verdict yet" in report.text()
+    assert ("exit 125" in report.text()) == (status is not RunStatus.RUNNING)
     said = {"changes": "No test was compared.", "metrics": "No metric was measured.", "builds": "Nothing was built."}
     assert all(sentence in report.text(section) for section, sentence in said.items())
     assert "Finished —" in report.text("environment")
