@@ -1,6 +1,5 @@
 """Debian packages of any suite and architecture, without root and without touching the host's own apt state."""
 
-import contextlib
 import json
 import logging
 import os
@@ -9,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kvm import disk, proc
 from kvm.errors import InfraError, UserError
@@ -70,19 +68,12 @@ def depends(package: str, *, suite: str, deb_arch: str, cache_dir: Path) -> list
     return re.findall(r"^ *Depends: ([^\s:<]+)", said, re.MULTILINE)
 
 
-def requirements(packages: Sequence[str], *, suite: str, deb_arch: str, cache_dir: Path) -> list[str]:
-    """Return what `packages` depend on, beside each other; what was asked once needs no network again."""
-    root = cache_dir / "apt" / suite
-    kept = root / "depends.json"
-    with disk.hold(root):
-        known: dict[str, list[str]] = _read_json(kept)
-        for name in packages:
-            key = f"{name}:{deb_arch}"
-            if key not in known:
-                known[key] = depends(name, suite=suite, deb_arch=deb_arch, cache_dir=cache_dir)
-                disk.write(kept, json.dumps(known, indent=1, sort_keys=True))
-    found = (other for name in packages for other in known[f"{name}:{deb_arch}"])
-    return [name for name in dict.fromkeys(found) if name not in packages]
+def libraries(deb: Path) -> list[str]:
+    """Return the packages with shared libraries that a package depends on; by Debian's policy their names tell."""
+    said = proc.check(["dpkg-deb", "--field", deb, "Pre-Depends", "Depends"], timeout=60)
+    alternatives = re.split(r"[,\n]", re.sub(r"^[\w-]+:", "", said, flags=re.MULTILINE))
+    first = (re.match(r"\s*(z?lib[a-z0-9+.-]+)", alternative) for alternative in alternatives)
+    return [name[1] for name in first if name]
 
 
 def _lock(root: Path) -> Path:
@@ -97,19 +88,11 @@ def unpack(deb: Path, into: Path) -> None:
 
 def _read_index(root: Path) -> dict[str, str]:
     """Read which file a package was resolved to; an entry whose file is gone is forgotten."""
-    index: dict[str, str] = _read_json(root / "index.json")
-    with contextlib.suppress(TypeError):
-        return {key: name for key, name in index.items() if (root / "debs" / name).is_file()}
-    return {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read a file of ours; an empty one where it is gone or damaged."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        index = json.loads((root / "index.json").read_text())
+        return {key: name for key, name in index.items() if (root / "debs" / name).is_file()}
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> dict[str, str]:

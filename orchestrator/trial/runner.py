@@ -24,7 +24,7 @@ from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
-from orchestrator.trial.suites.stage import inside
+from orchestrator.trial.suites.stage import INSIDE, inside
 from orchestrator.trial.suites.suite import Isolation
 from orchestrator.trial.turn import Turn, start, times
 
@@ -232,6 +232,8 @@ def _prepare(trial: Trial, guest: Guest) -> None:
         if done.exit_status:
             words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
             raise InfraError(f"{trial.cell}: no swap in the guest: {words}", log=guest.console)
+    # ramfs is never swapped out: what lies there takes no part in what a test of memory sees
+    guest.run(f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", timeout=seconds)
     for payload in trial.payloads:
         where = inside(payload.suite.name)
         guest.run(f"mkdir -p {where}", timeout=seconds)

@@ -22,7 +22,7 @@ class Packages:
         self.names = tuple(names)
         self._arch, self._cache_dir, self._top = arch, cache_dir, top
         self._widened: set[str] = set()
-        self._debs: list[str] = []
+        self._debs: dict[str, Path] = {}
         self._unpack(self.names)
 
     @property
@@ -33,7 +33,14 @@ class Packages:
     @property
     def versions(self) -> tuple[str, ...]:
         """The files of those that are unpacked, which name their versions."""
-        return tuple(sorted(self._debs))
+        return tuple(sorted(deb.name for deb in self._debs.values()))
+
+    def words(self, path: Path) -> str:
+        """Call a file or directory that may be of a package what a reader knows it as."""
+        if not path.is_relative_to(self._top):
+            return str(path)
+        package, *below = path.relative_to(self._top).parts
+        return f"{'/'.join(below)} of the package {package}" if below else f"the package {package}"
 
     def merged(self, into: Path) -> Path:
         """Lay all that is unpacked out in one directory, as a compiler wants it, and return it."""
@@ -42,14 +49,14 @@ class Packages:
         return into
 
     def widen(self, needy: Path) -> bool:
-        """Unpack what the package of the file `needy` depends on, or all that was asked for; false if that was done."""
+        """Unpack the libraries of the package of the file `needy`, or of all asked for; false if that was done."""
         owner = needy.relative_to(self._top).parts[0] if needy.is_relative_to(self._top) else ""
         owners = [name for name in ([owner] if owner else self.names) if name not in self._widened]
         if not owners:
             return False
         self._widened.update(owners)
-        depends = packages.requirements(owners, suite=rootfs.SUITE, deb_arch=self._arch.deb, cache_dir=self._cache_dir)
-        self._unpack([name for name in depends if not (self._top / name).exists()])
+        depends = dict.fromkeys(name for owner in owners for name in packages.libraries(self._debs[owner]))
+        self._unpack([name for name in depends if name not in self._debs])
         return True
 
     def stage(self, stage: Stage) -> None:
@@ -64,7 +71,8 @@ class Packages:
         """Return the place of a program in the packages that were asked for."""
         for package in self.names:
             for below in PATH:
-                if (self._top / package / below / name).exists():
+                found = self._top / package / below / name
+                if found.exists() or found.is_symlink():  # to what another package has
                     return f"{PLACE}/{below}/{name}"
         return None
 
@@ -74,7 +82,17 @@ class Packages:
             debs = packages.fetch(wanted, suite=rootfs.SUITE, deb_arch=self._arch.deb, cache_dir=self._cache_dir)
             for name, deb in zip(wanted, debs, strict=True):
                 packages.unpack(deb, self._top / name)
-                self._debs.append(deb.name)
+                self._debs[name] = deb
+
+
+def start(where: str) -> Iterator[str]:
+    """Yield the shell lines that put the packages of the suite in the directory `where` to the places they ask for.
+
+    They are linked where the guest has nothing, once; their programs come before the guest's own.
+    """
+    root = f"{where}/{PLACE}"
+    yield f"[ -e {where}/.laid ] || {{ cp -rs {root}/. / 2>/dev/null; : >{where}/.laid; }}"
+    yield f"export PATH={':'.join(f'{root}/{below}' for below in PATH)}:$PATH"
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from orchestrator.trial.suites.stage import shebang
 from orchestrator.trial.suites.suite import Suite
 
 _LIBRARY = re.compile(r"\.so(\.|$)")
+_SHIPPED_BY = {"bash": "bash", "perl": "perl-base"}  # interpreter -> Debian package that needs no other but libraries
 _MOST_FILES = 10_000
 
 
@@ -24,14 +25,17 @@ def suite(directory: Path) -> Suite:
             f"{directory} holds no suite.yaml, no program and no executable script",
             hint="chmod +x what is to be run; docs/suites.md says what suite.yaml may hold",
         )
-    shells = {Path(word).name for name in programs for word in shebang(directory / name)[:2]}
+    named = {Path(word).name for name in programs for word in shebang(directory / name)[:2]}
     return Suite(
         directory=directory,
         name=re.sub(r"[^A-Za-z0-9_.-]", "_", directory.resolve().name).lstrip(".-") or "suite",
         kind=SuiteKind.AUTO,
         binaries=programs,
         files=(".",),
-        packages=("bash",) if "bash" in shells else (),
+        libraries=tuple(
+            dict.fromkeys(str(path.parent.relative_to(directory)) for path in paths if _LIBRARY.search(path.name))
+        ),
+        packages=tuple(package for name, package in _SHIPPED_BY.items() if name in named),
     )
 
 

@@ -59,8 +59,9 @@ class Libraries:
         wanted = [part.replace("$ORIGIN", str(origin)).replace("${ORIGIN}", str(origin)) for part in needy.search]
         roots = self.packages.roots if self.packages else ()
         below = (f"lib/{self.arch.triplet}", f"usr/lib/{self.arch.triplet}", "lib64", "lib", "usr/lib")
+        beside = [Path(part) for part in (*wanted, str(origin)) if Path(part).is_relative_to(self.own[0])]
         return [
-            *(Path(part) for part in wanted if Path(part).is_relative_to(self.own[0])),
+            *beside,
             *self.own,
             *(root / part.lstrip("/") for root in roots for part in (*wanted, *below)),
             *self._system(wanted),
@@ -76,11 +77,22 @@ class Libraries:
         return [Path(part) for part in (*wanted, *named, *fixed) if part.startswith("/")]
 
     def _missing(self, name: str, needy: Elf, looked: Iterable[Path]) -> UserError:
-        places = ", ".join(dict.fromkeys(map(str, looked)))
+        roots = self.packages.roots if self.packages else ()
+        called = self.packages.words if self.packages else str
+        above = [next((root for root in roots if place.is_relative_to(root)), place) for place in looked]
+        places = ", ".join(dict.fromkeys(map(called, above)))
         return UserError(
-            f"suite {self.name}: {needy.path} needs {name}, not found for {self.arch.name} in {places}",
-            hint="put it beside the program; or name its directory under libraries, its Debian package under packages",
+            f"suite {self.name}: {called(needy.path)} needs {name}, not found for {self.arch.name} in {places}",
+            hint="put it beside the program; or, in suite.yaml, name its directory under `libraries`, or its Debian "
+            f"package under `packages` (by its name {_debian(name)})",
         )
+
+
+def _debian(soname: str) -> str:
+    """What Debian's policy would have its package called."""
+    name, _, version = soname.lower().replace("_", "-").partition(".so")
+    version = version.removeprefix(".")
+    return f"{name}-{version}" if version and name[-1:].isdigit() else f"{name}{version}"
 
 
 def _lines(file: Path) -> list[str]:

@@ -152,8 +152,7 @@ def _equip(
         staged.files |= {f"{PLACE}/{name}": path.resolve() for name, path in found.items()}
         start += _load(suite, place.arch, found)
     if packages:
-        paths = ":".join(f"{inside(suite.name)}/{debian.PLACE}/{below}" for below in debian.PATH)
-        start.append(f"export PATH={paths}:$PATH")
+        start += debian.start(inside(suite.name))
     if start:
         staged.texts[START] = "".join(f"{line}\n" for line in start)
         return tuple(replace(run, start=f". {inside(suite.name)}/{START} && ") for run in runs)
