@@ -57,4 +57,10 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "copy in": (b"diff --git a/x b/x\ncopy from ../secret\ncopy to x\n", 2, "leaves the tree"),
     "copy out, old words": (b"diff --git a/x b/x\nrename old x\nrename new .git/x\n", 3, "file of git itself"),
     "hunk header": (b"--- a/x\n+++ b/x\n@@ -1,99999999999999999999 +1 @@\n-a\n+b\n", 3, "hunk header"),
+    "hunk header, indented": (b"--- a/x\n+++ b/x\n" + _BODY + b" @@ -9 +9 @@\n-a\n+b\n", 6, "hunk header"),
+    "more than its hunk counts": (b"--- a/x\n+++ b/x\n" + _BODY + b" c\n+d\n e\n", 7, "does not count"),
+    "less taken away than is written": (b"--- a/x\n+++ b/x\n" + _BODY + b"-c\n", 6, "does not count"),
+    "merge": (b"diff --cc x\nindex 1,2..3\n--- a/x\n+++ b/x\n@@@ -1,1 -1,1 +1,2 @@@\n +a\n+ b\n", 1, "a merge"),
+    "merge below a diff": (_new(b"y") + b"diff --cc x\n--- a/x\n+++ b/x\n@@@ -1 -1 +1 @@@\n", 8, "a merge"),
+    "context diff below a diff": (_new(b"y") + b"*** a/x\n--- b/x\n*************** f(void)\n", 10, "not unified"),
 }

@@ -127,6 +127,14 @@ def _hunk(_: Fact, __: Limits) -> Refusal:
     return Refusal("a hunk header that is not understood", _UNIFIED)
 
 
+def _uncounted(_: Fact, __: Limits) -> Refusal:
+    return Refusal("a change that the header of its hunk does not count: git would leave it out", _UNIFIED)
+
+
+def _combined(_: Fact, __: Limits) -> Refusal:
+    return Refusal("the diff of a merge, which git does not apply", "give the commits that were merged")
+
+
 _RULES: dict[Says, Callable[[Fact, Limits], Refusal | None]] = {
     Says.NAMES: _names,
     Says.OLD: _name,
@@ -139,6 +147,8 @@ _RULES: dict[Says, Callable[[Fact, Limits], Refusal | None]] = {
     Says.SIZE: _size,
     Says.SCRIPT: _script,
     Says.BROKEN_HUNK: _hunk,
+    Says.UNCOUNTED: _uncounted,
+    Says.COMBINED: _combined,
 }
 
 # In bytes. PATH_MAX is 4096, and a checkout stands in a directory of its own; Python removes no thousand directories

@@ -23,6 +23,8 @@ class Says(StrEnum):
     SIZE = "size of a binary"
     SCRIPT = "ed script"
     BROKEN_HUNK = "hunk header"
+    UNCOUNTED = "change below a hunk"
+    COMBINED = "diff of a merge"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Section:
 
 
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
-_ED = re.compile(rb"(?:\d+(?:,\d+)?|[$.%])(?:[acdi]\s*|s/.*|[acd]\d+(?:,\d+)?\s*)$")
+_OTHER_HUNK = re.compile(rb"[ \t]*@@ -\d+(?:,\d+)? \+\d|@@ -")  # a mailer or an editor moved it
+_ED = re.compile(rb"(?:(?:\d+(?:,\d+)?|[$.%])(?:[acdi]\s*|s/.*|[acd]\d+(?:,\d+)?\s*)|\*{15}(?: .*)?)$")  # or diff -c
 _LINES = (
     (re.compile(rb"(?:rename|copy) (?:from|to|old|new) (.*)", re.DOTALL), Says.OTHER_END),
     (re.compile(rb"(?:old|new|new file|deleted file) mode\s+(\d+)"), Says.MODE),
@@ -91,6 +94,7 @@ _LINES = (
     (re.compile(rb"(GIT binary patch)"), Says.BINARY),
     (re.compile(rb"((?:Binary files|Files) .* differ)", re.DOTALL), Says.NO_CONTENT),
     (re.compile(rb"(?:literal|delta) (\d+)\s*$"), Says.SIZE),
+    (re.compile(rb"(diff --(?:cc|combined) |@@@+ -)"), Says.COMBINED),
 )
 _INDEX_MODE = re.compile(rb"index [0-9a-f]+\.\.[0-9a-f]+ (\d+)")
 _ESCAPE = re.compile(rb'\\([0-3][0-7]{2}|[abtnvfr"\\])')
@@ -160,7 +164,7 @@ def _facts(line: bytes, number: int, section: Section) -> list[Fact]:
         return [Fact(number, Says.NAMES, line[11:])]
     if not section.in_hunks and line.startswith((b"--- ", b"+++ ")):
         return [Fact(number, Says.OLD if line.startswith(b"-") else Says.NEW, line[4:])]
-    if line.startswith(b"@@ -"):
+    if _OTHER_HUNK.match(line):
         return [Fact(number, Says.BROKEN_HUNK, line)]
     if _ED.match(line):
         return [Fact(number, Says.SCRIPT, line)]
@@ -185,4 +189,17 @@ def _skip_hunk(lines: list[bytes], at: int, header: re.Match[bytes], section: Se
         if link and kind == b"+":
             section.target.append(Fact(at + 1, Says.NEW, lines[at][1:]))
         at += 1
+    if found := _uncounted(lines, at):
+        section.facts.append(found)
     return at
+
+
+def _uncounted(lines: list[bytes], at: int) -> Fact | None:
+    """Find the change that a hunk's header does not count, and that git leaves out without a word."""
+    while at < len(lines) and lines[at][:1] in (b" ", b"-", b"+", b"\\"):
+        if lines[at].startswith((b"--", b"+++ ")) or _OTHER_HUNK.match(lines[at]):
+            return None  # a signature, or a header
+        if lines[at][:1] in (b"-", b"+"):
+            return Fact(at + 1, Says.UNCOUNTED, lines[at])
+        at += 1
+    return None
