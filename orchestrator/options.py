@@ -26,9 +26,13 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
         click.option("--base", help="The commit to apply to. [default: what SERIES names, else by blobs, else HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
-        click.option("--max-files", "files", type=int, help="Accept a series of more files."),
-        click.option("--max-series-size", "series_size", type=int, metavar="BYTES", help="Accept a larger series."),
-        click.option("--max-patch-size", "patch_size", type=int, metavar="BYTES", help="Accept larger patches."),
+        click.option("--max-files", "files", type=click.IntRange(1), help="Accept a series of more files."),
+        click.option(
+            "--max-series-size", "series_size", type=click.IntRange(1), metavar="BYTES", help="Accept a larger series."
+        ),
+        click.option(
+            "--max-patch-size", "patch_size", type=click.IntRange(1), metavar="BYTES", help="Accept larger patches."
+        ),
         click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),

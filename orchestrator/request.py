@@ -28,6 +28,9 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
     `asked` holds keys of Pipeline and of Accept, and checkers to run besides; what was not asked for is None, False or
     empty.
     """
+    for key, value in asked.items():
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            raise UserError(f"{key}: an empty word names nothing", hint="is a variable of the shell unset?")
     here = Path.cwd()
     own_file = file or (here / FILE if (here / FILE).is_file() else None)
     found = config.load((own_file or config.share() / FILE).absolute())

@@ -28,7 +28,10 @@ Message: TypeAlias = "email.message.Message[Any, Any]"
 MAX_BYTES = 256 * 1024 * 1024  # a thread of a thousand patches is a tenth of this
 
 DIFF = re.compile(rb"^(?:diff --git \S|Index: \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
-_STEP = re.compile(rb"(?P<header>^(?:From|Author|Subject|Description): )|" + DIFF.pattern, re.MULTILINE)
+SHOWN = re.compile(rb"\s*commit [0-9a-f]{40,64}\b.*\n(?=(?:Merge|Author|AuthorDate|Date): )")  # by `git show`
+_STEP = re.compile(
+    rb"(?P<header>^(?:commit [0-9a-f]{40,64}\b|(?:From|Author|Subject|Description): ))|" + DIFF.pattern, re.MULTILINE
+)
 _CARRIED = re.compile(rb"(?im)^(?:message-id:|received:|content-type: *(?:multipart|message)/)")
 _GIT_NAMES = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
 _WHOLE_MAIL = re.compile(rb"(?:From .*\n)?(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)+")
@@ -82,6 +85,15 @@ def expand(content: bytes) -> bytes:
     if len(content) > MAX_BYTES:
         raise UserError(f"a series of more than {MAX_BYTES >> 20} MiB is not read")
     return content
+
+
+def unread(content: bytes) -> str:
+    """Say why no diff is found in a file."""
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        return "it is packed by zstd: unpack it; gzip, xz and bzip2 are understood"
+    if b"\0" in content[:2] or content.startswith(b"\xff\xfe"):
+        return "it is UTF-16: `iconv -f UTF-16 -t UTF-8` makes a patch of it"
+    return "it has no diff, or quotes it line by line"
 
 
 def split(content: bytes, source: str) -> list[Letter]:

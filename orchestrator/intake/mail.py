@@ -80,7 +80,7 @@ def read_bytes(content: bytes, name: str) -> Mails:
         return _result([quilt.mail(bare[0])], Choice((0,), 1))
     found = [letter for letter in found if letter.mail]
     if not any(letter.has_diff for letter in found):
-        raise UserError(f"{name} holds no patch", hint="it has no diff, or quotes it line by line")
+        raise UserError(f"{name} holds no patch", hint=letters.unread(content))
     heads = [_head(letter) for letter in found]
     if len(found) == 1:
         return _read(found, Choice((0,), heads[0].version[0], _alone(heads[0])))
@@ -89,6 +89,11 @@ def read_bytes(content: bytes, name: str) -> Mails:
 
 def _pile(parts: Sequence[bytes], name: str) -> Mails:
     """Read patches that stand one below the other in one file: as they stand there, whatever their numbers say."""
+    if letters.SHOWN.match(parts[0]):
+        raise UserError(
+            f"{name} holds {len(parts)} commits as `git log -p` prints them, the newest first or last",
+            hint="`git format-patch --stdout A..B` gives their order",
+        )
     ready = _each([letters.one(part, f"{name}, patch {number}") for number, part in enumerate(parts, 1)])
     note = f"{len(parts)} patches stand one below the other in {name}; they are taken in that order"
     return _result(ready, Choice((), 1, (note,)))

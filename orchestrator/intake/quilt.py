@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kvm.errors import UserError
-from orchestrator.intake.letters import DIFF, Letter, ended, strip
+from orchestrator.intake.letters import DIFF, SHOWN, Letter, ended, strip
 from orchestrator.intake.patch import Mail
 
 NOBODY, NOWHERE = "unknown", "unknown@localhost"  # the author of a patch that names none
@@ -79,6 +79,7 @@ def mail(letter: Letter) -> Mail:
     found = DIFF.search(letter.text)
     start = _start(letter.text, found.start()) if found else len(letter.text)
     head = re.sub(r"^---\s*$", "", _text(letter.text[:start]), flags=re.MULTILINE)
+    head = _shown(head) if SHOWN.match(letter.text) else head
     fields, others = _fields(head)
     summary, _, rest = (fields.get("subject") or fields.get("description") or "").strip().partition("\n")
     name, address = email.utils.parseaddr(" ".join((fields.get("from") or fields.get("author") or "").split()))
@@ -93,6 +94,15 @@ def mail(letter: Letter) -> Mail:
         diff=ended(letter.text[start:]),
         strip=strip(letter.text),
     )
+
+
+def _shown(head: str) -> str:
+    """Write what `git show` prints above a diff as fields."""
+    top, _, message = head.strip().partition("\n\n")
+    said = dict(re.findall(r"^(Author|(?:Author)?Date): +(.*)$", top, re.MULTILINE))
+    date = said.get("AuthorDate", said.get("Date", ""))
+    words = "\n".join(line[4:] for line in message.splitlines() if not line[:4].strip())  # and no --stat
+    return f"From: {said.get('Author', '')}\nDate: {date}\nSubject: {words.strip()}"
 
 
 def _start(text: bytes, found: int) -> int:

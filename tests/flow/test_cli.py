@@ -31,6 +31,9 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
         (["run", "n" * 300], "File name too long"),
         (["plan", "--kernel", f"tar:{'n' * 300}"], "File name too long"),
         (["run", "--arch", "arm"], "unknown architecture 'arm'"),
+        (["run", ""], "series: an empty word names nothing"),  # and not the one of pipeline.yaml
+        (["run", "--suite", ""], "suites: an empty word names nothing"),
+        (["run", "--max-files", "0"], "not in the range"),
         (["run", "--suite", "x"], "no suite 'x'"),
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
         (["run", "--no-such-option"], "No such option"),
