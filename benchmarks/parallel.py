@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kvm import accel, rootfs, snapshot
-from kvm.arch import ARCHES, Arch
+from kvm.arch import ARCHES, DEFAULT, Arch
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator import cache, config, places
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--arch", choices=[*ARCHES])
     asked = parser.parse_args()
     print(f"{places.processors()} processors; {asked.guests} guests; beside: {asked.beside}")
-    for arch in [ARCHES[asked.arch]] if asked.arch else ARCHES.values():
+    for arch in [ARCHES[asked.arch]] if asked.arch else [ARCHES[name] for name in DEFAULT]:
         for most in range(1, asked.most + 1):
             with beside(asked.beside):
                 measure(arch, most, asked.guests)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvm import rootfs, snapshot
-from kvm.arch import ARCHES
+from kvm.arch import ARCHES, DEFAULT
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--tests", type=int, help="instead: a suite of this many tests, each in a guest of its own")
     parser.add_argument("--arch", choices=ARCHES, action="append", help="only this one; may be repeated")
     asked = parser.parse_args()
-    machines = [machine(name) for name in asked.arch or ARCHES]
+    machines = [machine(name) for name in asked.arch or DEFAULT]
     with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
         if asked.tests:
             one_by_one(machines, asked.tests, Path(scratch))

@@ -29,7 +29,8 @@ class Arch:
     """One architecture as QEMU, Kbuild and Debian call it.
 
     `cpu` is QEMU's CPU model by accelerator, `suspects` are those that `kdelta doctor --accel` tries under KVM; `magic`
-    is what stands where in an image that QEMU can boot.
+    is what stands where in an image that QEMU can boot. `kbuild` is what make's ARCH= takes, `suite` the Debian that
+    the guest's programs are from, `compiler` and `emulator` the host's packages.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Arch:
     suspects: tuple[str, ...]
     console: str
     cmdline: tuple[str, ...]
+    kbuild: str
     srcarch: str
     cross: str
     image: str
@@ -47,7 +49,9 @@ class Arch:
     deb: str
     triplet: str
     loader: str
+    suite: str
     compiler: tuple[str, ...]
+    emulator: tuple[str, ...]
 
     @property
     def prefix(self) -> str:
@@ -69,6 +73,7 @@ ARCHES: dict[str, Arch] = {
             suspects=("host", "max", "host,pmu=off", "host,-pdcm,-arch-capabilities", "Nehalem", "qemu64"),
             console="ttyS0",
             cmdline=("earlyprintk=serial,ttyS0,115200",),  # a hang before the console driver leaves words too
+            kbuild="x86_64",  # ARCH=x86 asks whether it is 64-bit
             srcarch="x86",
             cross="x86_64-linux-gnu-",
             image="arch/x86/boot/bzImage",
@@ -76,7 +81,9 @@ ARCHES: dict[str, Arch] = {
             deb="amd64",
             triplet="x86_64-linux-gnu",
             loader="lib64/ld-linux-x86-64.so.2",  # the ELF interpreter that the psABI fixes
+            suite="bookworm",
             compiler=("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"),
+            emulator=("qemu-system-x86",),
         ),
         Arch(
             name="arm64",
@@ -87,6 +94,7 @@ ARCHES: dict[str, Arch] = {
             suspects=("host", "max", "host,pmu=off", "host,sve=off", "cortex-a57"),
             console="ttyAMA0",
             cmdline=("earlycon",),  # virt's device tree says where the UART is
+            kbuild="arm64",
             srcarch="arm64",
             cross="aarch64-linux-gnu-",
             image="arch/arm64/boot/Image",
@@ -94,10 +102,35 @@ ARCHES: dict[str, Arch] = {
             deb="arm64",
             triplet="aarch64-linux-gnu",
             loader="lib/ld-linux-aarch64.so.1",
+            suite="bookworm",
             compiler=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+            emulator=("qemu-system-arm",),
+        ),
+        Arch(
+            name="riscv64",
+            host="riscv64",
+            qemu="qemu-system-riscv64",
+            machine=("-machine virt",),
+            cpu={"kvm": "host", "tcg": "rv64"},  # QEMU has a "max" since 8.2
+            suspects=("host", "rv64"),
+            console="ttyS0",
+            cmdline=("earlycon",),  # virt's device tree says where the UART is
+            kbuild="riscv",
+            srcarch="riscv",
+            cross="riscv64-linux-gnu-",
+            image="arch/riscv/boot/Image",
+            magic=(0x38, b"RSC\x05"),  # Linux Documentation/riscv/boot-image-header.rst
+            deb="riscv64",
+            triplet="riscv64-linux-gnu",
+            loader="lib/ld-linux-riscv64-lp64d.so.1",
+            suite="trixie",  # the first with riscv64
+            compiler=("gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross"),
+            emulator=("qemu-system-misc",),
         ),
     )
 }
+
+DEFAULT = ("x86_64", "arm64")  # what a run is for, unless it is asked for others
 
 
 def get(name: str) -> Arch:

@@ -31,11 +31,12 @@ Dir::State::Lists "{root}/state/lists";
 Dir::State::status "/dev/null";
 Dir::Cache "{root}/cache";
 Dir::Log "{root}";
-APT::Architecture "amd64";
+APT::Architecture "{deb_arch}";
 #clear APT::Architectures;
-APT::Architectures {{ "amd64"; "arm64"; }};
+APT::Architectures {{ "{deb_arch}"; }};
 APT::Sandbox::User "";
 #clear APT::Update;
+APT::Get::List-Cleanup "false";
 Acquire::Retries "3";
 Acquire::Languages "none";
 """
@@ -62,7 +63,7 @@ def depends(package: str, *, suite: str, deb_arch: str, cache_dir: Path) -> list
     """Return what `package` depends on: the way from a name that stays to one that carries a version."""
     root = cache_dir / "apt" / suite
     with disk.hold(root), disk.lock(_lock(root)):
-        conf = _configure(root, suite)
+        conf = _configure(root, suite, deb_arch)
         proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
         said = proc.check(["apt-cache", f"--config-file={conf}", "depends", f"{package}:{deb_arch}"], timeout=60)
     return re.findall(r"^ *Depends: ([^\s:<]+)", said, re.MULTILINE)
@@ -98,7 +99,7 @@ def _read_index(root: Path) -> dict[str, str]:
 def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> dict[str, str]:
     """Download `names` and return the index entries for them."""
     log.info("fetching %s (%s, %s)", ", ".join(names), suite, deb_arch)
-    conf = _configure(root, suite)
+    conf = _configure(root, suite, deb_arch)
     hint = "is the network up? apt's own words are above; the mirror is the host's own"
     with tempfile.TemporaryDirectory(dir=root, prefix="download-") as fresh:
         try:
@@ -121,21 +122,27 @@ def _package_name(deb: Path) -> str:
     return deb.name.partition("_")[0]
 
 
-def _configure(root: Path, suite: str) -> Path:
+def _configure(root: Path, suite: str, deb_arch: str) -> Path:
     """Write apt's configuration below `root` and return the file to give to `apt-get --config-file`."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise UserError(
             "this host has no apt: kdelta takes the guest's programs and Debian's kernel sources from Debian packages",
             hint="run kdelta on Debian or Ubuntu, or in a Debian container",
         )
-    if not KEYRING.exists():
-        raise UserError(f"{KEYRING} is missing", hint="install debian-archive-keyring")
+    line = source_line(suite)
     for below in ("state/lists/partial", "cache/archives/partial"):
         (root / below).mkdir(parents=True, exist_ok=True)
-    (root / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
+    (root / "sources.list").write_text(f"{line}\n")
     conf = root / "apt.conf"
-    conf.write_text(APT_CONF.format(root=root.resolve()))
+    conf.write_text(APT_CONF.format(root=root.resolve(), deb_arch=deb_arch))
     return conf
+
+
+def source_line(suite: str) -> str:
+    """Return the line of sources.list for `suite`, from the mirror that the host itself uses."""
+    if not KEYRING.exists():
+        raise UserError(f"{KEYRING} is missing", hint="install debian-archive-keyring")
+    return f"deb [signed-by={KEYRING}] {_mirror()} {suite} main"
 
 
 def _mirror() -> str:

@@ -19,7 +19,6 @@ from kvm.errors import InfraError
 
 log = logging.getLogger(__name__)
 
-SUITE = "bookworm"
 PACKAGES = (
     "busybox-static",
     "dropbear-bin",
@@ -40,8 +39,8 @@ DIRECTORIES = (
 
 def build(arch: Arch, cache_dir: Path) -> Path:
     """Return the initramfs for `arch`, made at most once for the same packages, /init and recipe."""
-    with disk.hold(cache_dir / "apt" / SUITE):
-        debs = packages.fetch(PACKAGES, suite=SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+    with disk.hold(cache_dir / "apt" / arch.suite):
+        debs = packages.fetch(PACKAGES, suite=arch.suite, deb_arch=arch.deb, cache_dir=cache_dir)
         own = importlib.resources.files("kvm")
         init, agent = (own.joinpath(name).read_bytes() for name in ("init.sh", "agent.c"))
         target = cache_dir / "rootfs" / f"{arch.name}-{_key(arch, debs, init, agent)}.cpio"
@@ -111,11 +110,11 @@ def _skeleton(init: bytes) -> list[Entry]:
 
 def _programs(arch: Arch, root: Path) -> list[Entry]:
     """Return busybox, dropbear, and the libraries that dropbear names, directly or not."""
-    dropbear = root / "usr/sbin/dropbear"
+    dropbear = _program("sbin/dropbear", root)
     loader = Path(arch.loader)
     libraries = _needed(dropbear, root, arch.triplet)
     return [
-        cpio.file("bin/busybox", (root / "bin/busybox").read_bytes(), 0o755),
+        cpio.file("bin/busybox", _program("bin/busybox", root).read_bytes(), 0o755),
         cpio.file("usr/sbin/dropbear", dropbear.read_bytes(), 0o755),
         cpio.file(arch.loader, _library(loader.name, root, arch.triplet).read_bytes(), 0o755),
         *(
@@ -137,6 +136,12 @@ def _needed(program: Path, root: Path, triplet: str) -> dict[str, Path]:
                 found[name] = _library(name, root, triplet)
                 pending.append(found[name])
     return found
+
+
+def _program(name: str, root: Path) -> Path:
+    """Return the path of a program: releases after bookworm ship all of them below usr."""
+    merged = root / "usr" / name
+    return merged if merged.exists() else root / name
 
 
 def _library(name: str, root: Path, triplet: str) -> Path:

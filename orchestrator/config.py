@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from kvm.arch import ARCHES
+from kvm.arch import ARCHES, DEFAULT
 from kvm.errors import UserError
 from orchestrator import yamlfile
 from orchestrator.yamlfile import Fault, Section, nearest
@@ -55,7 +55,7 @@ class Pipeline(Section):
     kernel: str = "debian:linux-source-5.10/bullseye"
     base: str | None = None
     series: str | None = None
-    arches: list[str] = Field(default_factory=lambda: list(ARCHES), min_length=1)
+    arches: list[str] = Field(default_factory=lambda: list(DEFAULT), min_length=1)
     flavours: list[str] = Field(default_factory=lambda: ["fast"], min_length=1)
     config: str = "tinyconfig"
     fragments: list[str] = Field(default_factory=list)

@@ -4,12 +4,13 @@ import functools
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm import accel, disk, packages, probe, proc, rootfs
-from kvm.arch import ARCHES, Arch
+from kvm import accel, disk, packages, probe, proc
+from kvm.arch import DEFAULT, Arch
+from kvm.arch import get as get_arch
 from kvm.errors import Error
 from kvm.probe import Fact
 from orchestrator import cache
@@ -38,9 +39,9 @@ class Finding:
     fatal: bool = True
 
 
-def examine(cache_dir: Path) -> list[Finding]:
-    """Look at everything a run needs."""
-    return [*_tools(), *_arches(cache_dir), _sandbox(), _user(), _disk(cache_dir), _memory()]
+def examine(cache_dir: Path, arches: Sequence[str] = DEFAULT) -> list[Finding]:
+    """Look at everything a run for `arches` needs."""
+    return [*_tools(), *_arches(arches, cache_dir), _sandbox(), _user(), _disk(cache_dir), _memory()]
 
 
 def _tools() -> Iterator[Finding]:
@@ -52,8 +53,9 @@ def _tools() -> Iterator[Finding]:
         yield Finding(tool, where or "missing", "" if where else f"apt install {package}", fatal=False)
 
 
-def _arches(cache_dir: Path) -> Iterator[Finding]:
-    for name, arch in ARCHES.items():
+def _arches(names: Sequence[str], cache_dir: Path) -> Iterator[Finding]:
+    for name in names:
+        arch = get_arch(name)
         try:
             yield Finding(f"compiler {name}", toolchain.find(name).version)
         except Error:
@@ -61,14 +63,13 @@ def _arches(cache_dir: Path) -> Iterator[Finding]:
         try:
             yield Finding(f"qemu {name}", proc.check([arch.qemu, "--version"], timeout=30).splitlines()[0])
         except Error:
-            package = "qemu-system-x86" if name == "x86_64" else "qemu-system-arm"
-            yield Finding(f"qemu {name}", "missing", f"apt install {package}")
+            yield Finding(f"qemu {name}", "missing", f"apt install {' '.join(arch.emulator)}")
             continue
         yield _accelerator(name, cache_dir)
 
 
 def _accelerator(name: str, cache_dir: Path) -> Finding:
-    arch = ARCHES[name]
+    arch = get_arch(name)
     subject = f"accelerator {name}"
     try:
         choice = accel.choose(
@@ -79,11 +80,12 @@ def _accelerator(name: str, cache_dir: Path) -> Finding:
     return Finding(subject, f"{choice.used}: {choice.words}")
 
 
-def accelerators(cache_dir: Path) -> Iterator[Fact]:
+def accelerators(cache_dir: Path, arches: Sequence[str] = DEFAULT) -> Iterator[Fact]:
     """Say all that can be seen of KVM here, with kernels that are there already."""
     yield from probe.host()
     yield from probe.device(accel.DEVICE)
-    for name, arch in ARCHES.items():
+    for name in arches:
+        arch = get_arch(name)
         try:
             yield Fact(f"{name} qemu", proc.check([arch.qemu, "--version"], timeout=30).splitlines()[0])
             image, whence = _kernel_at_hand(arch, cache_dir)
@@ -112,11 +114,11 @@ def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:
     """Fetch Debian's own kernel: what is proven before anything is built must be proven with a real one."""
     final = cache_dir / "debian-kernel" / arch.name
     cache.keep(final)
-    with disk.hold(cache_dir / "apt" / rootfs.SUITE):
+    with disk.hold(cache_dir / "apt" / arch.suite):
         if not final.is_dir():
             name = f"linux-image-cloud-{arch.deb}"
-            versioned = packages.depends(name, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)[:1]
-            [deb] = packages.fetch(versioned, suite=rootfs.SUITE, deb_arch=arch.deb, cache_dir=cache_dir)
+            versioned = packages.depends(name, suite=arch.suite, deb_arch=arch.deb, cache_dir=cache_dir)[:1]
+            [deb] = packages.fetch(versioned, suite=arch.suite, deb_arch=arch.deb, cache_dir=cache_dir)
             with cache.publish(final) as draft:
                 packages.unpack(deb, draft)
         os.utime(final)  # last use, for gc

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kvm.arch import ARCHES
 from orchestrator import config
 from orchestrator.intake import source
 
@@ -23,7 +24,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Guest tests to run: a name or a directory. Repeatable.",
         ),
         click.option("--flavour", "flavours", multiple=True, help="Which configs/FLAVOUR.config. Repeatable."),
-        click.option("--arch", "arches", multiple=True, help="x86_64 or arm64. Repeatable."),
+        click.option("--arch", "arches", multiple=True, help=f"{', '.join(ARCHES)}. Repeatable."),
         click.option("--base", help="The commit to apply to. [default: what SERIES names, else by blobs, else HEAD]"),
         click.option("--kernel", help=f"The tree: {source.FORMS}."),
         click.option("--max-files", "files", type=click.IntRange(1), help="Accept a series of more files."),

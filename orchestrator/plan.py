@@ -254,16 +254,20 @@ def _wish(
     needed: tuple[dict[str, str], dict[str, str]],
     enabled: tuple[str, ...],
 ) -> Wish:
-    """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build."""
+    """The fragments of the cell, and what the suites need beyond them, as one; comments do not make another build.
+
+    What a fragment says not every kernel has is no must for a suite either: its tests say what they skip.
+    """
     start = pipeline.config
     if start not in config.CONFIG_GOALS:
         start = Path(start).read_text(encoding="utf-8", errors="replace")
     paths = [*config.fragments(arch, flavour), *map(Path, pipeline.fragments)]
     fragments = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     wish = kconfig.parse(fragments)
+    may_be = kconfig.optional(fragments)
     must, would = ({name: value for name, value in part.items() if wish.get(name, "n") == "n"} for part in needed)
-    may_be = kconfig.text(would | kconfig.optional(fragments))
-    return Wish(start, kconfig.text(wish | must), may_be, enabled)
+    must = {name: value for name, value in must.items() if name not in may_be}
+    return Wish(start, kconfig.text(wish | must), kconfig.text(would | may_be), enabled)
 
 
 def _enabled(origin: Source, applied: Applied) -> tuple[str, ...]:

@@ -36,12 +36,12 @@ def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess
 @pytest.fixture(scope="session")
 def images(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The base kernels of the bundled series, built on first use."""
-    from kvm.arch import ARCHES
+    from kvm.arch import DEFAULT
     from orchestrator.build import kbuild
 
     done = run_kdelta("build", "madv-dontneed-locked", "--out", tmp_path_factory.mktemp("images") / "run")
     assert done.returncode == 0, done.stderr
-    return {name: image for name in ARCHES if (image := kbuild.newest_image(name, shared_cache))}
+    return {name: image for name in DEFAULT if (image := kbuild.newest_image(name, shared_cache))}
 
 
 @pytest.fixture

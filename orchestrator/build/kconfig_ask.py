@@ -29,7 +29,7 @@ def _ask(box: Sandbox | Unsandboxed, order: Order, what: str, options: Iterable[
 
     arch, tools = get_arch(order.cell.arch), order.toolchain
     env: Mapping[str, str] = {
-        **{"srctree": SRC, "ARCH": arch.name, "SRCARCH": arch.srcarch, "CONFIG_": "CONFIG_"},
+        **{"srctree": SRC, "ARCH": arch.kbuild, "SRCARCH": arch.srcarch, "CONFIG_": "CONFIG_"},
         **{"CC": tools.cc, "LD": tools.ld, "KERNELVERSION": order.source.release},
     }
     readable = {

@@ -54,7 +54,7 @@ class Make:
     def command(self) -> tuple[str, ...]:
         """make with what it is told of directories, architecture and toolchain, inside the sandbox."""
         order = self.order
-        fixed = "make", "-C", SRC, f"O={OBJ}", f"ARCH={order.cell.arch}"
+        fixed = "make", "-C", SRC, f"O={OBJ}", f"ARCH={get_arch(order.cell.arch).kbuild}"
         return (*fixed, *order.toolchain.variables, *order.variables)
 
     @property

@@ -5,26 +5,29 @@ from pathlib import Path
 
 import click
 
+from kvm.arch import DEFAULT
 from kvm.errors import UserError
 from orchestrator import config, doctor, show, sweep
 
 
 @click.command("doctor")
+@click.option("--arch", "arches", multiple=True, default=DEFAULT, show_default=True, help="Fit for what? Repeatable.")
 @click.option("--accel", is_flag=True, help="Say all about KVM, for a maintainer; takes a minute or two.")
 @click.pass_obj
-def doctor_(cache_dir: Path, accel: bool) -> int:
+def doctor_(cache_dir: Path, arches: tuple[str, ...], accel: bool) -> int:
     """Say whether this machine is fit: tools, compilers, accelerator (proven by a boot), disk, memory.
 
     \b
     Examples:
       kdelta doctor
+      kdelta doctor --arch riscv64
       kdelta doctor --accel >kvm.txt   # names no user, no host, no file of yours
     """
     if accel:
-        for found in doctor.accelerators(cache_dir):
+        for found in doctor.accelerators(cache_dir, arches):
             click.echo(show.fact(found))
         return 0
-    findings = doctor.examine(cache_dir)
+    findings = doctor.examine(cache_dir, arches)
     click.echo(show.findings(findings))
     return 2 if any(finding.remedy and finding.fatal for finding in findings) else 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvm.arch import ARCHES
+from kvm.arch import DEFAULT
 from orchestrator.build import dissect, toolchain
 from orchestrator.build.anatomy import elf, kernel, kit, trace
 from orchestrator.build.anatomy.errand import Place
@@ -54,7 +54,7 @@ class Bench:
         return binary.diff(*two, arch=self.arch, flavour="fast")
 
 
-@pytest.fixture(params=list(ARCHES))
+@pytest.fixture(params=list(DEFAULT))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     return Bench(tmp_path, request.param)
 

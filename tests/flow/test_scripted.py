@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm import proc
-from kvm.arch import ARCHES, get
+from kvm.arch import DEFAULT, get
 from kvm.errors import InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from kvm.vm import Limits
@@ -80,7 +80,7 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
             "kernel": f"git:{fakelinux}",
             "series": str(make_series(*patches)),
             "suites": [str(suite)],
-            "arches": list(ARCHES),
+            "arches": list(DEFAULT),
             **pipeline_keys,
         }
         return Request(pipeline=Pipeline(**keys), near=str(tmp_path), cache=str(own), jobs=2)
@@ -109,7 +109,7 @@ def verdict(run: Run) -> tuple[str, str]:
 
 def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures(validate: Validate) -> None:
     run = validate(FAILS, PASSES)
-    for arch in ARCHES:
+    for arch in DEFAULT:
         assert changes(run, arch) == {"first": "same", "second": "fixed", "(exit)": "same"}
     assert verdict(run)[0] == "clean"
     assert {guest.outcome for guest in run.guests} == {"ok"}
@@ -366,7 +366,7 @@ def test_a_report_that_patched_alone_gives_is_regressed_and_kept_with_its_frames
     run = validate(PASSES, f"# WARN\n{PASSES}", take=warns)
     assert verdict(run) == (
         "regressed",
-        " ".join(f"patched/{arch}-fast: new warning on the console: WARNING in do_madvise" for arch in sorted(ARCHES)),
+        " ".join(f"patched/{arch}-fast: new warning on the console: WARNING in do_madvise" for arch in sorted(DEFAULT)),
     )
     reports = {guest.side: guest.splats for guest in run.guests if guest.arch == "arm64"}
     assert reports["base"] == ()

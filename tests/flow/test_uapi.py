@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvm.arch import ARCHES
+from kvm.arch import ARCHES, DEFAULT
 from orchestrator.build import uapi
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import UapiHeader
@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 """
 
 
-@pytest.fixture(params=list(ARCHES))
+@pytest.fixture(params=list(DEFAULT))
 def arch(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kvm.arch import ARCHES
+from kvm.arch import DEFAULT
 from orchestrator import cache, config, plan
 from orchestrator.build.make import ENV, Make
 from orchestrator.build.sandbox import Sandbox
@@ -16,7 +16,7 @@ from tests.kernel.conftest import BUNDLED
 pytestmark = pytest.mark.kernel
 
 
-@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("arch", DEFAULT)
 @pytest.mark.parametrize("flavour", config.flavours())
 def test_a_flavour_can_be_had(arch: str, flavour: str, tmp_path: Path) -> None:
     asked = Pipeline(series=str(BUNDLED), arches=[arch], flavours=[flavour])

@@ -13,6 +13,7 @@ from kvm.console import Console, Event
 from kvm.errors import Interrupted, UserError
 from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
+from orchestrator import config
 from orchestrator.model import GuestOutcome
 
 CHANNELS = ("-serial chardev:console",)
@@ -56,6 +57,13 @@ def test_the_whole_command_line_of_each_architecture_under_each_accelerator(arch
         *("-initrd", "/r/initrd"),
         *("-append", f"{console} panic=-1 printk.devkmsg=on x=1"),
     ]
+
+
+@pytest.mark.parametrize("name", ARCHES)
+def test_an_architecture_is_a_row_and_a_fragment(name: str) -> None:
+    assert config.fragments(name, "fast")[1].is_file()
+    machine = Machine(ARCHES[name], Path("/i"), Path("/r"), "tcg")
+    assert qemu.argv(machine, words="", channels=CHANNELS)[0] == f"qemu-system-{ARCHES[name].host}"
 
 
 def test_qemu_sh_names_its_own_directory_relatively_and_is_a_shell_script(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvm import accel, rootfs, snapshot
-from kvm.arch import ARCHES, get
+from kvm.arch import DEFAULT, get
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
@@ -16,7 +16,7 @@ from kvm.vm import Limits
 LIMITS = Limits(boot_seconds=120, silence_seconds=60, command_seconds=60, scale=4)
 
 
-@pytest.fixture(params=list(ARCHES))
+@pytest.fixture(params=list(DEFAULT))
 def machine(request: pytest.FixtureRequest, images: dict[str, Path], shared_cache: Path) -> Machine:
     """A small machine of each architecture, on the base kernel of the bundled series."""
     arch = get(request.param)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from kvm import accel
-from kvm.arch import ACCELS, ARCHES, get
+from kvm.arch import ACCELS, DEFAULT, get
 from tests.conftest import Kdelta
 
 pytestmark = pytest.mark.vm
 
 
-@pytest.mark.parametrize("name", ARCHES)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_an_accelerator_is_measured_once_and_remembered(name: str, images: dict[str, Path], tmp_path: Path) -> None:
     found = accel.choose(get(name), lambda: images[name], tmp_path)
     row = ACCELS[found.used]
@@ -31,7 +31,7 @@ def test_doctor_tells_how_a_real_kernel_fares_under_every_processor_model(
     def of(subject: str) -> str:
         return next(line for line in lines if line.startswith(f"{subject} "))
 
-    for name, arch in ARCHES.items():
+    for name, arch in zip(DEFAULT, map(get, DEFAULT), strict=True):
         assert "printed Linux version" in of(f"{name} tcg -cpu {arch.cpu['tcg']}")
         assert "limits in seconds are times" in of(f"{name} in use")
         if not accel.obstacle(arch):

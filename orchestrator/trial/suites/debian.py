@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kvm import disk, packages, rootfs
+from kvm import disk, packages
 from kvm.arch import Arch
 from orchestrator.trial.suites.stage import Stage
 
@@ -78,8 +78,8 @@ class Packages:
 
     def _unpack(self, names: Iterable[str]) -> None:
         wanted = list(names)
-        with disk.hold(self._cache_dir / "apt" / rootfs.SUITE):
-            debs = packages.fetch(wanted, suite=rootfs.SUITE, deb_arch=self._arch.deb, cache_dir=self._cache_dir)
+        with disk.hold(self._cache_dir / "apt" / self._arch.suite):
+            debs = packages.fetch(wanted, suite=self._arch.suite, deb_arch=self._arch.deb, cache_dir=self._cache_dir)
             for name, deb in zip(wanted, debs, strict=True):
                 packages.unpack(deb, self._top / name)
                 self._debs[name] = deb

@@ -103,7 +103,7 @@ def _build(suite: Suite, order: Order, sources: Path, work: Path, cache_dir: Pat
         "targets": suite.targets,
         "programs": _asked(suite),
         "jobs": order.jobs,
-        "variables": [f"ARCH={arch.name}", f"CROSS_COMPILE={arch.prefix}"],
+        "variables": [f"ARCH={arch.kbuild}", f"CROSS_COMPILE={arch.prefix}"],
         "env": {
             "MACHINE": arch.name,  # what mm's Makefile would ask uname for
             # the kernel's headers first; static, so that programs need nothing of the guest
