@@ -12,9 +12,10 @@ import pexpect
 from kvm import qemu
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
-from kvm.errors import GuestLost, InfraError
+from kvm.errors import GuestLost, InfraError, UserError
 from kvm.fate import Trouble
 from kvm.qemu import Machine
+from kvm.root import Root
 from kvm.vm import VM, Limits
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Guest:
     """A kernel that reached its ready line, and whose agent takes commands."""
 
     def __init__(self, running: VM, boot_seconds: float, limits: Limits) -> None:
+        self._root: Root | None = None
         self.console = running.console.path
         self.boot_seconds = boot_seconds
         self._vm = running
@@ -63,6 +65,21 @@ class Guest:
             truncated=going.truncated,
             seconds=time.monotonic() - began,
         )
+
+    def enter(self, root: Root) -> None:
+        """Mount a root file system of the user's for `inside`; raises UserError when that cannot be."""
+        done = self.run(root.mount, timeout=self._limits.command_seconds)
+        if done.exit_status or done.timed_out:
+            raise UserError(
+                f"root file system {root.path}: {done.stderr.decode('utf-8', 'replace').strip()}",
+                hint="it needs the directories proc, sys, dev, tmp and run, and a file system that the kernel has",
+                log=self.console,
+            )
+        self._root = root
+
+    def inside(self, command: str) -> str:
+        """Turn a program with its words into what runs it in the root file system that was entered, if one was."""
+        return self._root.inside(command) if self._root else command
 
     def push(self, path: Path, to: str) -> None:
         """Copy a file into the guest, executable."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvm.arch import ACCELS, Arch
+from kvm.root import Root
 
 GUEST_ADDRESS = "10.0.2.15"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny"
@@ -29,7 +30,10 @@ def channels(monitor: int, agent: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Machine:
-    """One guest: `accel` is kvm or tcg, `disk_mib` the size of the scratch disk /dev/vda (0: none)."""
+    """One guest: `accel` is kvm or tcg, `disk_mib` the size of the scratch disk /dev/vda (0: none).
+
+    With `vmcore` its memory is kept when it panics; `root` is what commands may run in instead of the initramfs.
+    """
 
     arch: Arch
     image: Path
@@ -38,6 +42,8 @@ class Machine:
     memory_mib: int = 512
     cpus: int = 2
     disk_mib: int = 0
+    vmcore: bool = False
+    root: Root | None = None
 
 
 def memory(machine: Machine, file: Path, *, shared: bool) -> tuple[str, ...]:
@@ -72,6 +78,8 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         name = str(disk).replace(",", ",,")  # QEMU's own quoting
         options += [f"-drive if=none,id=disk,format=raw,cache=unsafe,file={name}"]
         options += ["-device virtio-blk-pci,drive=disk"]
+    if machine.root:
+        options += machine.root.devices
     split = [word for option in options for word in option.split(" ", 1)]
     kernel = ["-kernel", str(machine.image), "-initrd", str(machine.initrd), "-append", cmdline(machine, words)]
     return [machine.arch.qemu, *split, *kernel]
@@ -79,8 +87,10 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
 
 def cmdline(machine: Machine, words: str) -> str:
     """Return the kernel's command line."""
+    # a panic ends QEMU at once, and memory with it; or the guest stays as it is until it is ended
+    panic = "panic=0" if machine.vmcore else "panic=-1"
     # devkmsg=on: what the guest writes to /dev/kmsg is not rate limited
-    fixed = (f"console={machine.arch.console}", *machine.arch.cmdline, "panic=-1", "printk.devkmsg=on")
+    fixed = (f"console={machine.arch.console}", *machine.arch.cmdline, panic, "printk.devkmsg=on")
     return " ".join((*fixed, words)).strip()
 
 

@@ -74,7 +74,10 @@ class Snapshot:
             )
             running = stack.enter_context(starting)
             _load(running, devices)
-            yield Guest(running, time.monotonic() - began, limits)
+            restored = Guest(running, time.monotonic() - began, limits)
+            if self.machine.root:
+                restored.enter(self.machine.root)
+            yield restored
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from kvm import disk, fate, proc, qemu
+from kvm import disk, fate, proc, qemu, vmcore
 from kvm.agent import Agent, BrokenError
 from kvm.console import Console, Event
 from kvm.errors import BootError, InfraError
@@ -51,6 +51,7 @@ class VM:
     monitor: Monitor
     agent: Agent
     by_hand: Path
+    vmcore: Path | None  # where its memory goes if it panics
 
     def await_ready(self, limits: Limits) -> None:
         """Wait for the ready line; raises BootError when it does not come."""
@@ -90,6 +91,8 @@ class VM:
         console = self.console
         console.drain(PANIC_GRACE_SECONDS)
         if console.trouble:
+            if self.vmcore and console.trouble.fate is Fate.PANIC and not self.vmcore.exists():
+                vmcore.keep(self.monitor, self.vmcore)
             return console.trouble
         if console.wait(0) is Event.END:
             return fate.of_end(self.monitor.shutdown_reason(), self._complaints())
@@ -177,7 +180,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             blame(log)
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
-        yield VM(console, monitor, Agent(agent), by_hand)
+        yield VM(console, monitor, Agent(agent), by_hand, log.with_name("vmcore") if machine.vmcore else None)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,12 @@ class GuestSize(Section):
 
     memory_mib: int = Field(512, ge=128)
     cpus: int = Field(2, ge=1)
+    root: str | dict[str, str] | None = None
+
+    def root_of(self, arch: str) -> str | None:
+        """The root file system that guests of one architecture get: a path or `host`; None is the initramfs."""
+        named = self.root.get(arch) if isinstance(self.root, dict) else self.root
+        return named.replace("{arch}", arch) if named else None
 
 
 class Limits(Section):
@@ -69,6 +75,7 @@ class Pipeline(Section):
     accept: Accept = Accept()
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
+    vmcore: bool = False
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
 
@@ -151,7 +158,13 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
         *_unknown("checks", "check", pipeline.checks, CHECKS),
         *_unknown("toolchain", "toolchain", pipeline.toolchain, TOOLCHAINS),
         *_no_files(pipeline, near),
+        *_no_arches(pipeline.guest.root),
     ]
+
+
+def _no_arches(root: str | dict[str, str] | None) -> Iterator[Fault]:
+    for name in set(root) - set(ARCHES) if isinstance(root, dict) else ():
+        yield ("guest", "root", name), f"no arch {name!r}{nearest(name, list(ARCHES))}; known: {', '.join(ARCHES)}"
 
 
 def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) -> Iterator[Fault]:

@@ -130,6 +130,8 @@ def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
     seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
     seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
+    for core in sorted(trial.directory.rglob("vmcore")):
+        job.recorder.note(f"{trial.cell}: memory of a guest that panicked: {core.relative_to(job.directory)}")
     store.save_guest(seen, trial.directory)
     job.recorder.add("guests", seen.guest)
     job.watch(trial.cell, f"done: {seen.guest.outcome}")

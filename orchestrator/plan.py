@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from kvm import root
+from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from orchestrator import config, splats, yamlfile
 from orchestrator.build import kbuild_options, kconfig, unsandboxed
@@ -267,6 +269,9 @@ def _wish(
     may_be = kconfig.optional(fragments)
     must, would = ({name: value for name, value in part.items() if wish.get(name, "n") == "n"} for part in needed)
     must = {name: value for name, value in must.items() if name not in may_be}
+    if named := pipeline.guest.root_of(arch):
+        root.find(named, get_arch(arch))  # before anything is built for it
+        must |= dict.fromkeys(root.OPTIONS, "y")
     return Wish(start, kconfig.text(wish | must), kconfig.text(would | may_be), enabled)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
+from kvm.root import HOST
 from orchestrator import config
 from orchestrator.config import Accept, Pipeline
 from orchestrator.yamlfile import Section
@@ -45,7 +46,10 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
     name, where = (asked["series"], here) if "series" in asked else (found.series, near)
     if name:
         named["series"] = _series(name, named["kernel"], where)
-    whole = found.model_copy(update={**asked, **named, "accept": accept})
+    given = asked.pop("root", None)
+    root = _roots(given, here) if given else _roots(found.guest.root, near)
+    guest = found.guest.model_copy(update={"root": root})
+    whole = found.model_copy(update={**asked, **named, "accept": accept, "guest": guest})
     return Request(pipeline=whole, near=str(near), cache=str(cache_dir), jobs=jobs)
 
 
@@ -56,6 +60,17 @@ def _named(given: dict[str, Any], near: Path) -> dict[str, Any]:
         key: [_NAMES[key](name, near) for name in value] if isinstance(value, list) else _NAMES[key](value, near)
         for key, value in known.items()
     }
+
+
+def _roots(given: str | dict[str, str] | None, near: Path) -> str | dict[str, str] | None:
+    """Whole paths of root file systems; `host` is none."""
+    if isinstance(given, dict):
+        return {arch: _root(name, near) for arch, name in given.items()}
+    return _root(given, near) if given else None
+
+
+def _root(name: str, near: Path) -> str:
+    return name if name == HOST else str((near / Path(name).expanduser()).resolve())
 
 
 def _series(name: str, kernel: str, near: Path) -> str:

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from kvm import root
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
 from kvm.qemu import Machine
@@ -28,10 +29,11 @@ def trial(
     directory: Path,
 ) -> Trial:
     """Lay image and initramfs into `directory`; the machine is as large as the neediest suite asks."""
+    arch = get_arch(kernel.cell.arch)
     needs = [payload.suite.needs for payload in payloads]
     pushed_mib = sum(payload.archive.stat().st_size for payload in payloads) >> 20
     machine = Machine(
-        arch=get_arch(kernel.cell.arch),
+        arch=arch,
         image=store.place(kernel.image, directory / "image"),
         initrd=store.place(initrd, directory / "initramfs.cpio"),
         accel=choice.used,
@@ -39,6 +41,8 @@ def trial(
         memory_mib=max([pipeline.guest.memory_mib, *(need.memory_mib for need in needs)]) + _room_mib(pushed_mib),
         cpus=max([pipeline.guest.cpus, *(need.cpus for need in needs)]),
         disk_mib=max([0, *(need.swap_mib for need in needs)]),
+        vmcore=pipeline.vmcore,
+        root=root.find(named, arch) if (named := pipeline.guest.root_of(arch.name)) else None,
     )
     scale = choice.scale * _slowness(kernel)
     limits = Limits(

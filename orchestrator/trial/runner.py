@@ -209,7 +209,7 @@ def _turns(payload: Payload, repeat: int, tests: Sequence[str] | None = None) ->
 
 def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     """Ask a program which tests it has. The answer is a guest's: only plain names become commands and paths."""
-    done = guest.run(whole.command(trial.limits.scale, "--list"), timeout=trial.limits.command_seconds)
+    done = guest.run(guest.inside(whole.command(trial.limits.scale, "--list")), timeout=trial.limits.command_seconds)
     names, suite = done.stdout.decode("utf-8", "replace").split(), whole.suite
     if done.exit_status or not names:
         why = f"{suite.name} --list gave exit status {done.exit_status}"

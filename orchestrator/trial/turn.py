@@ -78,7 +78,7 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
     """Run a program, keep its output in `directory`, and add what it said to `seen`."""
     said = directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
-    wrapped, began = wrap.wrap(turn.name, turn.command(limits.scale)), len(seen.results)
+    wrapped, began = wrap.wrap(turn.name, guest.inside(turn.command(limits.scale))), len(seen.results)
     try:
         done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
     except GuestLost as fault:

@@ -128,6 +128,17 @@ def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_pat
     assert seen == [4.0 * 3 * 2] * 2  # emulated, KASAN, lockdep
 
 
+def test_the_memory_of_a_panicked_guest_is_asked_for_and_named_in_the_run(validate: Validate) -> None:
+    def take(machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[..., None]):  # type: ignore[no-untyped-def]
+        if machine.vmcore:
+            workdir.mkdir(exist_ok=True)
+            (workdir / "vmcore").touch()
+        return scripted.take(machine, workdir=workdir, limits=limits, prepare=prepare)
+
+    run = validate(FAILS, PASSES, take=take, arches=["arm64"], vmcore=True)
+    assert "base/arm64-fast: memory of a guest that panicked: base/arm64-fast/vmcore" in run.notes
+
+
 def test_a_declared_change_that_happens_is_validated_and_one_that_does_not_is_unmet(
     validate: Validate, tmp_path: Path, make_series
 ) -> None:

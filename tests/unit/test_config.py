@@ -37,6 +37,14 @@ def test_an_unknown_key_in_a_section_is_compared_with_its_own_keys(tmp_path: Pat
     assert "did you mean 'memory_mib'?" in fault(tmp_path, "guest:\n  memory: 5\n")
 
 
+def test_a_root_is_for_all_architectures_or_for_those_that_it_names(tmp_path: Path) -> None:
+    assert fault(tmp_path, "guest:\n  root: {x86: host}\n") == (
+        "pipeline.yaml:2:10: no arch 'x86'; did you mean 'x86_64'?; known: x86_64, arm64, riscv64"
+    )
+    assert config.GuestSize(root="/r/{arch}").root_of("arm64") == "/r/arm64"
+    assert config.GuestSize(root={"x86_64": "host"}).root_of("arm64") is None
+
+
 def test_all_faults_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     lines = fault(tmp_path, "repeats: many\nlimits:\n  boot: -1\nbase: 7\n").splitlines()
     assert [line.split(": ")[1] for line in lines] == ["repeats", "limits.boot", "base"]

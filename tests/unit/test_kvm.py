@@ -1,18 +1,21 @@
 """The parts of kvm that need no QEMU."""
 
+import platform
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kvm import cpio, fate, proc, qemu, ssh
+from kvm import cpio, fate, proc, qemu, root, ssh
 from kvm.arch import ARCHES
 from kvm.console import Console, Event
 from kvm.errors import Interrupted, UserError
 from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
+from kvm.root import Form, Root
 from orchestrator import config
 from orchestrator.model import GuestOutcome
 
@@ -57,6 +60,50 @@ def test_the_whole_command_line_of_each_architecture_under_each_accelerator(arch
         *("-initrd", "/r/initrd"),
         *("-append", f"{console} panic=-1 printk.devkmsg=on x=1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "devices"),
+    [
+        (
+            Form.DIRECTORY,
+            [
+                *("-fsdev", "local,id=root,security_model=none,readonly=on,path=/a,,b"),
+                *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
+            ],
+        ),
+        (
+            Form.QCOW2,
+            [
+                *("-drive", "if=none,id=root,format=qcow2,snapshot=on,file=/a,,b"),
+                *("-device", "virtio-blk-pci,drive=root,serial=kdelta-root"),
+            ],
+        ),
+    ],
+)
+def test_a_root_is_a_device_that_is_never_written_and_with_vmcore_a_panic_ends_nothing(
+    form: Form, devices: list[str]
+) -> None:
+    plain = Machine(ARCHES["arm64"], Path("/i"), Path("/r"), "tcg")
+    rooted = replace(plain, root=Root(Path("/a,b"), form), vmcore=True)
+    before, after = (qemu.argv(machine, words="", channels=CHANNELS) for machine in (plain, rooted))
+    at = before.index("-kernel")
+    assert after == [*before[:at], *devices, *before[at:-1], before[-1].replace("panic=-1", "panic=0")]
+
+
+def test_a_root_is_what_is_found_there_and_what_can_be_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "q").write_bytes(b"QFI\xfb")
+    (tmp_path / "r").write_bytes(b"\0" * 512)
+    arm64, x86_64 = ARCHES["arm64"], ARCHES["x86_64"]
+    assert [root.find(str(path), arm64).form for path in (tmp_path, tmp_path / "q", tmp_path / "r")] == [
+        *("directory", "qcow2", "raw")
+    ]
+    own, foreign = (x86_64, arm64) if platform.machine() == x86_64.host else (arm64, x86_64)
+    assert root.find("host", own) == Root(Path("/"), Form.DIRECTORY)
+    with pytest.raises(UserError, match="cannot run programs of this host"):
+        root.find("host", foreign)
+    with pytest.raises(UserError, match="No such file"):
+        root.find(str(tmp_path / "gone"), arm64)
 
 
 @pytest.mark.parametrize("name", ARCHES)

@@ -35,12 +35,12 @@ def compiled(path: Path, *flags: str, prefix: str = "", source: str = SAYS) -> N
 def make(tmp_path: Path) -> Make:
     """Make the payload of a suite whose suite.yaml holds `text`; of what is found in the directory, without one."""
 
-    def of(text: str = "", *, arch: str = "x86_64") -> Payload:
+    def of(text: str = "", *, arch: str = "x86_64", rooted: bool = False) -> Payload:
         top = tmp_path / "example"
         if text:
             (top / "suite.yaml").write_text(f"name: example\n{text}")
         read = suite.load(top) if text else found.suite(top)
-        return payload.make(read, Place(get(arch), Side.BASE, tmp_path / "cache"))
+        return payload.make(read, Place(get(arch), Side.BASE, tmp_path / "cache", rooted=rooted))
 
     return of
 
@@ -213,3 +213,11 @@ def test_readelf_is_told_apart_from_text(tmp_path: Path) -> None:
     assert sh
     assert sh.is_program
     assert sh.interpreter
+
+
+def test_what_runs_in_a_root_of_the_users_finds_libraries_and_interpreters_there(make: Make, tmp_path: Path) -> None:
+    compiled(tmp_path / "example" / "dynamic")
+    script(tmp_path / "example" / "script", "#!/usr/bin/fancy\n")
+    made = make(rooted=True)
+    assert set(names(made)) == {"dynamic", "script"}
+    assert {run.start for run in made.runs} == {""}

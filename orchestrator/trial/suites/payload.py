@@ -33,7 +33,8 @@ sed -e '/^KTAP version /d' -e '/^1\.\./d' "$@"
 class Place:
     """Where a suite's programs are made: for which architecture, from whose trees, beside which kernel's modules.
 
-    `sources` are the checkouts of both sides, `modules` the archive of the kernel under test, if it has any.
+    `sources` are the checkouts of both sides, `modules` the archive of the kernel under test, if it has any. In a root
+    of the user's (`rooted`) programs find libraries, interpreters and packages, which nobody looks for here.
     """
 
     arch: Arch
@@ -42,6 +43,7 @@ class Place:
     orders: Mapping[Side, Order] = field(default_factory=dict)
     sources: Mapping[Side, Path] = field(default_factory=dict)
     modules: Path | None = None
+    rooted: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,8 @@ def make(suite: Suite, place: Place) -> Payload:
             runs = ltp.stage(suite, _resolved(suite, suite.tree, place.arch), staged)
         else:
             runs = tuple(_local(suite, place, staged))
-        if packages:
-            packages.stage(staged)
-        runs = _equip(suite, place, staged, runs, packages)
+        if not place.rooted:
+            runs = _equip(suite, place, staged, runs, packages)
         archive = stage.pack(suite.name, staged, place.cache_dir)
     return Payload(suite, archive, runs, unrun)
 
@@ -144,19 +145,27 @@ def _equip(
     suite: Suite, place: Place, staged: Stage, runs: tuple[Run, ...], packages: Packages | None
 ) -> tuple[Run, ...]:
     """Stage the libraries that the programs need, and what a shell must read before it starts one."""
+    if packages:
+        packages.stage(staged)
     start = list(scripts.links(suite, staged, runs, packages))
-    own = tuple(suite.directory.absolute() / name.replace("{arch}", place.arch.name) for name in suite.libraries)
-    where = Libraries(suite.name, place.arch, (suite.directory.absolute(), *own), packages)
-    found = where.of(_programs(staged, runs))
-    if found:
-        staged.files |= {f"{PLACE}/{name}": path.resolve() for name, path in found.items()}
-        start += _load(suite, place.arch, found)
+    start += _libraries(suite, place, staged, runs, packages)
     if packages:
         start += debian.start(inside(suite.name))
     if start:
         staged.texts[START] = "".join(f"{line}\n" for line in start)
         return tuple(replace(run, start=f". {inside(suite.name)}/{START} && ") for run in runs)
     return runs
+
+
+def _libraries(
+    suite: Suite, place: Place, staged: Stage, runs: tuple[Run, ...], packages: Packages | None
+) -> Iterator[str]:
+    """Stage them, and yield the shell lines by which programs find them."""
+    own = tuple(suite.directory.absolute() / name.replace("{arch}", place.arch.name) for name in suite.libraries)
+    where = Libraries(suite.name, place.arch, (suite.directory.absolute(), *own), packages)
+    if found := where.of(_programs(staged, runs)):
+        staged.files |= {f"{PLACE}/{name}": path.resolve() for name, path in found.items()}
+        yield from _load(suite, place.arch, found)
 
 
 def _programs(staged: Stage, runs: tuple[Run, ...]) -> list[Elf]:
