@@ -30,9 +30,10 @@ def channels(monitor: int, agent: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Machine:
-    """One guest: `accel` is kvm or tcg, `disk_mib` the size of the scratch disk /dev/vda (0: none).
+    """One guest: `accel` is kvm or tcg, `disk_mib` and `more_mib` the sizes of its empty disks, in order (0: none).
 
-    With `vmcore` its memory is kept when it panics; `root` is what commands may run in instead of the initramfs.
+    Both disks are in one file, so that there is one to keep and to restore. With `vmcore` its memory is kept when it
+    panics; `root` is what commands may run in instead of the initramfs.
     """
 
     arch: Arch
@@ -42,8 +43,14 @@ class Machine:
     memory_mib: int = 512
     cpus: int = 2
     disk_mib: int = 0
+    more_mib: int = 0
     vmcore: bool = False
     root: Root | None = None
+
+    @property
+    def disks_mib(self) -> int:
+        """The size of the file that the disks are in."""
+        return self.disk_mib + self.more_mib
 
 
 def memory(machine: Machine, file: Path, *, shared: bool) -> tuple[str, ...]:
@@ -75,14 +82,24 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         *channels,
     ]
     if disk:
-        name = str(disk).replace(",", ",,")  # QEMU's own quoting
-        options += [f"-drive if=none,id=disk,format=raw,cache=unsafe,file={name}"]
-        options += ["-device virtio-blk-pci,drive=disk"]
+        options += _disks(machine, str(disk).replace(",", ",,"))  # QEMU's own quoting
     if machine.root:
         options += machine.root.devices
     split = [word for option in options for word in option.split(" ", 1)]
     kernel = ["-kernel", str(machine.image), "-initrd", str(machine.initrd), "-append", cmdline(machine, words)]
     return [machine.arch.qemu, *split, *kernel]
+
+
+def _disks(machine: Machine, name: str) -> list[str]:
+    options = []
+    for drive, start, size in (("disk", 0, machine.disk_mib), ("more", machine.disk_mib, machine.more_mib)):
+        if size:
+            part = f"offset={start << 20},size={size << 20},file.locking=off,"  # QEMU would lock one out for the other
+            options += [
+                f"-drive if=none,id={drive},format=raw,{part if machine.more_mib else ''}cache=unsafe,file={name}"
+            ]
+            options += [f"-device virtio-blk-pci,drive={drive}"]
+    return options
 
 
 def cmdline(machine: Machine, words: str) -> str:
@@ -100,10 +117,12 @@ def script(machine: Machine, directory: Path) -> str:
     Files of `directory`, where the script is to stand, are named relative to it.
     """
     own = f"{directory}/"
-    disk = Path("/proc/self/fd/9") if machine.disk_mib else None
+    disk = Path("/proc/self/fd/9") if machine.disks_mib else None
     words = argv(machine, words="kdelta.console=shell", channels=BY_HAND, disk=disk)
     # a scratch disk without a name, as in a run: nothing is left of it
-    make_disk = f'disk=$(mktemp) && exec 9<>"$disk" && rm "$disk" && truncate -s {machine.disk_mib}M {disk} || exit 1\n'
+    make_disk = (
+        f'disk=$(mktemp) && exec 9<>"$disk" && rm "$disk" && truncate -s {machine.disks_mib}M {disk} || exit 1\n'
+    )
     return (
         "#!/bin/sh\n"
         "# Boots this kernel by hand. Leave the guest with `exit`, or QEMU with Ctrl-A X.\n"

@@ -142,7 +142,7 @@ class VM:
 def parts(machine: Machine) -> Iterator[Parts]:
     """Lay out what a new guest needs: an empty scratch disk."""
     with unnamed() as scratch:
-        scratch.truncate(machine.disk_mib << 20)
+        scratch.truncate(machine.disks_mib << 20)
         yield Parts(secrets.token_hex(8), scratch)
 
 
@@ -158,7 +158,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             machine,
             words=f"kdelta.ready={given.nonce}",
             channels=[*qemu.channels(theirs.fileno(), port.fileno()), *options],
-            disk=inherited(given.disk) if machine.disk_mib else None,
+            disk=inherited(given.disk) if machine.disks_mib else None,
         )
         with log.open("wb") as out, complaints.open("wb") as err, theirs, port:
             # setpriv: QEMU ends with us, even when we are killed

@@ -106,8 +106,8 @@ class ScriptedGuest:
                 said.stderr += f"{token[1]} {self._taint}\n".encode()
             elif mark := re.search(r"echo '?<5>([^']*)'? >/dev/kmsg", line):
                 self._tell(mark[1])
-            elif line.startswith("tar -xf"):
-                self._unpack(*line.split()[2:5:2])
+            elif unpacked := re.search(r"tar -xf (\S+) -C (\S+)", line):
+                self._unpack(*unpacked.groups())
             else:
                 self._follow(self._lines(_words(line)), timeout, said)
             if said.timed_out:

@@ -41,6 +41,7 @@ def trial(
         memory_mib=max([pipeline.guest.memory_mib, *(need.memory_mib for need in needs)]) + _room_mib(pushed_mib),
         cpus=max([pipeline.guest.cpus, *(need.cpus for need in needs)]),
         disk_mib=max([0, *(need.swap_mib for need in needs)]),
+        more_mib=max([0, *(need.disk_mib for need in needs)]),
         vmcore=pipeline.vmcore,
         root=root.find(named, arch) if (named := pipeline.guest.root_of(arch.name)) else None,
     )

@@ -30,6 +30,7 @@ from orchestrator.trial.turn import Turn, start, times
 
 log = logging.getLogger(__name__)
 
+SCRATCH = "/dev/scratch"  # the empty disk of a suite that asks for one
 _NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
 
@@ -225,20 +226,23 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
 
 
 def _prepare(trial: Trial, guest: Guest) -> None:
-    """What every guest of the cell has: swap, and the suites' programs."""
-    seconds = trial.limits.command_seconds
+    """What every guest of the cell has: swap, an empty disk, and the suites' programs."""
     if trial.machine.disk_mib:
-        done = guest.run("mkswap /dev/vda && swapon /dev/vda", timeout=seconds)
-        if done.exit_status:
-            words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-            raise InfraError(f"{trial.cell}: no swap in the guest: {words}", log=guest.console)
+        _must(trial, guest, "mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")
+    if trial.machine.more_mib:
+        _must(trial, guest, f"ln -s {'vdb' if trial.machine.disk_mib else 'vda'} {SCRATCH}", "no disk in the guest")
     # ramfs is never swapped out: what lies there takes no part in what a test of memory sees
-    guest.run(f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", timeout=seconds)
+    _must(trial, guest, f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", "no place for suites in the guest")
     for payload in trial.payloads:
         where = inside(payload.suite.name)
-        guest.run(f"mkdir -p {where}", timeout=seconds)
         guest.push(payload.archive, f"{where}.tar")
-        done = guest.run(f"tar -xf {where}.tar -C {where} && rm {where}.tar", timeout=seconds)
-        if done.exit_status:
-            words = done.stderr.decode("utf-8", "replace").strip()
-            raise InfraError(f"{trial.cell}: suite {payload.suite.name} was not unpacked: {words}", log=guest.console)
+        unpack = f"mkdir {where} && tar -xf {where}.tar -C {where} && rm {where}.tar"
+        _must(trial, guest, unpack, f"suite {payload.suite.name} was not unpacked")
+
+
+def _must(trial: Trial, guest: Guest, command: str, what: str) -> None:
+    """Run a command of our own; raises InfraError when it fails."""
+    done = guest.run(command, timeout=trial.limits.command_seconds)
+    if done.exit_status:
+        words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        raise InfraError(f"{trial.cell}: {what}: {words}", log=guest.console)

@@ -1,5 +1,6 @@
 """The parts of kvm that need no QEMU."""
 
+import itertools
 import platform
 import subprocess
 import sys
@@ -111,6 +112,16 @@ def test_an_architecture_is_a_row_and_a_fragment(name: str) -> None:
     assert config.fragments(name, "fast")[1].is_file()
     machine = Machine(ARCHES[name], Path("/i"), Path("/r"), "tcg")
     assert qemu.argv(machine, words="", channels=CHANNELS)[0] == f"qemu-system-{ARCHES[name].host}"
+
+
+def test_two_disks_are_parts_of_one_file_that_neither_locks_out_for_the_other() -> None:
+    machine = Machine(ARCHES["arm64"], Path("/r/image"), Path("/r/initrd"), "tcg", disk_mib=64, more_mib=16)
+    words = qemu.argv(machine, words="", channels=CHANNELS, disk=Path("/t/d"))
+    drives = [word for flag, word in itertools.pairwise(words) if flag == "-drive"]
+    assert drives == [
+        f"if=none,id={name},format=raw,offset={start << 20},size={size << 20},file.locking=off,cache=unsafe,file=/t/d"
+        for name, start, size in (("disk", 0, 64), ("more", 64, 16))
+    ]
 
 
 def test_qemu_sh_names_its_own_directory_relatively_and_is_a_shell_script(tmp_path: Path) -> None:

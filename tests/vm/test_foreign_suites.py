@@ -1,6 +1,7 @@
 """A directory of programs and scripts that nobody wrote for kdelta, on real guests of both architectures."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ words=(one two three)
 [[ ${words[2]} == three ]] && grep -q data "$(dirname "$0")/../data file"
 """
 
+DISK = """\
+#!/bin/sh -ex
+[ "$(cat /sys/class/block/"$(readlink /dev/scratch)"/size)" = 16384 ]
+grep '^/dev/vda .*[^0-9]16380' /proc/swaps
+echo data >/dev/scratch
+[ "$(head -c 4 /dev/scratch)" = data ]
+"""
+
 
 def fill(top: Path, compiler: str) -> None:
     """Lay out a library near a C++ program that needs it, scripts, and one that takes the guest down."""
@@ -46,7 +55,7 @@ def fill(top: Path, compiler: str) -> None:
         subprocess.run([compiler, *map(str, words)], input=source.encode(), check=True)
 
     scripts = {"a b's.sh": "#!/bin/sh\nexit 4\n", "dies": "#!/bin/sh\necho c >/proc/sysrq-trigger\nsleep 60\n"}
-    for name, text in {**scripts, "t/arrays": BASH, "data file": "data\n"}.items():
+    for name, text in {**scripts, "t/arrays": BASH, "t/disk": DISK, "data file": "data\n"}.items():
         path = top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -60,6 +69,7 @@ def fill(top: Path, compiler: str) -> None:
 def test_foreign_programs_run_with_their_libraries_and_one_that_kills_its_guest_takes_no_other_along(
     machine: Machine, shared_cache: Path, tmp_path: Path
 ) -> None:
+    machine = replace(machine, more_mib=8)
     fill(tmp_path / "foreign", f"{machine.arch.prefix}g++")
     suite = found.suite(tmp_path / "foreign")
     given = payload.make(suite, Place(machine.arch, Side.BASE, shared_cache))
@@ -72,6 +82,7 @@ def test_foreign_programs_run_with_their_libraries_and_one_that_kills_its_guest_
         "bin/uses/at its place": "pass",
         "dies": "crash",
         "t/arrays": "pass",
+        "t/disk": "pass",
     }, [(result.name, result.output) for result in seen.results]
     assert seen.guest.outcome == "panic"
     assert [end.outcome for end in seen.ends] == ["pass"]

@@ -34,12 +34,13 @@ class Copy(StrEnum):
 
 
 class Needs(Section):
-    """What the guest must have: Kconfig options without CONFIG_, `NAME` or `NAME=value`; memory, processors, swap."""
+    """What the guest must have: Kconfig options without CONFIG_, `NAME` or `NAME=value`; memory, processors, disks."""
 
     config: list[Annotated[str, Field(pattern=_OPTION)]] = Field(default_factory=list)
     memory_mib: int = Field(128, ge=64)
     cpus: int = Field(1, ge=1)
     swap_mib: int = Field(0, ge=0)
+    disk_mib: int = Field(0, ge=0)
 
 
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
