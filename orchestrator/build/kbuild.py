@@ -29,9 +29,11 @@ log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 1 << 30  # no boot loader takes more
 MODULES_BYTES = 1 << 29  # all that are kept of one kernel
+ORDER_BYTES = 16 << 20  # an allmodconfig names 10,000
 _FACTS = "build.json"
 _FINDINGS = "findings.json"
 _MODULES = "modules.tar"
+_ORDER = "modules.order"
 
 
 @dataclass(frozen=True)
@@ -247,18 +249,27 @@ def _take(made: Make, name: str, into: Path) -> None:
 
 def _take_modules(made: Make, into: Path) -> None:
     """Pack what make built as modules, unless that is more than anybody loads into a small guest."""
-    objects = made.sandbox.obj
-    order = objects / "modules.order"
-    if "m" not in kconfig.parse(made.config).values() or not order.is_file():
+    if "m" not in kconfig.parse(made.config).values() or not (made.sandbox.obj / _ORDER).is_file():
         return  # what lies there is of another .config
-    names = disk.read_text(order, IMAGE_BYTES).split()
-    paths = [objects / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names if ".." not in name]
-    paths = [path for path in paths if path.is_relative_to(objects) and path.is_file()]
-    if sum(path.stat().st_size for path in paths) > MODULES_BYTES:
-        return
-    with tarfile.open(into, "w") as archive:
-        for path in paths:
-            content = disk.read(path, MODULES_BYTES)
-            member = tarfile.TarInfo(str(path.relative_to(objects)))
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    try:
+        paths = _modules(made.sandbox.obj)
+        if sum(path.stat().st_size for path in paths) > MODULES_BYTES:
+            log.warning("%s: modules of more than %d MiB are not kept", made.order.cell, MODULES_BYTES >> 20)
+            return
+        with tarfile.open(into, "w") as archive:
+            for path in paths:
+                content = disk.read(path, MODULES_BYTES)
+                member = tarfile.TarInfo(str(path.relative_to(made.sandbox.obj)))
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    except OSError as fault:
+        said = f"make left modules that cannot be read: {fault.strerror}"
+        raise BuildError(f"{made.order.cell}: {said}", log=made.log) from fault
+
+
+def _modules(objects: Path) -> list[Path]:
+    """Return the modules that make names, once each, where they are files in `objects` itself."""
+    names = disk.read_text(objects / _ORDER, ORDER_BYTES).split()
+    paths = [objects / f"{name.removeprefix('kernel/').rpartition('.')[0]}.ko" for name in names]
+    top = objects.resolve()
+    return [path for path in dict.fromkeys(paths) if path.is_file() and path.parent.resolve().is_relative_to(top)]

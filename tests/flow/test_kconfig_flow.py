@@ -1,5 +1,6 @@
 """What Kconfig makes of what was asked for: real make on the fake tree, real kconfiglib in the sandbox."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,33 @@ def test_modules_are_built_where_there_are_any(build, tmp_path: Path) -> None:
     run, built = build({"drivers/foo.c": "BAD\n"}, fragments=fragment(tmp_path, "CONFIG_FOO=m\n"))
     assert [(record.side, bool(record.error)) for record in run.builds] == [("base", False), ("patched", True)]
     assert "BUILT MODULES" in (next(iter(built.values())).log).read_text()
+
+
+@pytest.mark.parametrize(
+    ("deed", "kept"),
+    [
+        ("printf 'kernel/a/x.ko\\na/y.o\\na/x.o\\n'", ["a/x.ko", "a/y.ko"]),
+        ("printf '. / .. ../a/x.o /etc/passwd.o a/../../a/x.o b/x.o a/gone.o\\n'", []),
+    ],
+)
+def test_modules_are_kept_that_are_files_of_the_build(  # type: ignore[no-untyped-def]
+    build, fakelinux: Path, tmp_path: Path, deed: str, kept: list[str]
+) -> None:
+    lay = "mkdir -p $(O)/a; echo X >$(O)/a/x.ko; echo Y >$(O)/a/y.ko; ln -sfn /src $(O)/b;"
+    makefile = (fakelinux / "Makefile").read_text()
+    edited = makefile.replace("@echo BUILT MODULES;", f"@{lay} {deed} >$(O)/modules.order;")
+    run, built = build({"Makefile": edited}, fragments=fragment(tmp_path, "CONFIG_FOO=m\n"))
+    assert [record.error for record in run.builds] == [None, None]
+    archive = next(kernel.modules for cell, kernel in built.items() if cell.side == "patched")
+    with tarfile.open(archive) as members:
+        assert sorted(members.getnames()) == kept
+
+
+def test_a_module_that_is_a_link_is_no_module_of_this_build(build, fakelinux: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    deed = "@echo X >$(O)/y.ko; ln -sf y.ko $(O)/x.ko; echo x.o >$(O)/modules.order;"
+    edited = (fakelinux / "Makefile").read_text().replace("@echo BUILT MODULES;", deed)
+    run, _ = build({"Makefile": edited}, fragments=fragment(tmp_path, "CONFIG_FOO=m\n"))
+    assert "make left modules that cannot be read" in (run.builds[1].error or "")
 
 
 def test_an_option_that_the_series_takes_out_is_said_and_no_fault_of_the_request(build, tmp_path: Path) -> None:
