@@ -27,6 +27,7 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> in
       kdelta run
       kdelta run 0001-my.patch --kernel git:~/linux --base v5.10 --arch x86_64
       kdelta run v6.12..topic --kernel git:~/linux --each-patch
+      kdelta run my-series/ --suite kselftest_mm --suite ~/my-tests
       kdelta run --json | jq .verdict
     """
     with opening.start(opening.asked(cache_dir, **asked), out) as started:

@@ -175,6 +175,9 @@ def test_an_installed_ltp_gives_a_test_for_each_line_of_its_runtest_files(make: 
     assert made.runs[0].command.endswith("; brk01 -i 2")
     assert "testcases/bin/brk01" in names(made)
     assert "testcases/bin/unnamed" not in names(made)
+    assert [run.name for run in make("kind: ltp\ntree: ltp\nruntest: [quick]\nprograms: [both]\n").runs] == ["both"]
+    with pytest.raises(UserError, match=r"no brk02 in runtest/quick"):
+        make("kind: ltp\ntree: ltp\nruntest: [quick]\nprograms: [brk02]\n")
     with pytest.raises(UserError, match=r"no runtest/slow .*there: quick"):
         make("kind: ltp\ntree: ltp\nruntest: [slow]\n")
 

@@ -11,25 +11,34 @@ from orchestrator.trial.suites.suite import Suite
 
 _LINE = re.compile(r"^(?P<tag>[\w.:+-]+)\s+(?P<command>\S.*)$")
 _PROGRAMS = "testcases/bin"
+_TOOLS = "tst_"  # what LTP's shell library calls
 
 
 def stage(suite: Suite, tree: Path, staged: Stage) -> tuple[Run, ...]:
     """Stage what the runtest files of `suite` name: each line is a tag and a shell command."""
     if not (tree / _PROGRAMS).is_dir():
         raise UserError(f"suite {suite.name}: {tree} is no installed LTP: no {_PROGRAMS} in it")
-    lines = [line for name in suite.runtest for line in _lines(suite, tree, name)]
-    words = {word for _, command in lines for word in re.split(r"[\s;|&]+", command)}
+    commands = _chosen(suite, dict(line for name in suite.runtest for line in _lines(suite, tree, name)))
+    words = {word for command in commands.values() for word in re.split(r"[\s;|&]+", command) if word}
+    own = (_TOOLS, *(word for word in words if (tree / _PROGRAMS / word).is_file()))
     for path in sorted((tree / _PROGRAMS).rglob("*")):
-        below = path.relative_to(tree)
-        if path.is_file() and (path.name in words or path.parent != tree / _PROGRAMS or not _is_program(path)):
-            staged.files[str(below)] = path
+        if path.is_file() and (path.name.startswith(own) or path.parent != tree / _PROGRAMS or not _is_program(path)):
+            staged.files[str(path.relative_to(tree))] = path
     root = inside(suite.name)
     home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE;"
-    return tuple(Run(tag, f"{home} {command}") for tag, command in lines)
+    return tuple(Run(tag, f"{home} {command}") for tag, command in commands.items())
+
+
+def _chosen(suite: Suite, commands: dict[str, str]) -> dict[str, str]:
+    """Those that `programs` names, in that order; all, where it names none."""
+    if missing := [tag for tag in suite.programs if tag not in commands]:
+        files = ", ".join(f"runtest/{name}" for name in suite.runtest)
+        raise UserError(f"suite {suite.name}: no {', '.join(missing)} in {files}")
+    return {tag: commands[tag] for tag in suite.programs} or commands
 
 
 def _is_program(path: Path) -> bool:
-    """Scripts come along, for they call each other; of the programs, those that are named."""
+    """Scripts come along, for they call each other; of the programs, those that are named, and their own children."""
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
 
