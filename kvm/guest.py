@@ -1,15 +1,16 @@
 """A booted kernel that takes commands; it lives inside its `with` and nothing of it outlives that."""
 
+import contextlib
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pexpect
 
-from kvm import qemu
+from kvm import qemu, terminal
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
 from kvm.errors import GuestLost, InfraError, UserError
@@ -20,6 +21,8 @@ from kvm.vm import VM, Limits
 
 if TYPE_CHECKING:
     from kvm.ssh import Access
+
+_LONGEST_SECONDS = 7 * 86400.0  # a person may forget a shell
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ class Guest:
             f"cat >{quoted} && chmod 755 {quoted}", path.read_bytes(), f"{path.name} could not be pushed to {to}"
         )
 
+    def interact(self) -> None:
+        """Lend the caller's terminal to a shell on the guest's console, until that ends."""
+        shell = self.inside("sh -l")
+        with terminal.lend(self.console, self._vm.keyboard):
+            self.run(f"setsid cttyhack {shell}; true", timeout=_LONGEST_SECONDS)
+
+    def linger(self) -> None:
+        """Wait until the guest is ended, from inside or by what else ends guests."""
+        with contextlib.suppress(BrokenError):
+            while self._vm.wait(_LONGEST_SECONDS) not in (Event.TROUBLE, Event.END):
+                pass
+
     def log_line(self, text: str) -> None:
         """Write a line into the guest's kernel log, and so onto its console."""
         self.run(f"echo {shlex.quote(f'<5>kdelta: {text}')} >/dev/kmsg", timeout=self._limits.command_seconds)
@@ -148,10 +163,14 @@ def write_by_hand(machine: Machine, workdir: Path) -> None:
     by_hand.chmod(0o755)
 
 
-def interact(machine: Machine) -> int:
-    """Hand the terminal to a shell on the guest's console; returns QEMU's exit status."""
-    words = qemu.argv(machine, words="kdelta.console=shell", channels=qemu.BY_HAND)
-    child = pexpect.spawn("setpriv", ["--pdeathsig", "KILL", *words], timeout=None)
+def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> int:
+    """Hand the terminal to a shell on the guest's console; returns QEMU's exit status.
+
+    `words` go to the kernel's command line, `options` to QEMU's.
+    """
+    line = " ".join(("kdelta.console=shell", *words))
+    argv = qemu.argv(machine, words=line, channels=(*qemu.BY_HAND, *options))
+    child = pexpect.spawn("setpriv", ["--pdeathsig", "KILL", *argv], timeout=None)
     try:
         child.interact(escape_character=None)
     finally:

@@ -7,6 +7,7 @@ import shlex
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -46,6 +47,15 @@ class Access:
     def known_host(self) -> str:
         """The line for known_hosts."""
         return f"[127.0.0.1]:{self.port} {self.keys.host.get_name()} {self.keys.host.get_base64()}"
+
+    def command(self, directory: Path) -> list[str]:
+        """Return what lets a person in; the files that it names go into `directory`, which is the caller's alone."""
+        key, hosts = directory / "ssh_key", directory / "ssh_known_hosts"
+        key.touch(0o600)
+        key.write_text(self.keys.client_file, encoding="ascii")
+        hosts.write_text(f"{self.known_host}\n", encoding="ascii")
+        files = ("-i", str(key), "-o", f"UserKnownHostsFile={hosts}")
+        return ["ssh", "-F", "none", *files, "-o", "IdentitiesOnly=yes", "-p", str(self.port), "root@127.0.0.1"]
 
     @contextlib.contextmanager
     def log_in(self, timeout: float) -> Iterator[paramiko.Transport]:

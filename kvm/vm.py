@@ -51,6 +51,7 @@ class VM:
     monitor: Monitor
     agent: Agent
     by_hand: Path
+    keyboard: IO[bytes]  # what the console reads
     vmcore: Path | None  # where its memory goes if it panics
 
     def await_ready(self, limits: Limits) -> None:
@@ -180,7 +181,9 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             blame(log)
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
-        yield VM(console, monitor, Agent(agent), by_hand, log.with_name("vmcore") if machine.vmcore else None)
+        assert process.stdin
+        core = log.with_name("vmcore") if machine.vmcore else None
+        yield VM(console, monitor, Agent(agent), by_hand, process.stdin, core)
 
 
 @contextlib.contextmanager

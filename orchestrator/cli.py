@@ -20,7 +20,8 @@ EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 2, 125, 130
 
 def entry() -> None:
     """Run the command line and exit as docs/architecture.md says; click's own exit codes are not used."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # nohup ignores it
+    for signum in (signal.SIGINT, signal.SIGTERM, *hung_up):
         signal.signal(signum, lambda *_: proc.stop.set())
     sys.exit(_guarded())
 
@@ -88,7 +89,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
 for command in (
     *(run.run, run.plan),
     *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, stages.report),
-    *(guests.shell, rootfs.rootfs),
+    *(guests.shell, guests.debug, rootfs.rootfs),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):
     main.add_command(command)

@@ -76,6 +76,7 @@ class Pipeline(Section):
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
     vmcore: bool = False
+    keep_guest: bool = False
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
 

@@ -79,12 +79,17 @@ def start(todo: Plan, directory: Path, watch: Watch, take: Take = snapshot.take)
 def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
     """Plan again what the run in `directory` was asked to do, and lend the job to go on with it."""
     recorder = Recorder(store.load(directory), directory)
+    with _working(planned(directory), recorder, watch, take) as job:
+        yield job
+
+
+def planned(directory: Path) -> Plan:
+    """Plan again what the run in `directory` was asked to do."""
     try:
         request = TypeAdapter(Request).validate_json((directory / _REQUEST).read_bytes())
     except (OSError, ValueError) as fault:
         raise UserError(f"{directory / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
-    with _working(plan.make(request), recorder, watch, take) as job:
-        yield job
+    return plan.make(request)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,9 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--allow-binary", "binary", is_flag=True, help="Accept binary files in the series."),
         click.option("--root", metavar="PATH|host", help="Run tests in it, by chroot; {arch} in PATH is filled in."),
         click.option("--vmcore", is_flag=True, help="Keep the memory of a guest that panics."),
+        click.option(
+            "--keep-guest", is_flag=True, help="Keep each patched guest in which a test fails; it says how in."
+        ),
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
         click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),

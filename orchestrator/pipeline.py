@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from kvm import accel, rootfs
+from kvm.accel import Choice
 from kvm.arch import get as get_arch
 from orchestrator import cache, checks, consoles, delta, payloads, sides, store
+from orchestrator.build.kbuild import KernelBuild
 from orchestrator.job import Job
 from orchestrator.judge import diff, ending, known, verdict
 from orchestrator.model import (
@@ -18,6 +21,7 @@ from orchestrator.model import (
     Run,
     cells,
 )
+from orchestrator.plan import Plan
 from orchestrator.trial import durations, layout, runner
 
 
@@ -48,7 +52,7 @@ def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
 
 
 def _go(job: Job, lane: Lane) -> None:
-    payloads.look_up(job, lane)
+    payloads.look_up(job.plan, lane)
     built = sides.build(job, lane)
     looking = job.engine.start(_look, job, lane, built)
     test(job, lane, built)
@@ -77,16 +81,8 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
-    initrd = cache.keep(rootfs.build(arch, cache_dir))
     trials = [
-        layout.trial(
-            kernel,
-            payloads.of(job, cell, kernel),
-            initrd=initrd,
-            choice=choice,
-            pipeline=job.plan.request.pipeline,
-            directory=store.cell_directory(job.directory, cell),
-        )
+        trial(job.plan, kernel, choice, store.cell_directory(job.directory, cell))
         for cell, kernel in built.items()
         if cell not in job.done
     ]
@@ -94,6 +90,18 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     job.engine.gather([job.engine.start(_try, job, trial, yard) for trial in trials])
     yard.durations.save()
     consoles.locate(job, built)
+
+
+def trial(todo: Plan, kernel: KernelBuild, choice: Choice, directory: Path) -> runner.Trial:
+    """Lay out in `directory` what boots a kernel and tries the suites on it."""
+    return layout.trial(
+        kernel,
+        payloads.of(todo, kernel.cell, kernel),
+        initrd=cache.keep(rootfs.build(get_arch(kernel.cell.arch), todo.cache_dir)),
+        choice=choice,
+        pipeline=todo.request.pipeline,
+        directory=directory,
+    )
 
 
 def compare(job: Job) -> Run:

@@ -34,13 +34,20 @@ def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess
 
 
 @pytest.fixture(scope="session")
-def images(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory of the bundled series, of which the kernels are built."""
+    directory = tmp_path_factory.mktemp("built") / "run"
+    done = run_kdelta("build", "madv-dontneed-locked", "--out", directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="session")
+def images(shared_cache: Path, built: Path) -> dict[str, Path]:
     """The base kernels of the bundled series, built on first use."""
     from kvm.arch import DEFAULT
     from orchestrator.build import kbuild
 
-    done = run_kdelta("build", "madv-dontneed-locked", "--out", tmp_path_factory.mktemp("images") / "run")
-    assert done.returncode == 0, done.stderr
     return {name: image for name in DEFAULT if (image := kbuild.newest_image(name, shared_cache))}
 
 

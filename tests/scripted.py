@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvm import ssh
 from kvm.errors import BootError, GuestLost
 from kvm.guest import CommandResult
 from kvm.qemu import Machine
+from kvm.ssh import Access
 from kvm.vm import Limits
 from orchestrator.trial.suites import stage
 from orchestrator.trial.suites.payload import Payload
@@ -92,6 +94,13 @@ class ScriptedGuest:
 
     def inside(self, command: str) -> str:
         return command
+
+    def open_ssh(self) -> Access:
+        self._alive()
+        return Access(2222, ssh.make_keys())
+
+    def linger(self) -> None:
+        self._tell("somebody ended it")
 
     def log_line(self, text: str) -> None:
         self._alive()

@@ -1,35 +1,157 @@
-"""Guests by hand: `shell`."""
+"""Guests by hand: `shell`, `debug`."""
 
+import functools
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from kvm import accel, guest, rootfs
+from kvm import accel, disk, guest, rootfs, snapshot
+from kvm.arch import ARCHES
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
+from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
-from orchestrator import store
+from orchestrator import job, pipeline, store
+from orchestrator.build import kbuild, symbols
+from orchestrator.build.kbuild import KernelBuild
+from orchestrator.build.sandbox import SRC
+from orchestrator.build.symbols import Symbols
 from orchestrator.commands import opening
 from orchestrator.model import Cell, Side
+from orchestrator.plan import Plan
+from orchestrator.publish import clean
+from orchestrator.trial import again
+from orchestrator.trial.runner import Trial
+
+
+def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which kernel of which run."""
+    for decorator in (
+        click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path)),
+        click.option("--flavour", default="fast", show_default=True, help="Which flavour."),
+        click.option("--side", type=click.Choice([side.value for side in Side]), default="patched", show_default=True),
+        click.option("--arch", type=click.Choice(list(ARCHES)), default="x86_64", show_default=True),
+    ):
+        command = decorator(command)
+    return command
 
 
 @click.command()
-@click.option("--arch", "arch_name", default="x86_64", show_default=True, help="Which architecture.")
-@click.option("--side", type=click.Choice([side.value for side in Side]), default="patched", show_default=True)
-@click.option("--flavour", default="fast", show_default=True, help="Which flavour.")
-@click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@_of_cell
+@click.option("--at", metavar="SUITE[/TEST]", help="Run that first, as the run did, and stay where it ended.")
+@click.option("--ssh", is_flag=True, help="With --at: print a line that lets more terminals in, too.")
 @click.pass_obj
-def shell(cache_dir: Path, arch_name: str, side: str, flavour: str, directory: Path | None) -> int:
+def shell(
+    cache_dir: Path, arch: str, side: str, flavour: str, directory: Path | None, at: str | None, ssh: bool
+) -> int:
     """Boot one kernel of RUN with a shell on its console, on this terminal. `exit` ends it.
+
+    With --at the guest is as pristine as in a run, and has its memory, swap and programs; TEST has just run in it,
+    alone if its program lists it under --list, else with that.
+
+    \b
+    Examples:
+      kdelta shell --arch arm64 --side base
+      kdelta shell --at madvise_locked/drops_mlock
+    """
+    _need_terminal()
+    run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
+    if at is None:
+        return guest.interact(_machine(run, cell, cache_dir))
+    with tempfile.TemporaryDirectory(prefix="kdelta-shell-") as scratch:
+        trial = _trial(job.planned(run), cell, run, Path(scratch))
+        turn = again.find(trial, at)
+        click.echo(f"note: {cell} boots, then {turn.known} runs", err=True)
+        again.enact(trial, snapshot.take, turn, functools.partial(_hand_over, Path(scratch) if ssh else None))
+    return 0
+
+
+def _hand_over(keys: Path | None, alive: Guest, done: CommandResult) -> None:
+    """Show what a program gave, and let the terminal have the guest, and ssh by `keys`, a directory."""
+    click.echo(clean.printable((done.stdout + done.stderr).decode("utf-8", "replace")), nl=False)
+    ended = "did not end in time" if done.timed_out else f"ended with status {done.exit_status}"
+    if keys:
+        click.echo(f"note: {shlex.join(alive.open_ssh().command(keys))}", err=True)
+    click.echo(f"note: the program {ended}; `exit` ends the guest", err=True)
+    alive.interact()
+
+
+@click.command()
+@_of_cell
+@click.pass_obj
+def debug(cache_dir: Path, arch: str, side: str, flavour: str, directory: Path | None) -> int:
+    """Boot one kernel of RUN, halted before its first instruction, and print the line that lets gdb at it.
+
+    Its console is this terminal: give the line in another one, where gdb's `continue` starts the kernel (`hbreak
+    start_kernel` before that). `--flavour gdb`, built so, has lines, types, and the kernel's own commands for gdb.
 
     \b
     Example:
-      kdelta shell --arch arm64 --side base
+      kdelta build --flavour gdb && kdelta debug --flavour gdb
     """
-    where = store.cell_directory(opening.run_directory(directory), Cell(Side(side), arch_name, flavour))
-    image = where / "image"
-    if not image.is_file():
-        raise UserError(f"{where} holds no kernel", hint="`kdelta boot` puts them there")
-    arch = get_arch(arch_name)
+    _need_terminal()
+    run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
+    todo, machine = job.planned(run), _machine(run, cell, cache_dir)
+    into = machine.image.with_name("gdb")
+    found = symbols.take(todo.orders[cell], machine.image, todo.sources(cell.side), cache_dir, into)
+    words = ["nokaslr"] if found.moves else []
+    with disk.hold(*todo.entries), tempfile.TemporaryDirectory(prefix="kdelta-gdb-") as private:
+        socket = Path(private) / "gdb"
+        click.echo(shlex.join(_gdb(found, socket)))
+        click.echo(_advice(found), err=True)
+        return guest.interact(machine, *words, options=("-S", f"-gdb unix:{socket},server=on,wait=off"))
+
+
+def _machine(run: Path, cell: Cell, cache_dir: Path) -> Machine:
+    image = _image(run, cell, cache_dir)
+    arch = get_arch(cell.arch)
     choice = accel.choose(arch, lambda: image, cache_dir)
-    return guest.interact(Machine(arch, image, rootfs.build(arch, cache_dir), choice.used))
+    return Machine(arch, image, rootfs.build(arch, cache_dir), choice.used)
+
+
+def _image(run: Path, cell: Cell, cache_dir: Path) -> Path:
+    """The kernel that the run booted, or would."""
+    image = run / cell.side / str(cell.lane) / "image"
+    if not image.is_file():
+        store.place(_built(job.planned(run), cell, run).image, store.cell_directory(run, cell) / "image")
+    return image
+
+
+def _built(todo: Plan, cell: Cell, run: Path) -> KernelBuild:
+    if cell not in todo.orders:
+        raise UserError(f"{run} has no {cell}", hint=f"it has {', '.join(map(str, todo.orders))}")
+    if not (built := kbuild.find(todo.orders[cell], todo.cache_dir)):
+        raise UserError(f"{cell} of {run} is not built", hint="`kdelta build` builds both sides")
+    return built
+
+
+def _trial(todo: Plan, cell: Cell, run: Path, directory: Path) -> Trial:
+    kernel = _built(todo, cell, run)
+    choice = accel.choose(get_arch(cell.arch), lambda: kernel.image, todo.cache_dir)
+    return pipeline.trial(todo, kernel, choice, directory)
+
+
+def _gdb(found: Symbols, socket: Path) -> list[str]:
+    """The whole command line; gdb loads the tree's scripts because they are named, by itself none."""
+    program = "gdb-multiarch" if shutil.which("gdb-multiarch") else "gdb"
+    scripts = ["-ex", f"source {found.scripts}"] if found.scripts else []
+    sources = ["-ex", f"set substitute-path {SRC} {found.sources}"] if found.lines else []
+    return [program, str(found.vmlinux), *sources, *scripts, "-ex", f"target remote {socket}"]
+
+
+def _advice(found: Symbols) -> str:
+    if found.scripts:
+        return f"note: {found.scripts} is Python of the tree under test, and gdb runs it as you"
+    what = "the kernel's scripts for gdb are" if found.lines else "debug info and the kernel's scripts for gdb are"
+    return f"note: {what} not built; `kdelta build --flavour gdb` builds them"
+
+
+def _need_terminal() -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise UserError("no terminal: the guest's console needs one", hint="call it from one, or under script(1)")

@@ -12,6 +12,7 @@ from orchestrator import store
 from orchestrator.build import kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.config import Pipeline
+from orchestrator.model import Side
 from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
 
@@ -52,7 +53,8 @@ def trial(
         command_seconds=pipeline.limits.boot * scale,
         scale=scale,
     )
-    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory)
+    kept = pipeline.keep_guest and kernel.cell.side is Side.PATCHED  # on base tests may well fail
+    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory, kept)
 
 
 def _room_mib(pushed_mib: int) -> int:

@@ -4,7 +4,9 @@ import contextlib
 import functools
 import logging
 import re
+import shlex
 import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,12 +33,15 @@ from orchestrator.trial.turn import Turn, start, times
 log = logging.getLogger(__name__)
 
 SCRATCH = "/dev/scratch"  # the empty disk of a suite that asks for one
-_NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
+NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one guest is asked to do; `directory` receives the console and the tests' output."""
+    """What one guest is asked to do; `directory` receives the console and the tests' output.
+
+    With `keep_guest` one in which a test failed waits for a person.
+    """
 
     cell: Cell
     machine: Machine
@@ -44,6 +49,7 @@ class Trial:
     payloads: tuple[Payload, ...]
     repeats: int
     directory: Path
+    keep_guest: bool = False
 
     def at(self, repeat: int) -> list[Payload]:
         """The suites that run for the `repeat`th time, from 0."""
@@ -102,7 +108,7 @@ def _booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None
         expected = sum(yard.durations.expect(one.suite.name, one.suite.limit) for one in trial.payloads)
         with yard.places.hold(Need(trial.machine.memory_mib, expected * trial.most_repeats)):
             on_stage("boot")
-            prepare = functools.partial(_prepare, trial)
+            prepare = functools.partial(prepare_guest, trial)
             taking = take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=prepare)
             kept = stack.enter_context(taking)
         yield kept
@@ -181,9 +187,19 @@ class _Cell:
         try:
             with self.kept.restore(workdir=_home(self.trial.directory, name), limits=self.trial.limits) as guest:
                 work(guest, seen)
+                if self.trial.keep_guest and seen.bad:
+                    _lend(f"{self.trial.cell}: a test failed in {name}", guest)
         except (BootError, GuestLost) as fault:
             seen.died(fault)
         return seen
+
+
+def _lend(why: str, guest: Guest) -> None:
+    """Let a person in, and wait until the guest is ended from inside."""
+    with tempfile.TemporaryDirectory(prefix="kdelta-ssh-") as private:
+        line = shlex.join(guest.open_ssh().command(Path(private)))
+        log.warning("%s, which stays until `poweroff -f` in it: %s", why, line)
+        guest.linger()
 
 
 def _home(directory: Path, guest: str) -> Path:
@@ -214,7 +230,7 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     names, suite = done.stdout.decode("utf-8", "replace").split(), whole.suite
     if done.exit_status or not names:
         why = f"{suite.name} --list gave exit status {done.exit_status}"
-    elif odd := [name for name in names if not _NAME.fullmatch(name)]:
+    elif odd := [name for name in names if not NAME.fullmatch(name)]:
         why = f"{odd[0][:100]!r} is no plain name"
     elif len(set(names)) < len(names):
         why = "a name comes twice"
@@ -225,7 +241,7 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     )
 
 
-def _prepare(trial: Trial, guest: Guest) -> None:
+def prepare_guest(trial: Trial, guest: Guest) -> None:
     """What every guest of the cell has: swap, an empty disk, and the suites' programs."""
     if trial.machine.disk_mib:
         _must(trial, guest, "mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")

@@ -19,6 +19,11 @@ class Seen:
     ends: list[SuiteEnd] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
 
+    @property
+    def bad(self) -> bool:
+        """Did a test fail, or the program?"""
+        return any(result.outcome.bad for result in self.results) or any(end.outcome.bad for end in self.ends)
+
     def died(self, fault: GuestError) -> None:
         """Keep how the first guest of the cell that died did so."""
         if self.outcome is GuestOutcome.OK or self.went_on:

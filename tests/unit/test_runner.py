@@ -25,13 +25,13 @@ RATE = "stress-ng: metrc: [1] cpu 10 1.00 1.00 0.00 5.0 6.0"
 OVER = "stress-ng: info:  [1] successful run completed in 1 s"
 
 
-def ran(tmp_path: Path, kind: SuiteKind, *script: str) -> GuestRun:
+def ran(tmp_path: Path, kind: SuiteKind, *script: str, keep_guest: bool = False) -> GuestRun:
     image = tmp_path / "image"
     image.write_text("program:\n" + "".join(f"{line}\n" for line in script))
     (tmp_path / "suite").write_bytes(b"\x7fELF")
     machine = Machine(get("arm64"), image, tmp_path / "initrd", "tcg")
     payload = scripted.payload(Suite(tmp_path, "suite", kind), tmp_path / "suite", tmp_path / "cache")
-    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path, keep_guest)
     return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
@@ -101,6 +101,20 @@ def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no
     assert found.guest.outcome.value == "panic"
     outputs = {path.name for path in (tmp_path / "tests" / "suite").iterdir()}
     assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no.1.ktap"} <= outputs
+
+
+@pytest.mark.parametrize(
+    ("words", "keep", "waits"), [("not ok", True, True), ("not ok", False, False), ("ok", True, False)]
+)
+def test_a_guest_in_which_a_test_fails_waits_for_a_person_if_that_was_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, words: str, keep: bool, waits: bool
+) -> None:
+    found = ran(tmp_path, SuiteKind.KTAP, "say 1..1", f"say {words} 1 one", keep_guest=keep)
+    assert len(found.results) == 1
+    assert ("somebody ended it" in (tmp_path / "console.log").read_text()) == waits
+    assert (
+        "base/arm64-fast: a test failed in suite, which stays until `poweroff -f` in it: ssh " in caplog.text
+    ) == waits
 
 
 def test_metrics_come_whatever_the_kind(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""A suite, or one test of it, once more, in a guest for a person."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from kvm.errors import GuestLost, UserError
+from kvm.guest import CommandResult, Guest
+from kvm.snapshot import Kept, Take
+from orchestrator.trial import runner
+from orchestrator.trial.runner import Trial
+from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.turn import Turn
+
+
+def find(trial: Trial, name: str) -> Turn:
+    """Read SUITE or SUITE/TEST, as the report says it."""
+    suite, _, test = name.partition("/")
+    known = {payload.suite.name: payload for payload in trial.payloads}
+    if suite not in known:
+        raise UserError(f"the run has no suite {suite!r}", hint=f"it has {', '.join(known)}")
+    return _single(known[suite], test) if known[suite].single else _several(known[suite], test)
+
+
+def _single(payload: Payload, test: str) -> Turn:
+    if test and not runner.NAME.fullmatch(test):
+        raise UserError(f"{test!r} is no name of a test", hint="SUITE/TEST, as the report calls it")
+    return Turn(payload, payload.runs[0], 0, test)
+
+
+def _several(payload: Payload, test: str) -> Turn:
+    for run in payload.runs:
+        if f"{test}/".startswith(f"{run.name}/"):
+            return Turn(payload, run, 0)
+    names = ", ".join(run.name for run in payload.runs)
+    raise UserError(f"the suite {payload.suite.name} has no program for {test!r}", hint=f"it has {names}")
+
+
+def enact(trial: Trial, take: Take, turn: Turn, then: Callable[[Guest, CommandResult], None]) -> None:
+    """Run it in a guest as pristine as in a run, and have `then` that guest as it is when the program has ended.
+
+    A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole.
+    """
+    ready = functools.partial(runner.prepare_guest, trial)
+    where, limits = trial.directory, trial.limits
+    with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
+        if turn.test and not _lists(trial, kept, turn):
+            turn = replace(turn, test="")
+        with kept.restore(workdir=where / "again", limits=limits) as guest:
+            guest.log_line(f"{turn.name} starts")
+            then(guest, guest.run(guest.inside(turn.command(limits.scale)), timeout=turn.seconds * limits.scale))
+
+
+def _lists(trial: Trial, kept: Kept, turn: Turn) -> bool:
+    """Ask the program in another guest, for one that knows no --list may do anything."""
+    limits = trial.limits
+    try:
+        with kept.restore(workdir=trial.directory / "list", limits=limits) as guest:
+            done = guest.run(guest.inside(turn.command(limits.scale, "--list")), timeout=limits.command_seconds)
+    except GuestLost:
+        return False
+    return turn.test in done.stdout.decode("utf-8", "replace").split()

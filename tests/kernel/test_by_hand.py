@@ -1,0 +1,64 @@
+"""Kernels in people's hands: what the commands print is given to the tools that it is for."""
+
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from kvm.arch import DEFAULT
+from tests.conftest import kdelta_argv
+
+pytestmark = pytest.mark.kernel
+
+QUESTIONS = ("hbreak start_kernel", "continue", "x/s &linux_banner")
+
+
+@pytest.fixture(params=DEFAULT)
+def arch(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def on_a_terminal(*args: object) -> "pexpect.spawn[str]":
+    program, *words = kdelta_argv(*args)
+    return pexpect.spawn(program, words, timeout=120, encoding="utf-8", codec_errors="replace", dimensions=(50, 400))
+
+
+def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch: str, built: Path) -> None:
+    halted = on_a_terminal("debug", "--arch", arch, "--side", "base", built)
+    try:
+        halted.expect(r"(gdb[^\r\n]*'target remote (/[^']*)')\r")
+        assert halted.match
+        line, socket = halted.match[1], Path(halted.match[2])
+        halted.expect("--flavour gdb")  # what was not built
+        while not socket.exists() and halted.isalive():
+            time.sleep(0.05)
+        asked = [word for question in QUESTIONS for word in ("-ex", question)]
+        gdb = [*shlex.split(line), "--batch", "-nx", *asked]
+        said = subprocess.run(gdb, capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL)
+        assert "start_kernel ()" in said.stdout, said
+        assert "Linux version 5.10" in said.stdout
+        halted.expect("/ # ")  # gdb has let go of it, and it goes on
+        halted.send("exit\r")
+        halted.expect(pexpect.EOF)
+    finally:
+        halted.close(force=True)
+    assert not socket.exists()
+
+
+def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: str, built: Path) -> None:
+    shell = on_a_terminal("shell", "--arch", arch, "--side", "base", "--at", "madvise_locked/drops_mlock", built)
+    try:
+        shell.expect("not ok 1 drops_mlock")  # base has no MADV_DONTNEED_LOCKED
+        shell.expect("ended with status 1")
+        shell.expect("~ # ")
+        shell.send("dmesg | grep -c 'madvise_locked/drops_mlock starts'; ls /tmp/suites\r")
+        shell.expect("1\r\n.*madvise_locked")
+        shell.send("tty; exit\r")
+        shell.expect("/dev/tty")
+        shell.expect(pexpect.EOF)
+    finally:
+        shell.close(force=True)
+    assert shell.exitstatus == 0

@@ -1,0 +1,91 @@
+"""Which program of a run is meant by SUITE/TEST."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from kvm.arch import get
+from kvm.errors import GuestLost, UserError
+from kvm.qemu import Machine
+from kvm.vm import Limits
+from orchestrator.model import Cell, Side
+from orchestrator.trial import again
+from orchestrator.trial.kinds.kind import SuiteKind
+from orchestrator.trial.runner import Trial
+from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites.run import Run
+from orchestrator.trial.suites.suite import Isolation, Suite
+from tests import scripted
+
+WHERE = Path("/nowhere")
+
+
+def payload(name: str, isolation: Isolation, *programs: str) -> Payload:
+    return Payload(
+        Suite(WHERE, name, SuiteKind.KTAP, isolation=isolation), WHERE, tuple(Run(one, one) for one in programs)
+    )
+
+
+@pytest.fixture
+def trial() -> Trial:
+    payloads = (
+        payload("alone", Isolation.TEST, ""),
+        payload("whole", Isolation.SUITE, ""),
+        payload("many", Isolation.SUITE, "mm/one", "mm/one_more"),
+    )
+    machine = Machine(get("arm64"), WHERE, WHERE, "tcg")
+    return Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), payloads, 1, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "test"),
+    [
+        ("alone/drops", "", "drops"),
+        ("alone", "", ""),
+        ("whole/drops", "", "drops"),
+        ("many/mm/one", "mm/one", ""),
+        ("many/mm/one/(case)", "mm/one", ""),
+        ("many/mm/one_more", "mm/one_more", ""),
+    ],
+)
+def test_a_test_is_found_by_the_name_that_the_report_gives_it(trial: Trial, name: str, program: str, test: str) -> None:
+    turn = again.find(trial, name)
+    assert (turn.run.name, turn.test) == (program, test)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nothing", "no suite 'nothing'"),
+        ("alone/;reboot", "no name of a test"),
+        ("many", "no program for ''"),
+        ("many/mm", "no program for 'mm'"),
+    ],
+)
+def test_what_is_no_test_is_said_with_what_there_is(trial: Trial, name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        again.find(trial, name)
+
+
+@pytest.mark.parametrize(
+    ("script", "gave"),
+    [
+        (["say 1..2", "say ok 1 drops", "say ok 2 stays"], b"1..1\nok 1 drops\n"),
+        (["say 1..1", "say ok 1 other"], b"1..1\nok 1 other\n"),
+        (["panic"], None),
+    ],
+)
+def test_a_test_runs_alone_where_its_program_lists_it_and_else_with_its_program(
+    tmp_path: Path, script: list[str], gave: bytes | None
+) -> None:
+    (tmp_path / "image").write_text("")
+    (tmp_path / "program").write_text(scripted.program(*script))
+    made = scripted.payload(Suite(tmp_path, "whole", SuiteKind.KTAP), tmp_path / "program", tmp_path / "cache")
+    machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (made,), 1, tmp_path)
+    seen: list[bytes] = []
+    fails = contextlib.nullcontext() if gave else pytest.raises(GuestLost)
+    with fails:
+        again.enact(trial, scripted.take, again.find(trial, "whole/drops"), lambda _, done: seen.append(done.stdout))
+    assert seen == ([gave] if gave else [])
