@@ -73,6 +73,18 @@ def wait_readable(fds: Sequence[int], timeout: float | None) -> set[int]:
     return ready
 
 
+def read(fd: int, most: int) -> bytes:
+    """Read what comes on `fd`, to its end or `most` bytes; a stop request ends the wait."""
+    content = bytearray()
+    while len(content) < most:
+        wait_readable([fd], None)
+        piece = os.read(fd, min(1 << 20, most - len(content)))
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
+
+
 class Process:
     """A started process: `pidfd` becomes readable when it ends; only the thread that started it may wait for it.
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from kvm import proc
 from kvm.errors import UserError
 from orchestrator import cache, config, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
-from orchestrator.intake import mail
+from orchestrator.intake import letters, mail
 from orchestrator.job import Job
 from orchestrator.model import Run, VerdictValue
 from orchestrator.plan import Plan
@@ -39,7 +40,7 @@ def _stdin() -> bytes:
     try:
         if sys.stdin is None:  # so Python starts where the shell has closed it
             raise OSError(errno.EBADF, "it is closed")
-        return sys.stdin.buffer.read()
+        return proc.read(sys.stdin.fileno(), letters.MAX_BYTES + 1)
     except OSError as fault:
         message = f"the series cannot be read from standard input: {fault.strerror}"
         raise UserError(message, hint="pipe it in, or name its file") from fault

@@ -1,6 +1,7 @@
 """A series in any form in, its mails out: files, mailboxes, directories, quilt, commits of a repository, lore."""
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from kvm import proc
 from kvm.errors import UserError
 from orchestrator.intake import choice, folder, git, letters, lore, quilt, revisions
 from orchestrator.intake.choice import Choice
@@ -107,7 +109,7 @@ def _path(path: Path) -> Mails:
             return _quilt(path)
         return read_bytes(_content(path), path.name)
     except OSError as error:
-        raise UserError(f"no such series: {path} ({error.strerror})", hint=f"give {FORMS}") from error
+        raise UserError(f"no such series: {error.filename or path} ({error.strerror})", hint=f"give {FORMS}") from error
 
 
 def _directory(path: Path) -> Mails:
@@ -311,8 +313,12 @@ def _checked(chosen: Choice, name: str) -> Choice:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return letters.expand(stream.read(letters.MAX_BYTES + 1))
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe may wait for its writer for ever
+    try:
+        os.set_blocking(handle, True)
+        return letters.expand(proc.read(handle, letters.MAX_BYTES + 1))
+    finally:
+        os.close(handle)
 
 
 def _exists(spec: str) -> bool:

@@ -2,9 +2,12 @@
 
 import json
 import os
+import select
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -331,6 +334,20 @@ def test_a_standard_input_that_cannot_be_read_exits_2(fakelinux: Path, tmp_path:
     done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"Error: the series cannot be read from standard input: {words}" in done.stderr
+
+
+def test_who_waits_for_a_series_on_standard_input_can_be_interrupted(fakelinux: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"From: A <a@example.org>\n")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")}
+    words = kdelta_argv("plan", "-", "--kernel", f"git:{fakelinux}")
+    with subprocess.Popen(words, stdin=reading, stderr=subprocess.DEVNULL, env=env, cwd=tmp_path) as waiting:
+        while waiting.poll() is None and select.select([reading], [], [], 0)[0]:  # it has not read it
+            time.sleep(0.02)
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait() == 130
+    os.close(reading)
+    os.close(writing)
 
 
 def test_commits_of_the_kernels_own_repository_are_a_series_on_their_own_base(

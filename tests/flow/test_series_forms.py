@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kvm.errors import UserError
+from kvm import proc
+from kvm.errors import Interrupted, UserError
 from orchestrator.intake import history, mail, quilt, series, source
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
@@ -360,3 +361,20 @@ def test_a_pipe_is_read_as_a_file(tmp_path: Path) -> None:
     os.close(writing)
     assert mail.read(f"/dev/fd/{reading}").mails[0].diff
     os.close(reading)
+
+
+def test_a_pipe_without_a_writer_does_not_keep_kdelta_from_ending(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.patch")
+    proc.stop.set()
+    try:
+        for path in (tmp_path / "a.patch", tmp_path):
+            with pytest.raises(Interrupted):
+                mail.read(path)
+    finally:
+        proc.stop.clear()
+
+
+def test_a_link_to_nothing_in_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.patch").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"no such series: \S+/a\.patch \(No such file"):
+        mail.read(tmp_path)
