@@ -1,6 +1,9 @@
 """Faults, sorted by whose they are: the user's, the infrastructure's, or the kernel's."""
 
+import errno
 from pathlib import Path
+
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # the machine's, whatever file was asked for
 
 
 class Error(Exception):

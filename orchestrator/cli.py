@@ -47,7 +47,8 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
         if fault.errno == errno.ENAMETOOLONG:  # we give none
             _explain(UserError(named[-1000:], hint="no file has such a name: look at what was given"))
             return EXIT_USAGE
-        _explain(InfraError(named, hint="is the disk full or read-only?"))
+        files = fault.errno in (errno.EMFILE, errno.ENFILE)
+        _explain(InfraError(named, hint="raise `ulimit -n`" if files else "is the disk full or read-only?"))
         return EXIT_INCONCLUSIVE
     except Exception:
         traceback.print_exc()

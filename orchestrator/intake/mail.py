@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kvm import proc
-from kvm.errors import UserError
+from kvm.errors import EXHAUSTED, UserError
 from orchestrator.intake import choice, folder, git, letters, lore, quilt, revisions
 from orchestrator.intake.choice import Choice
 from orchestrator.intake.folder import Folder, natural
@@ -109,6 +109,8 @@ def _path(path: Path) -> Mails:
             return _quilt(path)
         return read_bytes(_content(path), path.name)
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         raise UserError(f"no such series: {error.filename or path} ({error.strerror})", hint=f"give {FORMS}") from error
 
 
