@@ -37,6 +37,7 @@ class Console:
         self.path = path
         self.last_line = ""
         self.received = 0  # bytes
+        self.most = FLOOD_BYTES
         self.trouble: Trouble | None = None  # the first that ends the guest
         self.alarm: Trouble | None = None  # the first that may
         self._nonce, self._ready = nonce.encode(), fate.ready(nonce)
@@ -96,8 +97,8 @@ class Console:
         if self._nonce in whole or fate.WORTH.search(whole):
             for line in whole.split(b"\n"):
                 self._read(line[:_LONGEST_LINE].strip())
-        if self.received > FLOOD_BYTES:
-            self._in_trouble(Trouble(Fate.FLOOD, f"more than {FLOOD_BYTES} bytes on the console"))
+        if self.received > self.most:
+            self._in_trouble(Trouble(Fate.FLOOD, f"more than {self.most} bytes on the console"))
 
     def _read(self, line: bytes) -> None:
         if self._ready.match(line):

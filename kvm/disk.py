@@ -37,6 +37,9 @@ def write(path: Path, content: bytes | str) -> None:
             os.fsync(out.fileno())
         draft.chmod(0o644)
         draft.replace(path)
+    except OSError as fault:  # write(2) does not know a name
+        fault.filename = fault.filename or str(path)
+        raise
     finally:
         draft.unlink(missing_ok=True)
 

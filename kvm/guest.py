@@ -46,6 +46,7 @@ class Guest:
         self.boot_seconds = boot_seconds
         self._vm = running
         self._limits = limits
+        running.console.most = limits.console_bytes
         self._access: Access | None = None
 
     def run(self, command: str, *, timeout: float, stdin: bytes = b"", output_limit: int = 16 << 20) -> CommandResult:

@@ -14,7 +14,7 @@ from typing import IO
 
 from kvm import disk, fate, proc, qemu, vmcore
 from kvm.agent import Agent, BrokenError
-from kvm.console import Console, Event
+from kvm.console import FLOOD_BYTES, Console, Event
 from kvm.errors import BootError, InfraError
 from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
@@ -27,12 +27,16 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Limits:
-    """Deadlines in seconds, already scaled for the accelerator; `scale` is what suites multiply theirs by."""
+    """Deadlines in seconds, already scaled for the accelerator; `scale` is what suites multiply theirs by.
+
+    A guest that is ready may say `console_bytes` on its console; beyond that nobody reads it.
+    """
 
     boot_seconds: float = 30.0
     silence_seconds: float = 30.0
     command_seconds: float = 30.0
     scale: float = 1.0
+    console_bytes: int = FLOOD_BYTES
 
 
 @dataclass(frozen=True)

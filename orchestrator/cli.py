@@ -11,7 +11,7 @@ import click
 
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
-from orchestrator import cache, show
+from orchestrator import cache, scratch, show
 from orchestrator.commands import guests, machine, rootfs, run, stages
 from orchestrator.publish import clean
 
@@ -28,7 +28,8 @@ def entry() -> None:
 
 def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
     try:
-        result = main.main(prog_name="kdelta", standalone_mode=False)
+        with scratch.own():
+            result = main.main(prog_name="kdelta", standalone_mode=False)
         sys.stdout.flush()
     except (Interrupted, KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

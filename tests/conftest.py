@@ -33,6 +33,12 @@ def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess
     return forked.run([str(arg) for arg in args], cwd=cwd, env={**os.environ, **env}, timeout=3000)
 
 
+def processes(word: str) -> list[str]:
+    """The command lines that run now and hold `word`."""
+    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if word in line and "ps -ewwo" not in line]
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory of the bundled series, of which the kernels are built."""

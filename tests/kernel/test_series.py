@@ -10,7 +10,7 @@ import pexpect
 import pytest
 import yaml
 
-from tests.conftest import ROOT, kdelta_argv, run_kdelta
+from tests.conftest import ROOT, kdelta_argv, processes, run_kdelta
 from tests.kernel.conftest import BUNDLED, Validate, append_patch, base_file, replace_once
 
 pytestmark = pytest.mark.kernel
@@ -20,11 +20,6 @@ GUARD = "+	if (behavior == MADV_DONTNEED_LOCKED)\n"
 
 def changes(record: dict, kind: str, arch: str) -> set[str]:  # type: ignore[type-arg]
     return {test["name"] for test in record["tests"] if (test["change"], test["arch"]) == (kind, arch)}
-
-
-def processes(word: str) -> list[str]:
-    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listing.splitlines() if word in line and "ps -ewwo" not in line]
 
 
 def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothing_else(validate: Validate) -> None:

@@ -1,6 +1,7 @@
 """Files that several runs share."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -166,3 +167,17 @@ def test_a_file_that_holds_the_content_already_is_not_replaced(tmp_path: Path) -
     assert target.stat().st_ino == before
     disk.write_if_other(target, "other")
     assert target.read_text() == "other"
+
+
+def test_a_file_that_there_is_no_room_for_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    disk.write(path, "old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="record"):
+            disk.write(path, "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
