@@ -27,6 +27,7 @@ _SUFFIXES = (".patch", ".mbox", ".mbx", ".eml", ".diff")
 _PACKED = ("", ".gz", ".xz", ".bz2")
 _BASE = re.compile(rb"^base-commit: ([0-9a-f]{12,64})\b", re.MULTILINE)
 _PREREQUISITE = re.compile(rb"^prerequisite-patch-id: ([0-9a-f]{40,64})\b", re.MULTILINE)
+_ONLY_IN = re.compile(rb"^Only in [^\s:]+: [^\s/]+$", re.MULTILINE)  # `diff -r` without -N
 _READERS = 4  # git mailinfo is one process for each message
 
 
@@ -278,8 +279,17 @@ def _result(mails: Sequence[Mail], chosen: Choice) -> Mails:
         chosen.version,
         base_commit=bases[0] if bases else None,
         prerequisites=tuple(dict.fromkeys(prerequisites)),
-        notes=(*chosen.notes, *_differing(bases)),
+        notes=(*chosen.notes, *_differing(bases), *_unsaid(mails)),
     )
+
+
+def _unsaid(mails: Iterable[Mail]) -> Iterable[str]:
+    """Note the files that `diff -r` names and does not show."""
+    for one in mails:
+        if lines := _ONLY_IN.findall(one.body + b"\n" + one.diff):
+            more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+            line = lines[0].decode("utf-8", "replace")
+            yield f"{one.source}: {line!r}{more}: not in the diff, and left out; `diff -N` shows new files"
 
 
 def _differing(bases: Iterable[str]) -> tuple[str, ...]:
