@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from kvm.errors import UserError
 from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
 from orchestrator import job, pipeline, store
-from orchestrator.build import kbuild, symbols
+from orchestrator.build import kbuild, lines, symbols
+from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.kbuild import KernelBuild
+from orchestrator.build.lines import Lines
 from orchestrator.build.sandbox import SRC
 from orchestrator.build.symbols import Symbols
 from orchestrator.commands import opening
@@ -89,22 +91,27 @@ def debug(cache_dir: Path, arch: str, side: str, flavour: str, directory: Path |
     """Boot one kernel of RUN, halted before its first instruction, and print the line that lets gdb at it.
 
     Its console is this terminal: give the line in another one, where gdb's `continue` starts the kernel (`hbreak
-    start_kernel` before that). `--flavour gdb`, built so, has lines, types, and the kernel's own commands for gdb.
+    do_madvise` before that). What the series touches has lines and types; with `--flavour gdb`, built so, all has, and
+    the kernel's own commands for gdb are there.
 
     \b
-    Example:
+    Examples:
+      kdelta debug --arch arm64
       kdelta build --flavour gdb && kdelta debug --flavour gdb
     """
     _need_terminal()
     run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
     todo, machine = job.planned(run), _machine(run, cell, cache_dir)
     into = machine.image.with_name("gdb")
-    found = symbols.take(todo.orders[cell], machine.image, todo.sources(cell.side), cache_dir, into)
+    kernel, sources = _built(todo, cell, run), todo.sources(cell.side)
+    found = symbols.take(todo.orders[cell], machine.image, sources, cache_dir, into)
+    place = Place(kernel.directory, sources, cache_dir / "ccache", todo.quota)
+    touched = [] if found.lines else lines.make(place, todo.touched(cell.side), found.vmlinux, into)
     words = ["nokaslr"] if found.moves else []
     with disk.hold(*todo.entries), tempfile.TemporaryDirectory(prefix="kdelta-gdb-") as private:
         socket = Path(private) / "gdb"
-        click.echo(shlex.join(_gdb(found, socket)))
-        click.echo(_advice(found), err=True)
+        click.echo(shlex.join(_gdb(found, touched, socket)))
+        click.echo(_advice(found, touched), err=True)
         return guest.interact(machine, *words, options=("-S", f"-gdb unix:{socket},server=on,wait=off"))
 
 
@@ -137,19 +144,24 @@ def _trial(todo: Plan, cell: Cell, run: Path, directory: Path) -> Trial:
     return pipeline.trial(todo, kernel, choice, directory)
 
 
-def _gdb(found: Symbols, socket: Path) -> list[str]:
+def _gdb(found: Symbols, touched: Sequence[Lines], socket: Path) -> list[str]:
     """The whole command line; gdb loads the tree's scripts because they are named, by itself none."""
     program = "gdb-multiarch" if shutil.which("gdb-multiarch") else "gdb"
-    scripts = ["-ex", f"source {found.scripts}"] if found.scripts else []
-    sources = ["-ex", f"set substitute-path {SRC} {found.sources}"] if found.lines else []
-    return [program, str(found.vmlinux), *sources, *scripts, "-ex", f"target remote {socket}"]
+    words = [f'set substitute-path {SRC} "{found.sources}"'] if found.lines or touched else []
+    if touched:
+        loads = (f'add-symbol-file "{one.file}" {one.address:#x}' for one in touched)
+        words += ["set confirm off", *loads, "set confirm on"]
+    if found.scripts:
+        words.append(f"source {found.scripts}")
+    words.append(f"target remote {socket}")
+    return [program, str(found.vmlinux), *(part for word in words for part in ("-ex", word))]
 
 
-def _advice(found: Symbols) -> str:
+def _advice(found: Symbols, touched: Sequence[Lines]) -> str:
     if found.scripts:
         return f"note: {found.scripts} is Python of the tree under test, and gdb runs it as you"
-    what = "the kernel's scripts for gdb are" if found.lines else "debug info and the kernel's scripts for gdb are"
-    return f"note: {what} not built; `kdelta build --flavour gdb` builds them"
+    some = "" if found.lines else f"lines are those of {', '.join(one.name for one in touched) or 'no object'}; "
+    return f"note: {some}`kdelta build --flavour gdb` builds all, and the kernel's own commands for gdb"
 
 
 def _need_terminal() -> None:

@@ -13,7 +13,7 @@ from tests.conftest import kdelta_argv
 
 pytestmark = pytest.mark.kernel
 
-QUESTIONS = ("hbreak start_kernel", "continue", "x/s &linux_banner")
+QUESTIONS = ("hbreak start_kernel", "continue", "x/s &linux_banner", "break do_madvise", "list do_madvise")
 
 
 @pytest.fixture(params=DEFAULT)
@@ -23,7 +23,7 @@ def arch(request: pytest.FixtureRequest) -> str:
 
 def on_a_terminal(*args: object) -> "pexpect.spawn[str]":
     program, *words = kdelta_argv(*args)
-    return pexpect.spawn(program, words, timeout=120, encoding="utf-8", codec_errors="replace", dimensions=(50, 400))
+    return pexpect.spawn(program, words, timeout=900, encoding="utf-8", codec_errors="replace", dimensions=(50, 400))
 
 
 def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch: str, built: Path) -> None:
@@ -40,6 +40,8 @@ def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch
         said = subprocess.run(gdb, capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL)
         assert "start_kernel ()" in said.stdout, said
         assert "Linux version 5.10" in said.stdout
+        assert "file /src/mm/madvise.c, line " in said.stdout  # the touched file has lines
+        assert "int do_madvise(struct mm_struct *mm" in said.stdout  # and these are read
         halted.expect("/ # ")  # gdb has let go of it, and it goes on
         halted.send("exit\r")
         halted.expect(pexpect.EOF)
