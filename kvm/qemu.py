@@ -25,6 +25,7 @@ def channels(monitor: int, agent: int) -> tuple[str, ...]:
         f"-chardev socket,id=agent,fd={agent}",
         "-device virtio-serial-pci,max_ports=2",  # the first is kept for a console
         "-device virtserialport,id=agent,chardev=agent",  # with an id QEMU says when the guest closes it
+        "-d cpu_reset",  # qemu.log tells of a triple fault, which the monitor calls a reset
     )
 
 
@@ -70,7 +71,6 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         "-display none",
         "-no-reboot",  # with panic=-1 a panic ends the process
         f"-sandbox {SANDBOX}",
-        "-d cpu_reset",  # qemu.log tells of a triple fault, which the monitor calls a reset
         *machine.arch.machine,
         f"-accel {ACCELS[machine.accel].option}",
         f"-cpu {machine.arch.cpu[machine.accel]}",

@@ -43,6 +43,7 @@ def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch
         assert "file /src/mm/madvise.c, line " in said.stdout  # the touched file has lines
         assert "int do_madvise(struct mm_struct *mm" in said.stdout  # and these are read
         halted.expect("/ # ")  # gdb has let go of it, and it goes on
+        assert "CPU Reset" not in str(halted.before)  # of which qemu.log tells in a run
         halted.send("exit\r")
         halted.expect(pexpect.EOF)
     finally:

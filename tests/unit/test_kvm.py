@@ -46,7 +46,6 @@ def test_the_whole_command_line_of_each_architecture_under_each_accelerator(arch
         *("-display", "none"),
         "-no-reboot",
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"),
-        *("-d", "cpu_reset"),
         *machine,
         *chosen,
         *("-smp", "2"),
