@@ -47,9 +47,15 @@ def plan(cache_dir: Path, /, as_json: bool, **asked: Any) -> None:
       kdelta plan my-series/ --arch x86_64
     """
     todo = opening.planned(opening.asked(cache_dir, **asked))
+    orders = {str(cell): order for cell, order in todo.orders.items()}
+    orders |= {
+        f"patch {number}/{order.cell.arch}-{order.cell.flavour}": order
+        for lane in todo.lanes
+        for number, _, order in todo.steps(lane)
+    }
     rows = [
-        {"cell": str(cell), "build": "cached" if kbuild.find(order, cache_dir) else "to be built"}
-        for cell, order in todo.orders.items()
+        {"cell": name, "build": "cached" if kbuild.find(order, cache_dir) else "to be built"}
+        for name, order in orders.items()
     ]
     facts = {
         "series": todo.applied.series.title,

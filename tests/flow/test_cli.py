@@ -103,6 +103,14 @@ def test_plan_says_what_would_be_built_and_builds_nothing(
     assert not (tmp_path / "cache" / "builds").exists()
 
 
+def test_plan_says_which_steps_each_patch_adds(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
+    series = make_series("one\n", "two\n", "three\n")
+    args = ["plan", series, "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--each-patch", "--json"]
+    cells = json.loads(kdelta(*args, KDELTA_CACHE=str(tmp_path / "cache")).stdout)["cells"]
+    sides = ["base/arm64-fast", "patched/arm64-fast"]
+    assert [cell["cell"] for cell in cells] == [*sides, "patch 1/arm64-fast", "patch 2/arm64-fast"]
+
+
 def test_what_was_decided_of_base_and_series_is_said_also_of_a_series_that_does_not_apply(
     kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
