@@ -134,6 +134,8 @@ def _end(turn: Turn, done: CommandResult, parsed: Parsed, words: str, scale: flo
         outcome, detail = Outcome.FAIL, "its output was longer than kept"
     else:
         outcome, why = judge(turn.kind, done.exit_status, parsed)
+        if turn.run.name and outcome is Outcome.PASS and parsed.failed:  # it ended well, but is a test itself
+            outcome, why = Outcome.FAIL, "not all of its tests passed"
         said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
         detail = "; ".join(part for part in said if part)
     return SuiteEnd(turn.suite.name, turn.repeat, outcome, detail, turn.test)

@@ -89,12 +89,14 @@ def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no
         "silent": ["exit 0"],
         "says no": ["say words", "exit 3"],
         "cannot": ["exit 4"],
+        "fails": ["say TAP version 13", "say 1..1", "say not ok 1 case", "exit 1"],
     }
     found = several(tmp_path, scripts, isolation)
     first = {result.name: result.outcome.value for result in found.results if result.repeat == 0}
     assert first == {
         **{"a b": "pass", "a b/case": "pass", "sub/dies": "crash", "sub/dies/fine": "pass", "sub/dies/second": "crash"},
         **{"slow": "timeout", "silent": "pass", "says no": "fail", "cannot": "skip", "old": "fail"},
+        **{"fails": "fail", "fails/case": "fail"},
     }
     assert len(found.results) == 2 * len(first)
     assert [(end.outcome.value, end.repeat) for end in found.ends] == [("pass", 0), ("pass", 1)]
