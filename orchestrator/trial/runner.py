@@ -20,7 +20,7 @@ from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
 from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric
 from orchestrator.places import Need, Places
-from orchestrator.trial import stints
+from orchestrator.trial import leaks, stints
 from orchestrator.trial.durations import Durations
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.seen import Seen
@@ -187,6 +187,7 @@ class _Cell:
         try:
             with self.kept.restore(workdir=_home(self.trial.directory, name), limits=self.trial.limits) as guest:
                 work(guest, seen)
+                leaks.look(guest, self.trial.limits)
                 if self.trial.keep_guest and seen.bad:
                     _lend(f"{self.trial.cell}: a test failed in {name}", guest)
         except (BootError, GuestLost) as fault:
