@@ -11,7 +11,12 @@ from kvm.arch import get as get_arch
 
 @click.group()
 def rootfs() -> None:
-    """Make a root file system that tests can run in (`guest.root`, --root)."""
+    """Make a root file system that tests can run in (`guest.root`, --root).
+
+    \b
+    Example:
+      kdelta rootfs debian --arch arm64 arm64.img
+    """
 
 
 @rootfs.command("debian")

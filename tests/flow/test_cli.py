@@ -20,24 +20,35 @@ from tests.flow.conftest import git
 BUNDLED = Path(__file__).resolve().parents[2] / "patches" / "madv-dontneed-locked"
 
 
-@pytest.mark.parametrize("files", [12, 20])
-def test_a_machine_that_is_out_of_descriptors_is_not_the_users_fault(tmp_path: Path, files: int) -> None:
-    argv = ["prlimit", f"--nofile={files}", *kdelta_argv("plan", BUNDLED)]
+def test_a_machine_that_is_out_of_descriptors_is_not_the_users_fault(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    words = kdelta_argv("plan", make_series("x\n"), "--kernel", f"git:{fakelinux}")
     done = subprocess.run(
-        argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        ["prlimit", "--nofile=12", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, "Too many open files" in done.stderr) == (125, True), done.stderr
     assert "hint: raise `ulimit -n`" in done.stderr
 
 
-def test_a_results_directory_that_is_read_only_is_said_before_anything_is_built(tmp_path: Path) -> None:
-    line = ["bwrap", "--dev-bind", "/", "/", "--ro-bind", tmp_path, tmp_path]
-    argv = [*line, *kdelta_argv("run", BUNDLED, "--arch", "arm64", "--out", tmp_path / "run")]
+def test_a_results_directory_that_is_read_only_is_said_before_anything_is_built(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    (out := tmp_path / "out").mkdir()
+    words = kdelta_argv("run", make_series("x\n"), "--kernel", f"git:{fakelinux}", "--out", out / "run")
     done = subprocess.run(
-        argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        ["bwrap", "--dev-bind", "/", "/", "--ro-bind", out, out, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KDELTA_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr == f"Error: {tmp_path}/run: Read-only file system\n  hint: --out names another directory\n"
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"Error: {out}/run: Read-only file system\n  hint: --out names another directory\n"
 
 
 def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kdelta, tmp_path: Path) -> None:
