@@ -19,7 +19,7 @@ class Monitor:
     def __init__(self, sock: socket.socket, timeout: float = ANSWER_SECONDS) -> None:
         self._socket = sock
         self.fd = sock.fileno()  # readable when there is something to hear
-        self._timeout = timeout
+        self.patience = timeout
         self._buffer = b""
         self._events: list[dict[str, Any]] = []
         self._receive("QMP")
@@ -71,7 +71,7 @@ class Monitor:
         return reasons[-1] if reasons else None
 
     def _receive(self, wanted: str) -> Any:
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.patience
         while True:
             message = self._next(deadline)
             if "error" in message:
@@ -89,7 +89,7 @@ class Monitor:
     def _line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
             if not proc.wait_readable([self._socket.fileno()], deadline - time.monotonic()):
-                raise InfraError(f"QEMU's monitor did not answer for {self._timeout:.0f} s")
+                raise InfraError(f"QEMU's monitor did not answer for {self.patience:.0f} s")
             try:
                 chunk = self._socket.recv(65536)
             except ConnectionResetError:

@@ -23,6 +23,7 @@ from kvm.qmp import Monitor
 PANIC_GRACE_SECONDS = 1.0
 FULL_BYTES = 1 << 16  # less room than this is none
 SAMPLE_SECONDS = 0.2
+ASK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class VM:
 
     def _deaf(self) -> bool:
         """Do all CPUs run, and with interrupts off? One that sleeps may have them off, too, and wake up."""
-        with contextlib.suppress(InfraError, OSError):  # QEMU itself may not answer
+        self.monitor.patience = ASK_SECONDS  # QEMU itself may not answer
+        with contextlib.suppress(InfraError, OSError):
             threads = [cpu["thread-id"] for cpu in self.monitor.execute("query-cpus-fast")]
             before = [_ran(thread) for thread in threads]
             time.sleep(SAMPLE_SECONDS)

