@@ -81,6 +81,17 @@ def scratch(prefix: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold the lock on a directory itself, no link to one; raises BlockingIOError at once where another holds it."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` if nobody else does; yields whether it is held."""
     descriptor = _flock(path, fcntl.LOCK_EX)

@@ -29,23 +29,31 @@ class Elf:
 
 def machine(path: Path) -> str | None:
     """Return the machine that a file is for; None if it is no ELF file."""
+    head = _head(path)
+    return _machine(head) if head else None
+
+
+def _head(path: Path) -> bytes:
+    """Return what says of an ELF file what it is; nothing of another one."""
     try:
         with path.open("rb") as file:
             head = file.read(20)
     except OSError:
-        return None
-    if len(head) < 20 or not head.startswith(MAGIC):
-        return None
+        return b""
+    return head if len(head) == 20 and head.startswith(MAGIC) else b""
+
+
+def _machine(head: bytes) -> str:
     number = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
     return _MACHINES.get(number, f"machine {number}")
 
 
 def read(path: Path) -> Elf | None:
     """Read what a file needs; None if it is no ELF file."""
-    found = machine(path)
-    if found is None:
+    head = _head(path)
+    if not head:
         return None
-    kind = int.from_bytes(path.read_bytes()[16:18], "little")
+    kind = int.from_bytes(head[16:18], "little")
     said = proc.run(
         ["readelf", "--program-headers", "--dynamic", "--wide", path.resolve()], timeout=_TOOL_SECONDS
     ).output
@@ -54,7 +62,7 @@ def read(path: Path) -> Elf | None:
     pie = "PIE" in "".join(re.findall(r"\(FLAGS_1\).*", said))
     return Elf(
         path=path,
-        machine=found,
+        machine=_machine(head),
         is_program=kind == _EXECUTABLE or (kind == _SHARED and (interpreter is not None or pie)),
         interpreter=interpreter[1] if interpreter else "",
         needed=tuple(re.findall(r"\(NEEDED\)[^\[\n]*\[([^\]\n]+)\]", said)),

@@ -88,9 +88,8 @@ class Guest:
     def push(self, path: Path, to: str) -> None:
         """Copy a file into the guest, executable."""
         quoted = shlex.quote(to)
-        self._must(
-            f"cat >{quoted} && chmod 755 {quoted}", path.read_bytes(), f"{path.name} could not be pushed to {to}"
-        )
+        command, what = f"cat >{quoted} && chmod 755 {quoted}", f"{path.name} could not be pushed to {to}"
+        must(self, command, what, timeout=self._limits.command_seconds, stdin=path.read_bytes())
 
     def interact(self) -> None:
         """Lend the caller's terminal to a shell on the guest's console, until that ends."""
@@ -117,16 +116,10 @@ class Guest:
 
         if self._access is None:
             keys = ssh.make_keys()
-            self._must(ssh.server(keys), keys.dropbear, "the guest's SSH server did not start")
+            what = "the guest's SSH server did not start"
+            must(self, ssh.server(keys), what, timeout=self._limits.command_seconds, stdin=keys.dropbear)
             self._access = ssh.Access(self._vm.forward(ssh.PORT), keys)
         return self._access
-
-    def _must(self, command: str, stdin: bytes, what: str) -> None:
-        """Run a command of our own, which does not fail in a guest that is well."""
-        done = self.run(command, timeout=self._limits.command_seconds, stdin=stdin)
-        if done.exit_status or done.timed_out:
-            words = "no end in time" if done.timed_out else done.stderr.decode("utf-8", "replace").strip()
-            raise InfraError(f"{what}: {words}", log=self.console)
 
     def _follow(self, going: Command, timeout: float) -> bool:
         """Follow a command to its end, true, or until it is killed because `timeout` seconds are over."""
@@ -154,6 +147,14 @@ class Guest:
 
     def _end(self, trouble: Trouble, going: Command) -> NoReturn:
         raise GuestLost(self._vm.explain(trouble), kind=trouble.fate, log=self.console, stdout=going.said())
+
+
+def must(guest: Guest, command: str, what: str, *, timeout: float, stdin: bytes = b"") -> None:
+    """Run a command of our own, which does not fail in a guest that is well; raises InfraError, which says `what`."""
+    done = guest.run(command, timeout=timeout, stdin=stdin)
+    if done.exit_status or done.timed_out:
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        raise InfraError(f"{what}: {'no end in time' if done.timed_out else said}", log=guest.console)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:

@@ -7,12 +7,11 @@ import hashlib
 import importlib.resources
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from kvm import cpio, disk, packages, proc
+from kvm import cpio, disk, elf, packages, proc
 from kvm.arch import Arch
 from kvm.cpio import Entry
 from kvm.errors import InfraError
@@ -111,8 +110,10 @@ def _skeleton(init: bytes) -> list[Entry]:
 def _programs(arch: Arch, root: Path) -> list[Entry]:
     """Return busybox, dropbear, and the libraries that dropbear names, directly or not."""
     dropbear = _program("sbin/dropbear", root)
-    loader = Path(arch.loader)
-    libraries = _needed(dropbear, root, arch.triplet)
+    loader, needy = Path(arch.loader), elf.read(dropbear)
+    if needy is None or not needy.needed:
+        raise InfraError(f"{dropbear.name} of {PACKAGES[1]} is no program that names its libraries")
+    libraries = elf.libraries([needy], lambda name, _: _library(name, root, arch.triplet))
     return [
         cpio.file("bin/busybox", _program("bin/busybox", root).read_bytes(), 0o755),
         cpio.file("usr/sbin/dropbear", dropbear.read_bytes(), 0o755),
@@ -123,19 +124,6 @@ def _programs(arch: Arch, root: Path) -> list[Entry]:
             if name != loader.name
         ),
     ]
-
-
-def _needed(program: Path, root: Path, triplet: str) -> dict[str, Path]:
-    """Return the shared libraries `program` needs, by soname."""
-    found: dict[str, Path] = {}
-    pending = [program]
-    while pending:
-        dynamic = proc.check(["readelf", "--dynamic", "--wide", pending.pop()], timeout=60)
-        for name in re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic):
-            if name not in found:
-                found[name] = _library(name, root, triplet)
-                pending.append(found[name])
-    return found
 
 
 def _program(name: str, root: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import os
 import shutil
 import sys
@@ -111,14 +110,12 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterat
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Keep other kdeltas from the run; the lock ends with the process, however that ends."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(disk.alone(directory.resolve()))
+        except BlockingIOError as fault:
+            raise UserError(f"{directory}: another kdelta works on this run", hint="wait until it has ended") from fault
         yield
-    except BlockingIOError as fault:
-        raise UserError(f"{directory}: another kdelta works on this run", hint="wait until it has ended") from fault
-    finally:
-        os.close(descriptor)
 
 
 def _save_recipe(todo: Plan, directory: Path) -> None:

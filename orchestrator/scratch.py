@@ -1,7 +1,6 @@
 """A temporary directory of this process's own, so that what it leaves when it is killed is found and goes."""
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
@@ -19,7 +18,7 @@ def own() -> Iterator[None]:
     top, prefix = Path(tempfile.gettempdir()), f"kdelta-{os.getuid()}-"
     for path in top.glob(f"{prefix}*"):
         _sweep(path)
-    with tempfile.TemporaryDirectory(prefix=prefix) as mine, _locked(Path(mine)):
+    with tempfile.TemporaryDirectory(prefix=prefix) as mine, disk.alone(Path(mine)):  # the lock says that we live
         tempfile.tempdir = mine
         try:
             yield
@@ -27,21 +26,10 @@ def own() -> Iterator[None]:
             tempfile.tempdir = str(top)
 
 
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the lock that tells the others that we live; raises BlockingIOError where another does."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _sweep(path: Path) -> None:
     """Remove it, if it is ours and nobody's any more; what belongs to another user is left alone."""
     with contextlib.suppress(OSError):
         found = path.lstat()
         if found.st_uid == os.getuid() and time.time() - found.st_mtime > _YOUNG_SECONDS:
-            with _locked(path):
+            with disk.alone(path):
                 disk.clear(path)

@@ -9,8 +9,8 @@ from kvm import disk
 from orchestrator.build.anatomy import closeup, elf, errand, kit
 from orchestrator.build.anatomy.elf import Elf
 from orchestrator.build.anatomy.errand import NoAnswer, Place
+from orchestrator.build.symbols import VMLINUX_BYTES
 
-VMLINUX_BYTES = 4 << 30
 MOST = 24  # objects; about a second each
 _TEXT = ".text"
 

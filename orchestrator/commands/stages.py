@@ -1,5 +1,6 @@
 """A run, a stage at a time, on saved files: `build`, `boot`, `test`, `diff`, `report`; all that is left: `resume`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from kvm.errors import UserError
 from orchestrator import options, pipeline, show, store
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
+from orchestrator.job import Job
 from orchestrator.model import GuestOutcome, Lane, Run, cells
 from orchestrator.publish import html
 
@@ -65,9 +67,7 @@ def diff(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta diff results/20260101-120000-my-series
     """
-    with opening.resume(directory) as resumed:
-        pipeline.compare(resumed)
-    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+    return _judged(directory, pipeline.compare, as_json=as_json)
 
 
 @click.command()
@@ -80,9 +80,7 @@ def resume(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta resume results/20260101-120000-my-series
     """
-    with opening.resume(directory) as resumed:
-        pipeline.go_on(resumed)
-    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+    return _judged(directory, pipeline.go_on, as_json=as_json)
 
 
 @click.command()
@@ -112,6 +110,12 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
 
         pipeline.each(job_, work)
     return resumed.run
+
+
+def _judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool) -> int:
+    with opening.resume(directory) as resumed:
+        work(resumed)
+    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
 
 
 def _booted(run: Run) -> int:

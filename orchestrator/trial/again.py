@@ -10,7 +10,7 @@ from kvm.snapshot import Kept, Take
 from orchestrator.trial import runner
 from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
-from orchestrator.trial.turn import Turn
+from orchestrator.trial.turn import Turn, listing
 
 
 def find(trial: Trial, name: str) -> Turn:
@@ -56,7 +56,7 @@ def _lists(trial: Trial, kept: Kept, turn: Turn) -> bool:
     limits = trial.limits
     try:
         with kept.restore(workdir=trial.directory / "list", limits=limits) as guest:
-            done = guest.run(guest.inside(turn.command(limits.scale, "--list")), timeout=limits.command_seconds)
+            done = listing(turn, guest, limits)
     except GuestLost:
         return False
     return turn.test in done.stdout.decode("utf-8", "replace").split()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm.errors import BootError, GuestLost, InfraError, UserError
-from kvm.guest import Guest
+from kvm.errors import BootError, GuestLost, UserError
+from kvm.guest import Guest, must
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
@@ -28,7 +28,7 @@ from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.stage import INSIDE, inside
 from orchestrator.trial.suites.suite import Isolation
-from orchestrator.trial.turn import Turn, start, times
+from orchestrator.trial.turn import Turn, listing, start, times
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def _turns(payload: Payload, repeat: int, tests: Sequence[str] | None = None) ->
 
 def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     """Ask a program which tests it has. The answer is a guest's: only plain names become commands and paths."""
-    done = guest.run(guest.inside(whole.command(trial.limits.scale, "--list")), timeout=trial.limits.command_seconds)
+    done = listing(whole, guest, trial.limits)
     names, suite = done.stdout.decode("utf-8", "replace").split(), whole.suite
     if done.exit_status or not names:
         why = f"{suite.name} --list gave exit status {done.exit_status}"
@@ -244,22 +244,18 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
 
 def prepare_guest(trial: Trial, guest: Guest) -> None:
     """What every guest of the cell has: swap, an empty disk, and the suites' programs."""
+
+    def do(command: str, what: str) -> None:
+        must(guest, command, f"{trial.cell}: {what}", timeout=trial.limits.command_seconds)
+
     if trial.machine.disk_mib:
-        _must(trial, guest, "mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")
+        do("mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")
     if trial.machine.more_mib:
-        _must(trial, guest, f"ln -s {'vdb' if trial.machine.disk_mib else 'vda'} {SCRATCH}", "no disk in the guest")
+        do(f"ln -s {'vdb' if trial.machine.disk_mib else 'vda'} {SCRATCH}", "no disk in the guest")
     # ramfs is never swapped out: what lies there takes no part in what a test of memory sees
-    _must(trial, guest, f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", "no place for suites in the guest")
+    do(f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", "no place for suites in the guest")
     for payload in trial.payloads:
         where = inside(payload.suite.name)
         guest.push(payload.archive, f"{where}.tar")
         unpack = f"mkdir {where} && tar -xf {where}.tar -C {where} && rm {where}.tar"
-        _must(trial, guest, unpack, f"suite {payload.suite.name} was not unpacked")
-
-
-def _must(trial: Trial, guest: Guest, command: str, what: str) -> None:
-    """Run a command of our own; raises InfraError when it fails."""
-    done = guest.run(command, timeout=trial.limits.command_seconds)
-    if done.exit_status:
-        words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        raise InfraError(f"{trial.cell}: {what}: {words}", log=guest.console)
+        do(unpack, f"suite {payload.suite.name} was not unpacked")

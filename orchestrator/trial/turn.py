@@ -74,6 +74,11 @@ def times(repeat: int) -> str:
     return f".{repeat}" if repeat else ""
 
 
+def listing(turn: Turn, guest: Guest, limits: Limits) -> CommandResult:
+    """Ask a program which tests it has."""
+    return guest.run(guest.inside(turn.command(limits.scale, "--list")), timeout=limits.command_seconds)
+
+
 def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen) -> None:
     """Run a program, keep its output in `directory`, and add what it said to `seen`."""
     said = directory / "tests" / f"{turn.name}.ktap"

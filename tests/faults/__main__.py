@@ -1,6 +1,7 @@
 """`make faults`: plays every fault, prints what came of it as a table, and keeps that in docs/faults.md."""
 
 import argparse
+import itertools
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -37,7 +38,7 @@ def main() -> int:
 def play(arches: Iterable[str], only: str) -> list[Seen]:
     """Both architectures at once, each in a process: what one leaves open is not another's."""
     with ProcessPoolExecutor(2) as pool:
-        return [seen for each in pool.map(_on, arches, [only] * len(tuple(arches))) for seen in each]
+        return [seen for each in pool.map(_on, arches, itertools.repeat(only)) for seen in each]
 
 
 def _on(name: str, only: str) -> list[Seen]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvm import elf
 from kvm.errors import UserError
 from orchestrator.trial.suites.run import Run
 from orchestrator.trial.suites.stage import Stage, inside
@@ -21,8 +22,9 @@ def stage(suite: Suite, tree: Path, staged: Stage) -> tuple[Run, ...]:
     commands = _chosen(suite, dict(line for name in suite.runtest for line in _lines(suite, tree, name)))
     words = {word for command in commands.values() for word in re.split(r"[\s;|&]+", command) if word}
     own = (_TOOLS, *(word for word in words if (tree / _PROGRAMS / word).is_file()))
+    # scripts come along, for they call each other; of the programs, those that are named, and their own children
     for path in sorted((tree / _PROGRAMS).rglob("*")):
-        if path.is_file() and (path.name.startswith(own) or path.parent != tree / _PROGRAMS or not _is_program(path)):
+        if path.is_file() and (path.name.startswith(own) or path.parent != tree / _PROGRAMS or not elf.machine(path)):
             staged.files[str(path.relative_to(tree))] = path
     root = inside(suite.name)
     home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE;"
@@ -35,12 +37,6 @@ def _chosen(suite: Suite, commands: dict[str, str]) -> dict[str, str]:
         files = ", ".join(f"runtest/{name}" for name in suite.runtest)
         raise UserError(f"suite {suite.name}: no {', '.join(missing)} in {files}")
     return {tag: commands[tag] for tag in suite.programs} or commands
-
-
-def _is_program(path: Path) -> bool:
-    """Scripts come along, for they call each other; of the programs, those that are named, and their own children."""
-    with path.open("rb") as file:
-        return file.read(4) == b"\x7fELF"
 
 
 def _lines(suite: Suite, tree: Path, name: str) -> Iterator[tuple[str, str]]:
