@@ -12,7 +12,7 @@ import click
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import cache, scratch, show
-from orchestrator.commands import guests, machine, rootfs, run, stages
+from orchestrator.commands import bisect, guests, machine, rootfs, run, stages
 from orchestrator.publish import clean
 
 EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 2, 125, 130
@@ -90,7 +90,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
 
 for command in (
     *(run.run, run.plan),
-    *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, stages.report),
+    *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, bisect.bisect, stages.report),
     *(guests.shell, guests.debug, rootfs.rootfs),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):

@@ -66,7 +66,9 @@ class Pipeline(Section):
     config: str = "tinyconfig"
     fragments: list[str] = Field(default_factory=list)
     toolchain: str = "gcc"
+    whole: bool = False
     each_patch: bool = False
+    bisect: bool = True
     enable_touched: bool = False
     revert: bool = False
     unsandboxed: bool = False

@@ -120,15 +120,20 @@ def _alone(directory: Path) -> Iterator[None]:
 
 def _save_recipe(todo: Plan, directory: Path) -> None:
     """Put all that repeats the run into it: the series as it was applied, what it declares, pipeline.yaml, a script."""
-    _save_series(todo, directory / "series")
-    pinned = {"series": "series", "base": todo.base.commit if todo.source.spec.startswith("git:") else None}
-    asked = todo.request.pipeline.model_copy(update=pinned)
+    if todo.request.pipeline.whole:
+        series = ours = f"{todo.source.commit}..{todo.applied.commits[-1]}"
+        commit = None
+    else:
+        _save_series(todo, directory / "series")
+        series, ours = "series", str(directory / "series")
+        commit = todo.base.commit if todo.source.spec.startswith("git:") else None
+    asked = todo.request.pipeline.model_copy(update={"series": series, "base": commit})
     disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
     script = directory / "reproduce.sh"
     disk.write(script, recipe.SCRIPT)
     script.chmod(0o755)
     # a later stage plans from what was read now: a branch moves, standard input is gone
-    again = todo.request.model_copy(update={"pipeline": asked.model_copy(update={"series": str(directory / "series")})})
+    again = todo.request.model_copy(update={"pipeline": asked.model_copy(update={"series": ours})})
     store.save_json(directory / _REQUEST, again.model_dump())
 
 

@@ -41,6 +41,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
             "--keep-guest", is_flag=True, help="Keep each patched guest in which a test fails; it says how in."
         ),
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
+        click.option("--whole", is_flag=True, help="SERIES is A..B: compare the two trees, and read no patch between."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
         click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
         click.option("--unsandboxed", is_flag=True, help="DANGEROUS: build without a sandbox, SERIES' scripts as you."),

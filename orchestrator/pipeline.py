@@ -109,7 +109,7 @@ def compare(job: Job) -> Run:
     changes, metrics = [], []
     names = [suite.name for suite in job.plan.suites]
     for lane in job.plan.lanes:
-        base, patched = (_given(job, cell) for cell in cells(lane))
+        base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
             changes += diff.compare(base, patched, names, job.plan.expectations)
             metrics += diff.pair_metrics(base, patched)
@@ -130,22 +130,28 @@ def compare(job: Job) -> Run:
     )
 
 
-def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
-    """Run one cell, and keep what its guests gave."""
-    job.watch(trial.cell, "waits for a place")
+def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
+    """Run one cell's trial, read its console, and keep what its guests gave beside that."""
     with job.engine.task(f"guest {trial.cell}"):
         seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
     seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
     seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
+    store.save_guest(seen, trial.directory)
+    return seen
+
+
+def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
+    """Run one cell, and put on record what its guests gave."""
+    job.watch(trial.cell, "waits for a place")
+    seen = tried(job, trial, yard)
     for core in sorted(trial.directory.rglob("vmcore")):
         job.recorder.note(f"{trial.cell}: memory of a guest that panicked: {core.relative_to(job.directory)}")
-    store.save_guest(seen, trial.directory)
     job.recorder.add("guests", seen.guest)
     job.watch(trial.cell, f"done: {seen.guest.outcome}")
 
 
-def _given(job: Job, cell: Cell) -> GuestRun:
+def given(job: Job, cell: Cell) -> GuestRun:
     """Read what a guest gave; of one that never ran, that nothing was seen."""
     ran = store.load_guest(store.cell_directory(job.directory, cell))
     return ran or GuestRun(

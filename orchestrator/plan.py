@@ -19,7 +19,7 @@ from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
 from orchestrator.config import Pipeline
 from orchestrator.intake import base as base_rules
-from orchestrator.intake import git, guard, history, mail, series, source, tree
+from orchestrator.intake import git, guard, history, mail, series, source, span, tree
 from orchestrator.intake.patch import Mail, Mails
 from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
@@ -141,7 +141,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     pipeline, near, cache_dir = request.pipeline, Path(request.near), Path(request.cache)
     if pipeline.series is None:
         raise UserError("no series", hint="name one: `kdelta run SERIES`, or `series:` in pipeline.yaml")
-    mails = mails or _mails(pipeline, pipeline.series, near)
+    mails = mails or (Mails(()) if pipeline.whole else _mails(pipeline, pipeline.series, near))
     accept = pipeline.accept
     limits = guard.Limits(accept.patch_size, accept.series_size, accept.files, accept.binary)
     guard.check(((letter.source, letter.diff) for letter in mails.mails), limits)  # before anything is fetched for it
@@ -150,7 +150,10 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     known_splats = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
-    origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
+    if pipeline.whole:
+        origin, base, applied = span.read(pipeline.series, pipeline.kernel, cache_dir)
+    else:
+        origin, base, applied = _applied(pipeline, mails, limits, cache_dir)
     dangerous = unsandboxed.NOTE if pipeline.unsandboxed else None
     return Plan(
         request=request,

@@ -44,7 +44,7 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
     own = {key: found.__dict__[key] for key in _NAMES if key not in asked}
     named = {**_named(asked, here), **_named(own, near)}
     name, where = (asked["series"], here) if "series" in asked else (found.series, near)
-    if name:
+    if name and not asked.get("whole", found.whole):  # two commits are no path
         named["series"] = _series(name, named["kernel"], where)
     given = asked.pop("root", None)
     root = _roots(given, here) if given else _roots(found.guest.root, near)

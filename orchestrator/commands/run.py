@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator import options, pipeline, show
+from orchestrator import culprits, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
 
@@ -15,8 +15,9 @@ from orchestrator.commands import opening
 @options.of_request
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
+@click.option("--no-bisect", is_flag=True, help="Do not look for the patch that did it, if something regresses.")
 @click.pass_obj
-def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> int:
+def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, **asked: Any) -> int:
     """Build, boot and test both kernels, and say what SERIES changes.
 
     SERIES is the name of a bundled series, a path (mbox, patch, directory, Maildir, quilt), -, commits of a git: kernel
@@ -30,8 +31,13 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, **asked: Any) -> in
       kdelta run my-series/ --suite kselftest_mm --suite ~/my-tests
       kdelta run --json | jq .verdict
     """
-    with opening.start(opening.asked(cache_dir, **asked), out) as started:
+    request = opening.asked(cache_dir, **asked)
+    if no_bisect:
+        request = request.model_copy(update={"pipeline": request.pipeline.model_copy(update={"bisect": False})})
+    with opening.start(request, out) as started:
         pipeline.validate(started)
+        if request.pipeline.bisect:
+            culprits.look(started)
     return opening.answer(started.run, started.directory, as_json=as_json)
 
 

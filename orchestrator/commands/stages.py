@@ -1,4 +1,4 @@
-"""A run, a stage at a time, on saved files: `build`, `boot`, `test`, `diff`, `report`; all that is left: `resume`."""
+"""A run, a stage at a time, on saved files (`build`, `boot`, `test`, `diff`, `report`), or `resume`d."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kvm.errors import UserError
-from orchestrator import options, pipeline, show, store
+from orchestrator import culprits, options, pipeline, show, store
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
 from orchestrator.job import Job
@@ -80,7 +80,7 @@ def resume(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta resume results/20260101-120000-my-series
     """
-    return _judged(directory, pipeline.go_on, as_json=as_json)
+    return _judged(directory, _go_on, as_json=as_json)
 
 
 @click.command()
@@ -110,6 +110,11 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
 
         pipeline.each(job_, work)
     return resumed.run
+
+
+def _go_on(job: Job) -> Run:
+    run = pipeline.go_on(job)
+    return culprits.look(job) if job.plan.request.pipeline.bisect else run
 
 
 def _judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool) -> int:

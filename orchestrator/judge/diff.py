@@ -44,7 +44,7 @@ def compare(
     names |= dict.fromkeys(expected)
     changes = []
     for suite, name in sorted(names):
-        before, after = _observe(base, suite, name), _observe(patched, suite, name)
+        before, after = observe(base, suite, name), observe(patched, suite, name)
         if before or after:
             changes.append(
                 Change(
@@ -104,7 +104,7 @@ def _samples(metric: Metric | None) -> tuple[float, ...]:
     return metric.samples if metric else ()
 
 
-def _observe(run: GuestRun, suite: str, name: str) -> Observed | None:
+def observe(run: GuestRun, suite: str, name: str) -> Observed | None:
     """Fold the repeats of one test into one observation; None if a whole run of the suite has no such test."""
     ends = [end for end in run.ends if end.suite == suite]
     if name == SUITE_END:

@@ -117,18 +117,18 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
         before = base.get((guest.arch, guest.flavour))
         if guest.side is Side.BASE:
-            if not _judged_by_reports(guest):
+            if not lived(guest):
                 yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
             continue
-        base_ok = before is not None and _judged_by_reports(before)
-        if not _judged_by_reports(guest):
+        base_ok = before is not None and lived(before)
+        if not lived(guest):
             value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}"
         if base_ok and before:
             yield from _of_splats(name, before, guest)
 
 
-def _judged_by_reports(guest: GuestRecord) -> bool:
+def lived(guest: GuestRecord) -> bool:
     """Did it live to its end, with nothing that makes its results worth less?"""
     return guest.outcome is GuestOutcome.OK or ending.reported(guest)
 
@@ -154,10 +154,7 @@ def _of_unseen(
 
 def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[Reason]:
     """A report that base does not have; of a base that has more than were kept nobody knows what it does not have."""
-    seen, ended = {_identity(splat) for splat in base.splats}, None if patched.went_on else patched.outcome
-    for splat in patched.splats:
-        if _identity(splat) in seen or splat.kind in ("panic", ended):  # how it ended is said already
-            continue
+    for splat in new_splats(base, patched):
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"
             yield VerdictValue.CLEAN, f"{words} ({splat.known.reason}, {splat.known.link})"
@@ -171,7 +168,14 @@ def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[R
         yield VerdictValue.INCONCLUSIVE, words
 
 
-def _identity(splat: Splat) -> tuple[str, str]:
+def new_splats(base: GuestRecord, patched: GuestRecord) -> list[Splat]:
+    """Return the reports that base's console does not have, without the one that says how patched ended."""
+    seen, ended = {identity(splat) for splat in base.splats}, None if patched.went_on else patched.outcome
+    return [splat for splat in patched.splats if identity(splat) not in seen and splat.kind not in ("panic", ended)]
+
+
+def identity(splat: Splat) -> tuple[str, str]:
+    """What makes two reports one."""
     return splat.kind, splat.fingerprint if splat.frames else splat.title
 
 

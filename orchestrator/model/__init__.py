@@ -3,10 +3,12 @@
 from orchestrator.model.answers import (
     Change,
     ChangeKind,
+    Culprit,
     Expectation,
     MetricPair,
     Observed,
     Samples,
+    Suspect,
     Verdict,
     VerdictValue,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ConfigChange",
+    "Culprit",
     "Expectation",
     "Finding",
     "FindingChange",
@@ -83,6 +86,7 @@ __all__ = [
     "SplatRules",
     "StepRecord",
     "SuiteEnd",
+    "Suspect",
     "TestResult",
     "TextChange",
     "TimelineEntry",

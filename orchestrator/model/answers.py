@@ -91,3 +91,30 @@ class Verdict:
 
     value: VerdictValue
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A commit that may have done it; `number` is the patch's in the series, 0 where it is no patch of one."""
+
+    number: int
+    commit: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """What brought `symptoms`: one commit, or those among which it is, where the trees between cannot be told.
+
+    `confidence` is the probability, from 0 to 1, that no tree was called good by chance. It took so many `builds` of
+    trees, and `boots`. `command` shows it, `log` is what `git bisect replay` reads.
+    """
+
+    symptoms: tuple[str, ...]
+    lanes: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
+    confidence: float
+    builds: int
+    boots: int
+    command: str
+    log: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.model.answers import Change, MetricPair, Verdict
+from orchestrator.model.answers import Change, Culprit, MetricPair, Verdict
 from orchestrator.model.code import BinaryDiff, FindingRecord
 from orchestrator.model.guests import GuestRecord
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
@@ -71,5 +71,6 @@ class Run:
     tests: tuple[Change, ...] = ()
     metrics: tuple[MetricPair, ...] = ()
     verdict: Verdict | None = None
+    culprits: tuple[Culprit, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
     schema: str = SCHEMA

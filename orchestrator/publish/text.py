@@ -4,12 +4,13 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, FindingChange, FindingRecord, Lane, MetricPair, Run, Samples
+from orchestrator.model import Change, ChangeKind, Culprit, FindingChange, FindingRecord, Lane, MetricPair, Run, Samples
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
 REASON_LINES, LANES, CHANGES, FINDINGS, NOTES = 5, 4, 6, 3, 2
+CULPRIT_LINES = 4
 
 
 def summary(run: Run, report: Path | None) -> str:
@@ -19,6 +20,7 @@ def summary(run: Run, report: Path | None) -> str:
     lines = [
         _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
         *_some(_reasons(run), REASON_LINES),
+        *_some([text for culprit in run.culprits for text in _culprit(run, culprit)], CULPRIT_LINES),
         *notes,
         *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
         *_some(_binaries(run, names), LANES),
@@ -44,6 +46,16 @@ def _fit(text: str) -> str:
 
 def _reasons(run: Run) -> list[str]:
     return [text for reason in digest.reasons(run) for text in _wrapped(f"  - {line(reason)}", "    ")]
+
+
+def _culprit(run: Run, culprit: Culprit) -> list[str]:
+    """Which patch it was and what it brought, in four lines at most."""
+    more = len(culprit.symptoms) - 1
+    brought = f"{culprit.symptoms[0]}{f' and {more} more' if more else ''} on {', '.join(culprit.lanes)}"
+    return [
+        *_wrapped(f"culprit: {line(digest.blame(run, culprit))}", "  "),
+        *_wrapped(f"  brought {line(brought)}", "    "),
+    ]
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -71,14 +71,15 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
         (shared_cache / part).mkdir(parents=True, exist_ok=True)
         (own / part).symlink_to(shared_cache / part)
 
-    def ask(base: str, *patches: str, **pipeline_keys: object) -> Request:
+    def ask(base: str | None, *patches: str, **pipeline_keys: object) -> Request:
         from tests.flow.conftest import git
 
-        (fakelinux / "mm" / "madvise.c").write_text(base)
-        git(fakelinux, "commit", "-q", "-a", "-m", "the script of base")
+        if base is not None:  # else they are there
+            (fakelinux / "mm" / "madvise.c").write_text(base)
+            git(fakelinux, "commit", "-q", "-a", "-m", "the script of base")
+            pipeline_keys = {"series": str(make_series(*patches)), **pipeline_keys}
         keys = {
             "kernel": f"git:{fakelinux}",
-            "series": str(make_series(*patches)),
             "suites": [str(suite)],
             "arches": list(DEFAULT),
             **pipeline_keys,

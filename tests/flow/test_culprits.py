@@ -1,0 +1,150 @@
+"""Which patch of a series did it, on the fake tree: real git and make, guests that follow the script in their image."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator import culprits, job, pipeline, plan, store
+from orchestrator.model import Run
+from tests import scripted
+from tests.conftest import Kdelta
+from tests.flow.conftest import git
+from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
+
+Look = Callable[..., Run]
+
+
+@pytest.fixture
+def look(request_for, tmp_path: Path) -> Look:  # type: ignore[no-untyped-def]  # noqa: F811
+    """Validate a series and find the culprits."""
+
+    def run(base: str | None, *patches: str, **keys: object) -> Run:
+        todo = plan.make(request_for(base, *patches, **{"arches": ["arm64"], **keys}))
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take) as started:
+            pipeline.validate(started)
+            return culprits.look(started)
+
+    return run
+
+
+def series(bad_from: int, count: int = 8, bad: str = FAILS) -> list[str]:
+    """Texts of which each differs, and the program of which fails from a patch on, counted from 1."""
+    return [f"{number}\n{bad if number >= bad_from else PASSES}" for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("number", [1, 3, 8])
+def test_the_first_bad_patch_of_eight_is_found_in_three_builds(number: int, look: Look) -> None:
+    [culprit] = look(PASSES, *series(number)).culprits
+    [suspect] = culprit.suspects
+    assert (suspect.number, suspect.subject) == (number, f"mm: step {number - 1}")
+    assert culprit.builds == 3
+    assert set(culprit.symptoms) == {"example/second (pass -> fail)"}
+    assert culprit.confidence > 0.9
+
+
+def test_a_patch_that_does_not_build_leaves_two_suspects(look: Look) -> None:
+    texts = series(3, 4)
+    texts[1] = f"SYNTAX\n{texts[1]}"
+    [culprit] = look(PASSES, *texts).culprits
+    assert [suspect.number for suspect in culprit.suspects] == [2, 3]
+
+
+def test_a_kernel_that_does_not_build_has_a_culprit_and_boots_nothing(look: Look) -> None:
+    texts = [f"{'SYNTAX' if number >= 2 else number}\n{number}\n{PASSES}" for number in range(4)]
+    [culprit] = look(PASSES, *texts).culprits
+    assert ([suspect.number for suspect in culprit.suspects], culprit.boots) == ([3], 0)
+    assert culprit.symptoms == ("does not build",)
+
+
+def test_two_patches_that_break_two_things_are_both_found_and_no_tree_is_booted_for_each(
+    look: Look, tmp_path: Path
+) -> None:
+    text = "{}\nprogram:\nsay 1..2\nsay {} 1 first\nsay {} 2 second\nexit {}\n"
+    texts = [text.format(n, "not ok" if n >= 2 else "ok", "not ok" if n >= 3 else "ok", int(n >= 2)) for n in range(5)]
+    first, second = sorted(look(PASSES, *texts).culprits, key=lambda culprit: culprit.suspects[0].number)
+    assert first.symptoms == ("example/first (pass -> fail)",)
+    assert second.symptoms == ("example/second (pass -> fail)",)
+    assert [suspect.number for culprit in (first, second) for suspect in culprit.suspects] == [3, 4]
+    booted = list((tmp_path / "run" / "bisect").glob("**/guest.json"))
+    assert len(booted) < first.boots + second.boots
+
+
+def test_a_panic_at_boot_is_looked_for_in_one_lane_and_told_of_both(look: Look) -> None:
+    texts = [f"{number}\n{'boot: panic' if number >= 1 else ''}\n{PASSES}" for number in range(3)]
+    run = look(PASSES, *texts, arches=["x86_64", "arm64"])
+    [culprit] = run.culprits
+    assert "its guest ends by panic" in culprit.symptoms
+    assert set(culprit.lanes) == {"x86_64-fast", "arm64-fast"}
+    assert [suspect.number for suspect in culprit.suspects] == [2]
+
+
+def test_a_series_of_one_patch_needs_no_search(look: Look) -> None:
+    [culprit] = look(PASSES, FAILS).culprits
+    assert (culprit.builds, culprit.boots, [suspect.number for suspect in culprit.suspects]) == (0, 0, [1])
+
+
+def test_what_was_looked_at_before_is_not_looked_at_again(look: Look, tmp_path: Path) -> None:
+    first = look(PASSES, *series(3, 4))
+    booted = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/bisect/**/guest.json")}
+    assert booted
+    with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+        assert culprits.look(resumed).culprits == first.culprits
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/bisect/**/guest.json")} == booted
+
+
+def test_the_command_shows_it_with_the_culprit_alone_and_git_reads_the_log(
+    look: Look, tmp_path: Path, fakelinux: Path
+) -> None:
+    [culprit] = look(PASSES, *series(3, 4)).culprits
+    words = shlex.split(culprit.command)
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert options == {"--kernel": f"git:{fakelinux}", "--arch": "arm64", "--flavour": "fast", "--suite": "example"}
+    assert words[2] == f"{culprit.suspects[0].commit}~1..{culprit.suspects[0].commit}"
+    assert "first bad commit" in (tmp_path / "run" / culprit.log).read_text()
+
+
+def test_the_first_bad_commit_of_a_range_is_found_whoever_wrote_what_is_between(
+    look: Look, tmp_path: Path, fakelinux: Path
+) -> None:
+    good = history(fakelinux, PASSES, *series(30, 50))
+    run = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", whole=True)
+    [culprit] = run.culprits
+    [suspect] = culprit.suspects
+    assert (suspect.number, suspect.subject) == (0, "step 30")
+    assert culprit.builds <= 6
+    assert not (tmp_path / "run" / "series").exists()
+    with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+        assert culprits.look(resumed).culprits == run.culprits
+
+
+def test_a_range_in_which_nothing_regresses_has_no_culprit(look: Look, fakelinux: Path) -> None:
+    good = history(fakelinux, PASSES, *series(9, 4))
+    run = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", whole=True)
+    assert (run.culprits, run.verdict.value) == ((), "clean")
+
+
+def history(fakelinux: Path, *texts: str) -> str:
+    """Commit one text after the other, and return the first commit."""
+    for number, text in enumerate(texts):
+        (fakelinux / "mm" / "madvise.c").write_text(text)
+        git(fakelinux, "commit", "-q", "-a", "-m", f"step {number}")
+    return git(fakelinux, "rev-parse", f"HEAD~{len(texts) - 1}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--good", "HEAD~1"], "bad, good: what a saved run was made with stays"),
+        (["--arch", "arm64"], "arches: what a saved run was made with stays"),
+        (["run", "--good", "HEAD~1", "--bad", "HEAD"], "a series and --good and --bad are two things"),
+        (["--good", "HEAD~1", "--bad", "HEAD"], "is no range of commits"),
+        (["--good", "HEAD", "--bad", "no-such", "--kernel", "{tree}"], "has no commit 'no-such'"),
+    ],
+)
+def test_what_cannot_be_bisected_is_exit_2_and_named(
+    words: list[str], said: str, kdelta: Kdelta, fakelinux: Path
+) -> None:
+    done = kdelta("bisect", *(word.replace("{tree}", f"git:{fakelinux}") for word in words))
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
