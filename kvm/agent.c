@@ -167,7 +167,8 @@ static int spawn(char *command)
 		setsid();
 		for (int i = IN; i <= ERR; i++)
 			dup2(theirs[i], i);
-		signal(SIGPIPE, SIG_DFL);
+		for (int i = 1; i < NSIG; i++)	/* whoever started us may ignore some */
+			signal(i, SIG_DFL);
 		sigprocmask(SIG_SETMASK, &quiet, NULL);
 		execve("/bin/sh", argv, environ);
 		fault = errno;

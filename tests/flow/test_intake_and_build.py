@@ -218,6 +218,7 @@ def test_a_makefile_sees_no_home_no_network_and_cannot_write_the_sources(
     fakelinux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    monkeypatch.setenv("HOME", str(tmp_path))  # below /home there would be decoys
     (tmp_path / "id_ed25519").write_text("a private key")
     with socket.create_server(("127.0.0.1", 0)) as server:
         call = f"import socket; socket.create_connection({server.getsockname()})"

@@ -40,7 +40,9 @@ def agent(program: Path) -> Iterator[Agent]:
     master, slave = pty.openpty()
     tty.setraw(slave)
     ours, theirs = socket.socketpair()
-    running = subprocess.Popen([program, os.ttyname(slave), "n0"], start_new_session=True)
+    running = subprocess.Popen(
+        ["env", "--ignore-signal=INT,QUIT,USR1", program, os.ttyname(slave), "n0"], start_new_session=True
+    )
     threads = [
         threading.Thread(target=relay, args=ends) for ends in ((master, theirs.fileno()), (theirs.fileno(), master))
     ]
