@@ -154,6 +154,6 @@ class _Hunt:
         plan, arch = self.job.plan, get_arch(kernel.cell.arch)
         wanted = tuple(suite for suite in plan.suites if not self.suites or suite.name in self.suites)
         choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
-        trial = pipeline.trial(replace(plan, suites=wanted), kernel, choice, where)
+        trial = pipeline.trial(replace(plan, suites=wanted), kernel, choice, {}, where)
         yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
         return pipeline.tried(self.job, replace(trial, repeats=runs, keep_guest=False), yard)

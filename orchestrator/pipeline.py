@@ -21,6 +21,7 @@ from orchestrator.model import (
     Run,
     cells,
 )
+from orchestrator.payloads import Alike
 from orchestrator.plan import Plan
 from orchestrator.trial import durations, layout, runner
 
@@ -52,10 +53,10 @@ def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
 
 
 def _go(job: Job, lane: Lane) -> None:
-    payloads.look_up(job.plan, lane)
+    alike = payloads.look_up(job.plan, lane)
     built = sides.build(job, lane)
     looking = job.engine.start(_look, job, lane, built)
-    test(job, lane, built)
+    test(job, lane, built, alike)
     job.engine.gather([looking])
 
 
@@ -70,8 +71,11 @@ def each(job: Job, work: Callable[[Lane], object]) -> None:
         job.engine.gather([job.engine.start(work, lane) for lane in job.plan.lanes])
 
 
-def test(job: Job, lane: Lane, built: sides.Built) -> None:
-    """Boot what was built of one lane and run the suites on both sides at once; nothing to do for a noop."""
+def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
+    """Boot what was built of one lane and run the suites on both sides at once; nothing to do for a noop.
+
+    `alike` is what is there already of what both sides are given.
+    """
     if any(build.noop and Lane(build.arch, build.flavour) == lane for build in job.run.builds):
         for cell in cells(lane):
             job.watch(cell, "noop: image identical")
@@ -82,7 +86,7 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
     trials = [
-        trial(job.plan, kernel, choice, store.cell_directory(job.directory, cell))
+        trial(job.plan, kernel, choice, alike, store.cell_directory(job.directory, cell))
         for cell, kernel in built.items()
         if cell not in job.done
     ]
@@ -92,11 +96,11 @@ def test(job: Job, lane: Lane, built: sides.Built) -> None:
     consoles.locate(job, built)
 
 
-def trial(todo: Plan, kernel: KernelBuild, choice: Choice, directory: Path) -> runner.Trial:
+def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directory: Path) -> runner.Trial:
     """Lay out in `directory` what boots a kernel and tries the suites on it."""
     return layout.trial(
         kernel,
-        payloads.of(todo, kernel.cell, kernel),
+        payloads.of(todo, kernel.cell, kernel, alike),
         initrd=cache.keep(rootfs.build(get_arch(kernel.cell.arch), todo.cache_dir)),
         choice=choice,
         pipeline=todo.request.pipeline,

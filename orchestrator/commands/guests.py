@@ -141,7 +141,7 @@ def _built(todo: Plan, cell: Cell, run: Path) -> KernelBuild:
 def _trial(todo: Plan, cell: Cell, run: Path, directory: Path) -> Trial:
     kernel = _built(todo, cell, run)
     choice = accel.choose(get_arch(cell.arch), lambda: kernel.image, todo.cache_dir)
-    return pipeline.trial(todo, kernel, choice, directory)
+    return pipeline.trial(todo, kernel, choice, {}, directory)
 
 
 def _gdb(found: Symbols, touched: Sequence[Lines], socket: Path) -> list[str]:

@@ -106,7 +106,7 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
             ready = {cell: kernel for cell, kernel in built.items() if kernel}
             if not ready:
                 raise UserError(f"nothing is built for {lane}", hint="`kdelta build` first")
-            pipeline.test(job_, lane, ready)
+            pipeline.test(job_, lane, ready, {})
 
         pipeline.each(job_, work)
     return resumed.run

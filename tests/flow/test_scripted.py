@@ -15,7 +15,7 @@ from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator import job, pipeline, plan, sides, store
 from orchestrator.config import Pipeline
-from orchestrator.model import Run, RunStatus
+from orchestrator.model import Cell, Run, RunStatus
 from orchestrator.request import Request
 from tests import scripted
 from tests.contract import GuestContract
@@ -417,3 +417,16 @@ def test_what_a_suite_needs_and_nobody_has_is_named_before_anything_is_built(
         validate(PASSES, FAILS, arches=["arm64"])
     proc.stop.clear()
     assert not list((tmp_path / "cache").glob("builds/*"))
+
+
+def test_what_is_the_same_on_both_sides_is_made_once_before_anything_is_built(  # type: ignore[no-untyped-def]
+    request_for, suite: Path, tmp_path: Path
+) -> None:
+    def watch(_: Cell, stage: str) -> None:
+        if stage == "build":
+            (suite / "main.c").unlink(missing_ok=True)  # who looks again finds nothing
+
+    todo = plan.make(request_for(FAILS, PASSES, arches=["arm64"]))
+    with job.start(todo, store.given_directory(tmp_path / "run"), watch, scripted.take) as started:
+        run = pipeline.validate(started)
+    assert changes(run)["second"] == "fixed"

@@ -105,6 +105,11 @@ class Suite:
     repeats: int | None = None
 
     @property
+    def of_a_side(self) -> bool:
+        """Do base and patched get programs of their own?"""
+        return bool(self.modules) or (bool(self.targets) and self.copy is Copy.OWN)
+
+    @property
     def limit(self) -> float:
         """Seconds for a program that says nothing itself."""
         return self.timeout or SECONDS
