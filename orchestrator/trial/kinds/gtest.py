@@ -15,6 +15,8 @@ _MARKS = {
     "[  FAILED  ] ": Outcome.FAIL,
     "[  SKIPPED ] ": Outcome.SKIP,
 }
+# A suite that could not be set up fails beside its tests, which are skipped.
+_SUITE_FAILED = re.compile(r"\[  FAILED  \] (\S{1,200}): SetUpTestSuite or TearDownTestSuite$")
 _BEHIND = re.compile(r"(?:, where (?:GetParam|TypeParam)| \([0-9]+ ms\)$).*")
 
 
@@ -32,7 +34,9 @@ class _Reader:
     def __init__(self, suite: str, repeat: int) -> None:
         self._results = Results(suite, repeat)
         self._running = ""
-        self._words = Words()
+        self._words = Words()  # of the test that runs
+        self._between = Words()
+        self._faults: list[str] = []
         self._planned: int | None = None
         self._seen = 0
         self._ended = False
@@ -48,14 +52,16 @@ class _Reader:
             self._planned = (self._planned or 0) + int(found[1])
         elif _ENDED.match(line):
             self._ended = True
+        elif found := _SUITE_FAILED.match(line):
+            self._faults.append(f"the set up or tear down of {names.stable(found[1])} failed")
         elif not line.startswith("["):
-            self._words.add(line)
+            self._between.add(line)
 
     def finish(self, rest: str) -> Parsed:
         """End the output; `rest` is a line that has no end, and no result."""
-        faults = []
+        faults = self._faults
+        (self._words if self._running else self._between).add(rest)
         if self._running:
-            self._words.add(rest)
             self._end(Outcome.CRASH)
             faults.append("its output ends in the middle of a test")
         unseen = max(0, (self._planned or 0) - self._seen)
@@ -70,7 +76,7 @@ class _Reader:
             results=self._results.all(),
             faults=tuple(faults),
             skipped=skipped,
-            output=str(self._words),
+            output=str(self._between),
             planned=self._planned,
             unseen=unseen,
         )
