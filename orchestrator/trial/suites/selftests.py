@@ -29,6 +29,7 @@ _RECIPE = 1
 _SCRIPT = Path(__file__).with_name("selftests_inside.py")
 _INSIDE = "/tmp/inside.py"  # noqa: S108  (in the sandbox)
 _SYSROOT = "/tmp/sysroot"  # noqa: S108  (in the sandbox)
+_HEADERS = "/tmp/headers.tar"  # noqa: S108  (in the sandbox)
 _MOST_BYTES = 1 << 30
 
 
@@ -77,17 +78,30 @@ def make(suite: Suite, order: Order, sources: Path, cache_dir: Path, packages: P
         with cache.publish(final) as draft:
             _keep(work, draft)
             cache.seal(draft)
+        if (work / "headers.tar").exists():
+            with cache.publish(_headers(order, cache_dir)) as draft:
+                (draft / "headers.tar").write_bytes(disk.read(work / "headers.tar", _MOST_BYTES))
+                cache.seal(draft)
     return _read(suite, final)
 
 
 def _inputs(suite: Suite, order: Order, packages: Packages | None) -> list[object]:
-    """All that can change what is built; of the tree, what selftests and the headers for user space are made of."""
+    """All that can change what is built."""
+    debs = packages.versions if packages else ()
+    return [*_tree(order), suite.targets, _asked(suite), debs]
+
+
+def _tree(order: Order) -> list[object]:
+    """Of the tree, what selftests and the headers for user space are made of, and with what."""
     repository = git.Repository(order.source.git_dir)
     parts = ("tools", "include", "scripts", "usr", "Makefile", f"arch/{get_arch(order.cell.arch).srcarch}")
     ids = [repository.id(f"{order.files}:{part}") for part in parts]
-    script = cache.sha256(_SCRIPT)
-    debs = packages.versions if packages else ()
-    return [_RECIPE, script, ids, order.toolchain.identity, order.cell.arch, suite.targets, _asked(suite), debs]
+    return [_RECIPE, cache.sha256(_SCRIPT), ids, order.toolchain.identity, order.cell.arch]
+
+
+def _headers(order: Order, cache_dir: Path) -> Path:
+    """Where the headers of a tree are kept for its next suite: one with the same Makefiles, which may change them."""
+    return cache.keep(cache_dir / "suites" / cache.key(["headers", *_tree(order)]))
 
 
 def _asked(suite: Suite) -> list[str]:
@@ -112,13 +126,14 @@ def _build(suite: Suite, order: Order, sources: Path, work: Path, cache_dir: Pat
         },
     }
     (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    readable = {_INSIDE: _SCRIPT}
+    made = cache.find(_headers(order, cache_dir), lambda kept: kept / "headers.tar")
+    readable = {_INSIDE: _SCRIPT} | ({_HEADERS: made} if made else {})
     if packages:
         readable[_SYSROOT] = packages.merged(work.with_name("sysroot"))
     room = Sandbox if order.sandboxed else Unsandboxed
     box = room(sources, work, cache_dir / "ccache", order.quota, readable=readable)
     try:
-        words = ["python3", "-I", _INSIDE, SRC, OBJ]
+        words = ["python3", "-I", _INSIDE, SRC, OBJ, *([_HEADERS] if made else [])]
         done = box.run(words, output=work.with_name("log"), timeout=order.limit_seconds)
     except Escape as fault:
         return fault.message

@@ -1,0 +1,53 @@
+"""Selftests out of a fake tree, built in the sandbox."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import plan
+from orchestrator.config import Pipeline
+from orchestrator.model import Cell, Side
+from orchestrator.plan import Plan
+from orchestrator.request import Request
+from orchestrator.trial.suites import selftests, suite
+from orchestrator.trial.suites.selftests import Made
+from tests.flow.conftest import git
+
+HEADERS = "headers:\n\t@mkdir -p $(O)/usr/include; date +%s%N >$(O)/usr/include/made.h\n"
+TARGET = """\
+TEST_GEN_PROGS := prog
+$(CURDIR)/prog:
+\t@cp ../../../../usr/include/made.h $@
+"""
+
+
+@pytest.fixture
+def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[no-untyped-def]
+    """A tree with two targets, whose programs are a header that says when it was made."""
+    with (fakelinux / "Makefile").open("a") as makefile:
+        makefile.write(HEADERS)
+    for part in ("include", "scripts", "usr", "arch/arm64"):
+        (fakelinux / part).mkdir(parents=True)
+        (fakelinux / part / "Makefile").touch()
+    for target in ("one", "two"):
+        directory = fakelinux / selftests.TREE / target
+        directory.mkdir(parents=True)
+        (directory / "Makefile").write_text(TARGET)
+    git(fakelinux, "add", ".")
+    git(fakelinux, "commit", "-q", "-m", "selftests")
+    asked = Pipeline(kernel=f"git:{fakelinux}", series=str(make_series("line\n")), arches=["arm64"])
+    return plan.make(Request(pipeline=asked, near=str(tmp_path), cache=str(tmp_path / "cache"), jobs=2))
+
+
+def made(todo: Plan, directory: Path, target: str) -> Made:
+    directory.mkdir()
+    (directory / "suite.yaml").write_text(f"name: {target}\nkind: kselftest\ntargets: [{target}]\n")
+    order = todo.orders[Cell(Side.BASE, "arm64", "fast")]
+    return selftests.make(suite.load(directory), order, todo.sources(Side.BASE), todo.cache_dir, None)
+
+
+def test_the_headers_of_a_tree_are_made_once_for_all_suites_of_selftests(todo: Plan, tmp_path: Path) -> None:
+    found = [made(todo, tmp_path / target, target) for target in ("one", "two")]
+    assert [[run.name for run in one.runs] for one in found] == [["one/prog"], ["two/prog"]], found
+    when = {path.read_text() for one in found for place, path in one.files.items() if place.endswith("/prog")}
+    assert len(when) == 1 and when != {""}
