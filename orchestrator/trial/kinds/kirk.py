@@ -13,7 +13,8 @@ _BETWEEN = re.compile(r"\s*+,\s*+")
 _END = re.compile(r"\s*+\]")
 _NAME = re.compile(r'\{\s*+"test_fqn"\s*+:\s*+"([\w.@+-]{1,300})"')
 _OUTCOMES = {"pass": Outcome.PASS, "conf": Outcome.SKIP}
-_NO_STATUS = "-1"  # kirk's word for a test that it had to kill, or whose machine went away
+_GIVEN_UP = "-1"  # kirk's word for a test that did not end in time, or whose machine went away
+_KILLED = re.compile("-([0-9]{1,2})")  # by this signal, as Python says it; a shell adds 128
 
 
 def parse(text: str, suite: str, repeat: int = 0) -> Parsed:
@@ -22,25 +23,26 @@ def parse(text: str, suite: str, repeat: int = 0) -> Parsed:
     found = _LIST.search(text)
     if not found:
         return Parsed(faults=("it gave no report of kirk: there is no list of results",), output=lines.kept(text))
-    at, broken = found.end(), False
+    at, cut = found.end(), ""
     while not _END.match(text, at):
         record, after = _record(text, at)
         if record is None:
-            broken = True
-            if name := _NAME.match(text, at):
-                results.add(names.stable(name[1]), Outcome.MISSING)
+            cut = "its report ends in the middle"
             break
         _add(results, record)
         comma = _BETWEEN.match(text, after)
         at = comma.end() if comma else after
         if not comma and not _END.match(text, at):
-            broken = True
+            cut = "its report ends in the middle"
             break
-    empty = not broken and not results.all()
+    unrun = sum(result.outcome is Outcome.MISSING for result in results.all())
+    late = f"kirk's --suite-timeout came before {unrun} of its tests" if unrun else ""
+    if cut and (name := _NAME.match(text, at)):
+        results.add(names.stable(name[1]), Outcome.MISSING)
     return Parsed(
         results=results.all(),
-        faults=("its report ends in the middle",) if broken else (),
-        skipped="its report has no test" if empty else None,
+        faults=tuple(fault for fault in (late, cut) if fault),
+        skipped=None if cut or results.all() else "its report has no test",
     )
 
 
@@ -57,7 +59,11 @@ def _add(results: Results, record: Any) -> None:
     test = record["test"] if isinstance(record.get("test"), dict) else {}
     log = _text(test.get("log"))
     name = names.stable(_text(record.get("test_fqn"))) or "(no name)"
-    results.add(name, _outcome(_text(record.get("status")), _text(test.get("retval")), log), lines.kept(log))
+    said = _text(record.get("status"))
+    # that is how kirk writes down those that it had no more time for: as skipped, after nothing
+    unrun = said == "conf" and not log and test.get("duration") == 0
+    outcome = Outcome.MISSING if unrun else _outcome(said, _text(test.get("retval")), log)
+    results.add(name, outcome, lines.kept(log))
 
 
 def _text(value: Any) -> str:
@@ -71,7 +77,8 @@ def _outcome(said: str, exit_status: str, log: str) -> Outcome:
     """Judge by kirk's word, and where that is bad, tell how the test came to it."""
     if said in _OUTCOMES:
         return _OUTCOMES[said]
-    if ltp.outcome_of(f"{log}\n") is Outcome.TIMEOUT:
+    if exit_status == _GIVEN_UP or ltp.outcome_of(f"{log}\n") is Outcome.TIMEOUT:
         return Outcome.TIMEOUT
-    killed = re.fullmatch("[0-9]{1,3}", exit_status) and status.name_of_signal(int(exit_status))
-    return Outcome.CRASH if killed or exit_status == _NO_STATUS else Outcome.FAIL
+    killed = _KILLED.fullmatch(exit_status)
+    by_a_shell = re.fullmatch("[0-9]{1,3}", exit_status) and status.name_of_signal(int(exit_status))
+    return Outcome.CRASH if killed or by_a_shell else Outcome.FAIL
