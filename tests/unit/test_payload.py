@@ -224,3 +224,20 @@ def test_what_runs_in_a_root_of_the_users_finds_libraries_and_interpreters_there
     made = make(rooted=True)
     assert set(names(made)) == {"dynamic", "script"}
     assert {run.start for run in made.runs} == {""}
+
+
+def test_what_lies_beside_the_suite_comes_under_its_name(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "example").mkdir()
+    script(tmp_path / "beside" / "of" / "prog")
+    made = make("binaries: [../beside/of/prog]\nfiles: [../beside/of, ../example/./suite.yaml]\n")
+    assert set(names(made)) >= {"prog", "of/prog", "suite.yaml"}
+    assert [(run.name, run.command) for run in made.runs] == [("prog", "/tmp/suites/example/prog")]
+
+
+def test_two_paths_that_would_come_under_one_name_are_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "example").mkdir()
+    script(tmp_path / "one" / "prog")
+    script(tmp_path / "two" / "prog")
+    with pytest.raises(UserError, match=r"one/prog and .*two/prog would both be prog in the guest"):
+        make('binaries: ["../*/prog"]\n')
+    assert [run.name for run in make("binaries: [../one/prog]\nfiles: [../one/prog]\n").runs] == ["prog"]

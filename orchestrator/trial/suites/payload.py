@@ -1,5 +1,6 @@
 """A suite in, all that a guest needs to run it out: one archive, and the programs in it as tests of their own."""
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -93,10 +94,10 @@ def _local(suite: Suite, place: Place, staged: Stage) -> Iterator[Run]:
             if path.is_dir():
                 staged.add_tree(path, at)
             else:
-                staged.files[at] = path
+                _add(suite, staged, at, path)
     named = [one for pattern in suite.binaries for one in _matching(suite, pattern, place.arch)]
     for at, path in named:
-        staged.files[at] = path
+        _add(suite, staged, at, path)
     command = suite.command
     if suite.sources:
         staged.files[suite.name] = compiled.program(suite, place.arch.name, place.cache_dir)
@@ -109,6 +110,15 @@ def _local(suite: Suite, place: Place, staged: Stage) -> Iterator[Run]:
         yield Run("", command)
     else:
         yield from (Run(at, _words(inside(suite.name), at, suite.args), at) for at, path in named if path.is_file())
+
+
+def _add(suite: Suite, staged: Stage, at: str, path: Path) -> None:
+    other = staged.files.setdefault(at, path)
+    if not other.samefile(path):
+        raise UserError(
+            f"suite {suite.name}: {other} and {path} would both be {at} in the guest",
+            hint="what is not below the suite's directory comes under its name alone; copies below it keep their paths",
+        )
 
 
 def _words(directory: str, at: str, args: str) -> str:
@@ -137,7 +147,7 @@ def _resolved(suite: Suite, name: str, arch: Arch) -> Path:
 
 def _place(suite: Suite, path: Path) -> str:
     """The suite's own files stay where they are below it; others come under their name."""
-    own = suite.directory.absolute()
+    own, path = (Path(os.path.normpath(one)) for one in (suite.directory.absolute(), path))
     return str(path.relative_to(own)) if path.is_relative_to(own) else path.name
 
 
