@@ -14,11 +14,13 @@ from orchestrator.trial.suites.suite import Suite
 _LIBRARY = re.compile(r"\.so(\.|$)")
 _SHIPPED_BY = {"bash": "bash", "perl": "perl-base"}  # interpreter -> Debian package that needs no other but libraries
 _MOST_FILES = 10_000
+_UNBUILT = re.compile(rb"^TEST_(GEN|CUSTOM)_", re.MULTILINE)  # what a selftest's Makefile builds
 
 
 def suite(directory: Path) -> Suite:
     """Look for ELF programs, and for executable files that begin with `#!`; all else comes along as it is."""
     paths = sorted(_files(directory))
+    _refuse_sources(directory, paths)
     programs = tuple(str(path.relative_to(directory)) for path in paths if _is_test(path))
     if not programs:
         raise UserError(
@@ -37,6 +39,16 @@ def suite(directory: Path) -> Suite:
         ),
         packages=tuple(package for name, package in _SHIPPED_BY.items() if name in named),
     )
+
+
+def _refuse_sources(directory: Path, paths: list[Path]) -> None:
+    """Selftests that are not built hold some scripts, which would be all that runs, and miss their programs."""
+    makefiles = [path for path in paths if path.name == "Makefile" and path.is_file()]
+    if any(_UNBUILT.search(path.read_bytes()) for path in makefiles) and not any(map(elf.read, paths)):
+        raise UserError(
+            f"{directory} holds the sources of selftests, none of them built",
+            hint="suite.yaml with `kind: kselftest` and `targets: [...]` builds those of the tree under test",
+        )
 
 
 def _files(directory: Path) -> Iterator[Path]:
