@@ -86,7 +86,11 @@ def of_end(reason: str | None, log: bytes = b"") -> Trouble:
 
 
 # QEMU's `info registers`: the flag register and its bit, and the bit's value where interrupts are off.
-_INTERRUPTS = ((re.compile(r"[ER]FL=([0-9a-f]{8})"), 1 << 9, 0), (re.compile(r"PSTATE=([0-9a-f]{8})"), 1 << 7, 1 << 7))
+_INTERRUPTS = (
+    (re.compile(r"[ER]FL=([0-9a-f]{8})"), 1 << 9, 0),
+    (re.compile(r"PSTATE=([0-9a-f]{8})"), 1 << 7, 1 << 7),
+    (re.compile(r"\bmstatus +([0-9a-f]+)"), 1 << 1, 0),  # SIE: kernels run in supervisor mode
+)
 
 
 def interrupts_off(registers: str) -> bool:

@@ -303,9 +303,18 @@ def test_every_fate_is_an_outcome_of_a_guest() -> None:
 X86 = "RIP={0:016x} RFL={1:08x} [--S--P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
 X86_32 = "EIP={0:08x} EFL={1:08x} [--S--P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
 ARM64 = " PC={0:016x} X00=0000000000000000\nPSTATE={1:08x} N--C EL1h\n"
+RISCV64 = " pc       {0:016x}\n mhartid  0000000000000002\n mstatus  {1:016x}\n vsstatus 0000000a00000000\n"
 
 
-@pytest.mark.parametrize(("form", "off", "on"), [(X86, 0x86, 0x286), (X86_32, 0x46, 0x246), (ARM64, 0xA00000C5, 0x5)])
+@pytest.mark.parametrize(
+    ("form", "off", "on"),
+    [
+        (X86, 0x86, 0x286),
+        (X86_32, 0x46, 0x246),
+        (ARM64, 0xA00000C5, 0x5),
+        (RISCV64, 0x8000000A00006180, 0x8000000A00006182),
+    ],
+)
 def test_a_guest_hears_nothing_when_every_cpu_has_interrupts_off(form: str, off: int, on: int) -> None:
     assert fate.interrupts_off(form.format(1, off) + form.format(2, off))
     assert not fate.interrupts_off(form.format(1, off) + form.format(2, on))
