@@ -1,7 +1,10 @@
 """`make faults`: plays every fault, prints what came of it as a table, and keeps that in docs/faults.md."""
 
 import argparse
+import ctypes
 import itertools
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,6 +19,7 @@ from tests.faults.row import Seen
 
 ARCHES = ("x86_64", "arm64")
 DOC = ROOT / "docs" / "faults.md"
+_PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 MARK = "<!-- from here on written by `make faults` -->\n"
 
 
@@ -37,8 +41,20 @@ def main() -> int:
 
 def play(arches: Iterable[str], only: str) -> list[Seen]:
     """Both architectures at once, each in a process: what one leaves open is not another's."""
-    with ProcessPoolExecutor(2) as pool:
+    with workers() as pool:
         return [seen for each in pool.map(_on, arches, itertools.repeat(only)) for seen in each]
+
+
+def workers() -> ProcessPoolExecutor:
+    """Two processes that end when this one does, killed or not, and with them their guests."""
+    return ProcessPoolExecutor(2, initializer=_end_with_parent, initargs=(os.getpid(),))
+
+
+def _end_with_parent(parent: int) -> None:
+    """setpriv(1) does that for what is started, not for what is forked."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was quicker
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _on(name: str, only: str) -> list[Seen]:
