@@ -57,29 +57,21 @@ class Job:
 @contextlib.contextmanager
 def start(todo: Plan, directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
     """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
-    _save_recipe(todo, directory)
-    record = Run(
-        id=directory.name,
-        status=RunStatus.RUNNING,
-        started=_now(),
-        finished=None,
-        wall_seconds=None,
-        command=("kdelta", *sys.argv[1:]),
-        series=todo.applied.series,
-        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit, todo.base, todo.reverted),
-        host=_host(todo),
-        notes=todo.notes,
-    )
-    with _working(todo, Recorder(record, directory), watch, take) as job:
-        yield job
+    with _alone(directory):
+        record = _first_record(todo, directory.name)
+        store.vacate(directory)
+        _save_recipe(todo, directory)
+        with _working(todo, Recorder(record, directory), watch, take) as job:
+            yield job
 
 
 @contextlib.contextmanager
 def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
     """Plan again what the run in `directory` was asked to do, and lend the job to go on with it."""
-    recorder = Recorder(store.load(directory), directory)
-    with _working(planned(directory), recorder, watch, take) as job:
-        yield job
+    with _alone(directory):
+        recorder = Recorder(store.load(directory), directory)
+        with _working(planned(directory), recorder, watch, take) as job:
+            yield job
 
 
 def planned(directory: Path) -> Plan:
@@ -98,7 +90,7 @@ def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterat
     engine = Engine(Places(most, places.free_mib))
     status = RunStatus.INTERRUPTED
     try:
-        with _alone(recorder.directory), disk.hold(*todo.entries):
+        with disk.hold(*todo.entries):
             yield Job(todo, recorder, engine, watch, take)
         status = RunStatus.DONE
     finally:
@@ -115,7 +107,25 @@ def _alone(directory: Path) -> Iterator[None]:
             stack.enter_context(disk.alone(directory.resolve()))
         except BlockingIOError as fault:
             raise UserError(f"{directory}: another kdelta works on this run", hint="wait until it has ended") from fault
+        except OSError as fault:
+            raise UserError(f"{directory}: {fault.strerror}", hint="name the directory of a run") from fault
         yield
+
+
+def _first_record(todo: Plan, name: str) -> Run:
+    """What is known of a run before anything is done; raises UserError for a tool that is missing."""
+    return Run(
+        id=name,
+        status=RunStatus.RUNNING,
+        started=_now(),
+        finished=None,
+        wall_seconds=None,
+        command=("kdelta", *sys.argv[1:]),
+        series=todo.applied.series,
+        kernel=KernelSource(todo.source.spec, todo.source.release, todo.source.commit, todo.base, todo.reverted),
+        host=_host(todo),
+        notes=todo.notes,
+    )
 
 
 def _save_recipe(todo: Plan, directory: Path) -> None:

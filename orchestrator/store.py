@@ -15,9 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from kvm import disk
 from kvm.errors import InfraError, UserError
-from orchestrator.model import AccelChoice, Cell, GuestRun, Run
+from orchestrator.model import AccelChoice, Cell, GuestRun, Run, RunStatus, Side
 
 RECORD = "run.json"
+# What there is of a run before anything is built.
+_BEGUN = {RECORD, "request.json", "pipeline.yaml", "reproduce.sh", "series", *Side}
 _KEYS = {
     "builds": ("side", "arch", "flavour"),
     "steps": ("arch", "flavour", "number"),
@@ -55,14 +57,32 @@ def new_directory(results: Path, title: str, now: datetime.datetime) -> Path:
 
 
 def given_directory(directory: Path) -> Path:
-    """Make the directory that --out names; one that holds something is refused, so that no run is overwritten."""
+    """Make the directory that --out names."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise UserError(f"{directory} is not empty", hint="--out takes a new or an empty directory")
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror}", hint="--out names another directory") from error
     return directory.resolve()
+
+
+def vacate(directory: Path) -> None:
+    """Make room for a new run: one that came to nothing is removed; what else is there is refused, not overwritten."""
+    try:
+        held = list(directory.iterdir())
+        if held and not _came_to_nothing(directory, {entry.name for entry in held}):
+            raise UserError(f"{directory} is not empty", hint="--out takes a new or an empty directory")
+        for entry in held:
+            disk.clear(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror}", hint="--out names another directory") from error
+
+
+def _came_to_nothing(directory: Path, names: set[str]) -> bool:
+    """Does it hold nothing but a run that ended before anything was built?"""
+    if RECORD not in names or names - _BEGUN:
+        return False
+    run = load(directory)
+    return run.status is not RunStatus.DONE and not run.builds and not run.guests
 
 
 def cell_directory(run: Path, cell: Cell) -> Path:

@@ -42,6 +42,8 @@ def _become_kdelta(args: list[str], cwd: Path, env: dict[str, str], fds: tuple[D
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["kdelta", *args]
+    from kvm import proc
     from orchestrator.cli import entry
 
+    proc.stop.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # the server's is shared with all that it forked
     entry()

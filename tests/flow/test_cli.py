@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kvm import disk
 from orchestrator.build.sandbox import PATH
 from orchestrator.build.toolchain import LLVM
 from tests.conftest import ROOT, Kdelta, kdelta_argv
@@ -242,6 +243,28 @@ def test_a_config_of_ones_own_and_fragments_are_used(kdelta: Kdelta, fakelinux: 
     missing = kdelta("plan", tmp_path / "series", "--kernel", f"git:{fakelinux}", "--config", "nowhere")
     assert missing.returncode == 2
     assert "no such file" in missing.stderr
+
+
+def test_a_run_that_came_to_nothing_makes_room_for_the_next_one(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    args = ["build", make_series("one\n"), "--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", out]
+    (tmp_path / "more").write_text("CONFIG_BROKEN=y\n")
+
+    def status(*more: str) -> tuple[int, str]:
+        done = kdelta(*args, *more, KDELTA_CACHE=str(tmp_path / "c"))
+        return done.returncode, done.stderr
+
+    assert status("--fragment", "more")[0] == 2  # olddefconfig drops it
+    assert (out / "run.json").is_file()
+    (out / "notes").touch()
+    assert "is not empty" in status()[1]  # what is not ours stays
+    (out / "notes").unlink()
+    with disk.alone(out):
+        assert "another kdelta works on this run" in status()[1]
+    assert status()[0] == 0
+    assert "is not empty" in status()[1]  # nor is a run overwritten that came to something
 
 
 def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path) -> None:
