@@ -51,6 +51,12 @@ def is_spoiled(order: Order, cache_dir: Path) -> bool:
     return _directory(order, cache_dir).with_suffix(_HIDDEN).exists()
 
 
+def holds(order: Order, cache_dir: Path) -> bool:
+    """Did the last make there leave the objects of this very tree, so that another one has nothing to do?"""
+    last = _trees(_directory(order, cache_dir))[-1:] if order.start else (order.files,)
+    return last == (order.files,) and is_usable(order, cache_dir)
+
+
 @contextlib.contextmanager
 def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
     """Yield the directory, ready for `order` to be made in; the caller holds its lock."""

@@ -1,5 +1,6 @@
 """vmlinux and the kernel's own commands for gdb, taken out of O= when somebody asks: to keep all takes gigabytes."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,11 @@ from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import InfraError
 from orchestrator import cache
-from orchestrator.build import kbuild, kconfig
+from orchestrator.build import kbuild, kconfig, objdir
 from orchestrator.build.make import Make
 from orchestrator.build.order import Order
+
+log = logging.getLogger(__name__)
 
 VMLINUX_BYTES = 4 << 30
 SCRIPT_BYTES = 1 << 20
@@ -37,6 +40,8 @@ def take(order: Order, image: Path, sources: Path, cache_dir: Path, into: Path) 
     `sources` is the tree of `order`. make has nothing to do where O= still holds that tree, else it compiles again.
     """
     into.mkdir(exist_ok=True)
+    if not objdir.holds(order, cache_dir):
+        log.info("%s: its build directory has gone on to another tree, or is gone: make compiles again", order.cell)
     with kbuild.compiled(order, cache_dir, into / "make.log") as made:
         obj, config = made.sandbox.obj, kconfig.parse(made.config)
         if cache.sha256(obj / get_arch(order.cell.arch).image) != cache.sha256(image):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvm.errors import BuildError, UserError
-from orchestrator.build import kbuild
+from orchestrator.build import kbuild, objdir
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Sandbox
@@ -129,8 +129,12 @@ def test_moving_between_trees_rebuilds_what_differs_in_both_directions(fakelinux
     origin = source.resolve(f"git:{fakelinux}", None, cache)
     applied = series.apply(mail.read(path).mails, origin)
     tree.checkout(origin, applied.tree, cache)  # its files are older than base's objects
-    kbuild.build(order(origin.tree, origin), cache, log)
-    assert kbuild.build(order(applied.tree, origin), cache, log).image.read_text() == EDITED
+    base, patched = order(origin.tree, origin), order(applied.tree, origin)
+    kbuild.build(base, cache, log)
+    assert (objdir.holds(base, cache), objdir.holds(patched, cache)) == (True, False)
+    assert kbuild.build(patched, cache, log).image.read_text() == EDITED
+    assert (objdir.holds(base, cache), objdir.holds(patched, cache)) == (True, True)
+    assert not objdir.holds(replace(patched, files=git(fakelinux, "rev-parse", "topic~1^{tree}")), cache)
     kbuild.shutil.rmtree(cache / "builds")
     assert kbuild.build(order(origin.tree, origin), cache, log).image.read_text() == "".join(LINES)
 
