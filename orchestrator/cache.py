@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import pwd
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from kvm import disk
-from kvm.errors import Interrupted
+from kvm.errors import Interrupted, UserError
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,22 @@ def default_root() -> Path:
         return Path(named).expanduser().resolve()
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "kdelta"
+
+
+def require_own(root: Path) -> None:
+    """Raise UserError for a cache of another user: what it holds is run, what we put there is not theirs."""
+    if root.exists() and (owner := root.stat().st_uid) != os.geteuid():
+        raise UserError(
+            f"the cache {root} belongs to {_user(owner)}, and you are {_user(os.geteuid())}",
+            hint="a cache is one user's: $KDELTA_CACHE or --cache-dir names one of yours",
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 @contextlib.contextmanager

@@ -15,6 +15,10 @@ from orchestrator import cache, scratch, show
 from orchestrator.commands import bisect, guests, machine, rootfs, run, stages
 from orchestrator.publish import clean
 
+_HINTS = {
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise `ulimit -n`"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "does it belong to another user?"),
+}
 EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 2, 125, 130
 
 
@@ -48,8 +52,7 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
         if fault.errno == errno.ENAMETOOLONG:  # we give none
             _explain(UserError(named[-1000:], hint="no file has such a name: look at what was given"))
             return EXIT_USAGE
-        files = fault.errno in (errno.EMFILE, errno.ENFILE)
-        _explain(InfraError(named, hint="raise `ulimit -n`" if files else "is the disk full or read-only?"))
+        _explain(InfraError(named, hint=_HINTS.get(fault.errno or 0, "is the disk full or read-only?")))
         return EXIT_INCONCLUSIVE
     except Exception:
         traceback.print_exc()

@@ -12,7 +12,7 @@ from pydantic import Field
 from kvm import root
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
-from orchestrator import config, splats, yamlfile
+from orchestrator import cache, config, splats, yamlfile
 from orchestrator.build import kbuild_options, kconfig, unsandboxed
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
@@ -141,6 +141,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     pipeline, near, cache_dir = request.pipeline, Path(request.near), Path(request.cache)
     if pipeline.series is None:
         raise UserError("no series", hint="name one: `kdelta run SERIES`, or `series:` in pipeline.yaml")
+    cache.require_own(cache_dir)
     mails = mails or (Mails(()) if pipeline.whole else _mails(pipeline, pipeline.series, near))
     accept = pipeline.accept
     limits = guard.Limits(accept.patch_size, accept.series_size, accept.files, accept.binary)

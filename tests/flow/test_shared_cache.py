@@ -243,3 +243,17 @@ def test_ccache_is_told_its_share(kdelta: Kdelta, fakelinux: Path, make_series, 
     done = kdelta("build", make_series(EDITED), *args, KDELTA_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert "CCACHE_MAXSIZE=2048Mi" in (tmp_path / "out" / "base" / "x86_64-fast" / "build.log").read_text()
+
+
+def test_a_cache_of_another_user_is_neither_used_nor_written(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    theirs = Path("/usr") if os.geteuid() else tmp_path / "theirs"
+    if not os.geteuid():
+        theirs.mkdir()
+        os.chown(theirs, 65534, 65534)
+    before = theirs.stat().st_mtime_ns
+    done = kdelta("plan", make_series(EDITED), "--kernel", f"git:{fakelinux}", KDELTA_CACHE=str(theirs))
+    assert done.returncode == 2
+    assert f"the cache {theirs} belongs to " in done.stderr
+    assert theirs.stat().st_mtime_ns == before
