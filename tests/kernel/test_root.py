@@ -28,6 +28,7 @@ pytestmark = pytest.mark.kernel
 ARCH = "arm64"
 PROGRAM = """\
 #include <stdio.h>
+#include <sys/mount.h>
 #include <unistd.h>
 static void say(int good, int number, const char *name)
 {
@@ -44,6 +45,8 @@ int main(void)
 	say(!access("/etc/marker", R_OK) && access("/init", F_OK), 1, "root");
 	say(!access("/proc/self/status", R_OK) && !access("/sys/kernel", R_OK) && writes("/dev/null"), 2, "system");
 	say(writes("/tmp/mine") && writes("/run/mine"), 3, "scratch");
+	/* a kernel takes its own word that a file system is read-only back */
+	mount("", "/", "", MS_REMOUNT, "");
 	say(writes("/etc/mine"), 4, "own");
 	return 0;
 }
