@@ -73,7 +73,7 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
         (["run", "--no-such-option"], "No such option"),
         (["frobnicate"], "No such command"),
-        (["diff", "nowhere"], "run.json: No such file"),
+        (["diff", "nowhere"], "No such file or directory"),
     ],
 )
 def test_what_the_user_got_wrong_exits_2_with_words_on_stderr_alone(
