@@ -7,10 +7,10 @@ from pathlib import Path
 from kvm import accel, rootfs
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
-from orchestrator import cache, checks, consoles, delta, payloads, sides, store
+from orchestrator import cache, checks, consoles, coverage, delta, payloads, sides, store
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.job import Job
-from orchestrator.judge import diff, ending, known, verdict
+from orchestrator.judge import diff, ending, known, strength, verdict
 from orchestrator.model import (
     AccelChoice,
     Cell,
@@ -94,6 +94,7 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
     job.engine.gather([job.engine.start(_try, job, trial, yard) for trial in trials])
     yard.durations.save()
     consoles.locate(job, built)
+    coverage.measure(job, built)
 
 
 def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directory: Path) -> runner.Trial:
@@ -128,6 +129,8 @@ def compare(job: Job) -> Run:
         declared=declared,
         empty=job.plan.empty,
     )
+    files = () if job.plan.empty else run.series.files
+    answer = replace(answer, strength=strength.sentence(run.builds, run.uncompiled, run.coverage, files))
     timeline = job.engine.timeline or run.timeline
     return job.recorder.update(
         guests=guests, tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline

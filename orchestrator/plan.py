@@ -13,7 +13,7 @@ from kvm import root
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from orchestrator import cache, config, splats, yamlfile
-from orchestrator.build import kbuild_options, kconfig, unsandboxed
+from orchestrator.build import instrument, kbuild_options, kconfig, unsandboxed
 from orchestrator.build.kconfig import Wish
 from orchestrator.build.order import Order
 from orchestrator.build.quota import Quota
@@ -97,8 +97,12 @@ class Plan:
     @functools.cached_property
     def lines(self) -> LineMap:
         """Where the series carries each line of base."""
-        args = "diff-tree", "-r", "-p", "-M", "-U0", self.source.tree, self.applied.tree
-        return hunks.parse(git.Repository(self.source.git_dir).raw(*args).decode("utf-8", "replace"))
+        return hunks.parse(self.diff(0).decode("utf-8", "replace"))
+
+    def diff(self, context: int) -> bytes:
+        """All that the series does, in one diff with so many lines of context."""
+        args = "diff-tree", "-r", "-p", "-M", f"-U{context}", self.source.tree, self.applied.tree
+        return git.Repository(self.source.git_dir).raw(*args)
 
     def without_suites(self) -> "Plan":
         """The same, for a boot alone."""
@@ -197,7 +201,7 @@ def _orders(request: Request, chosen: Iterable[Suite], origin: Source, applied: 
     orders: dict[Cell, Order] = {}
     for flavour, arch in itertools.product(pipeline.flavours, pipeline.arches):
         wish = _wish(pipeline, arch, flavour, needed, enabled)
-        variables = _instrumented(wish, applied)
+        variables = _instrumented(wish, origin, applied, pipeline.toolchain)
         base = order(cell=Cell(Side.BASE, arch, flavour), files=origin.tree, wish=wish, variables=variables)
         orders |= {made.cell: made for made in _both(base, applied.tree, reverted=pipeline.revert)}
     return orders
@@ -298,12 +302,12 @@ def _defines(origin: Source, applied: Applied) -> frozenset[str]:
     return frozenset(patched - base)
 
 
-def _instrumented(wish: Wish, applied: Applied) -> tuple[str, ...]:
+def _instrumented(wish: Wish, origin: Source, applied: Applied, compiler: str) -> tuple[str, ...]:
     """With gcov in the kernel, the objects that the series touches count what they execute, on both sides."""
     if kconfig.parse(wish.fragments).get("GCOV_KERNEL") != "y":
         return ()
-    stems = {Path(file).stem for file in applied.series.files if file.endswith(".c")}
-    return tuple(f"GCOV_PROFILE_{stem}.o=y" for stem in sorted(stems))
+    read = functools.partial(git.Repository(origin.git_dir).text, applied.tree)
+    return instrument.variables(applied.series.files, compiler, read)
 
 
 def _expect_file(series_path: Path) -> Path | None:

@@ -27,6 +27,7 @@ _KEYS = {
     "uncompiled": ("arch", "flavour", "file"),
     "findings": ("arch", "flavour", "tool", "file", "line", "kind", "message", "change"),
     "binaries": ("arch", "flavour"),
+    "coverage": ("arch", "flavour", "side", "file", "line"),
     "guests": ("side", "arch", "flavour"),
 }
 

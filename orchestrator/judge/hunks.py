@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-_HEADER = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@", re.ASCII)
+HEADER = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@", re.ASCII)
 _ABSENT = "/dev/null"
 
 
@@ -64,13 +64,13 @@ class LineMap:
 
 def parse(diff: str) -> LineMap:
     """Read a diff as `git diff -M` writes it, with any number of context lines."""
-    files = [found for found in map(_file, _sections(diff)) if found.base or found.patched]
+    files = [found for found in map(read, sections(diff)) if found.base or found.patched]
     return LineMap(
         {found.base: found for found in files if found.base}, {found.patched: found for found in files if found.patched}
     )
 
 
-def _sections(diff: str) -> Iterator[list[str]]:
+def sections(diff: str) -> Iterator[list[str]]:
     """Cut a diff before each line that starts a file; a line of a hunk starts with a sign and is none."""
     section: list[str] = []
     for line in diff.split("\n"):
@@ -81,14 +81,15 @@ def _sections(diff: str) -> Iterator[list[str]]:
     yield section
 
 
-def _file(lines: list[str]) -> FileMap:
+def read(lines: list[str]) -> FileMap:
+    """Read one section: which file it is on both sides, and which of its lines were replaced."""
     base = patched = None
     runs: list[Run] = []
     index = 0
     while index < len(lines):
         line = lines[index]
         index += 1
-        if hit := _HEADER.match(line):
+        if hit := HEADER.match(line):
             found, index = _hunk(lines, index, hit)
             runs += found
         elif line.startswith(("--- ", "rename from ", "copy from ")):

@@ -23,6 +23,7 @@ from orchestrator.model.code import (
     TextChange,
     UapiProblem,
 )
+from orchestrator.model.coverage import LineCoverage, LineState
 from orchestrator.model.guests import (
     RESTORED,
     GuestOutcome,
@@ -68,6 +69,8 @@ __all__ = [
     "Known",
     "KnownSplat",
     "Lane",
+    "LineCoverage",
+    "LineState",
     "Metric",
     "MetricPair",
     "ObjectChange",

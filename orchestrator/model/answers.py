@@ -87,10 +87,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer and why, the strongest reason first."""
+    """The answer and why, the strongest reason first; `strength` says what it rests on: which changed lines ran."""
 
     value: VerdictValue
     reasons: tuple[str, ...]
+    strength: str = ""
 
 
 @dataclass(frozen=True)

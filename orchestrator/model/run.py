@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from orchestrator.model.answers import Change, Culprit, MetricPair, Verdict
 from orchestrator.model.code import BinaryDiff, FindingRecord
+from orchestrator.model.coverage import LineCoverage
 from orchestrator.model.guests import GuestRecord
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.source import KernelSource, Series
@@ -66,6 +67,7 @@ class Run:
     uncompiled: tuple[Uncompiled, ...] = ()
     findings: tuple[FindingRecord, ...] = ()
     binaries: tuple[BinaryDiff, ...] = ()
+    coverage: tuple[LineCoverage, ...] = ()
     notes: tuple[str, ...] = ()
     guests: tuple[GuestRecord, ...] = ()
     tests: tuple[Change, ...] = ()

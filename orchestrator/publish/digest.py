@@ -74,6 +74,11 @@ def reasons(run: Run) -> tuple[str, ...]:
     return run.verdict.reasons if run.verdict else ("the run has no verdict yet",)
 
 
+def strength(run: Run) -> str:
+    """What the verdict rests on."""
+    return run.verdict.strength if run.verdict else ""
+
+
 def exit_code(run: Run) -> int:
     """The exit code that carries the answer; a run without a verdict is no answer."""
     return (run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE).exit_code

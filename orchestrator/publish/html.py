@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.model import Run
-from orchestrator.publish import clean, digest, rows
+from orchestrator.publish import annotated, clean, digest, rows
 from orchestrator.publish.excerpt import Shelf
 
 _HERE = Path(__file__).parent
@@ -34,6 +34,7 @@ def render(run: Run, directory: Path) -> str:
         bars=rows.bars(run),
         command=shlex.join(run.command),
         boots=rows.boots(run, directory),
+        patch=annotated.read(run, directory, names),
         kept=lambda path: _link(directory, path),
         policy=_policy(style, script),
         style=style,

@@ -19,6 +19,7 @@ def summary(run: Run, report: Path | None) -> str:
     notes = _some([_fit(f"note: {line(note)}") for note in run.notes], NOTES)
     lines = [
         _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
+        *_wrapped(f"  {line(digest.strength(run))}", "  "),
         *_some(_reasons(run), REASON_LINES),
         *_some([text for culprit in run.culprits for text in _culprit(run, culprit)], CULPRIT_LINES),
         *notes,

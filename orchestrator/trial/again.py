@@ -41,7 +41,7 @@ def enact(trial: Trial, take: Take, turn: Turn, then: Callable[[Guest, CommandRe
 
     A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole.
     """
-    ready = functools.partial(runner.prepare_guest, trial)
+    ready = functools.partial(runner.prepare_guest, replace(trial, counts=False))  # a run's readings stay
     where, limits = trial.directory, trial.limits
     with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
         if turn.test and not _lists(trial, kept, turn):

@@ -54,7 +54,8 @@ def trial(
         scale=scale,
     )
     kept = pipeline.keep_guest and kernel.cell.side is Side.PATCHED  # on base tests may well fail
-    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory, kept)
+    counts = _config(kernel).get("GCOV_KERNEL") == "y"
+    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory, kept, counts)
 
 
 def _room_mib(pushed_mib: int) -> int:
@@ -62,5 +63,9 @@ def _room_mib(pushed_mib: int) -> int:
 
 
 def _slowness(kernel: KernelBuild) -> float:
-    config = kconfig.parse(kernel.config.read_text(encoding="utf-8"))
+    config = _config(kernel)
     return math.prod(factor for option, factor in SLOW.items() if config.get(option) == "y")
+
+
+def _config(kernel: KernelBuild) -> dict[str, str]:
+    return kconfig.parse(kernel.config.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
 from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric
 from orchestrator.places import Need, Places
-from orchestrator.trial import leaks, stints
+from orchestrator.trial import counters, leaks, stints
 from orchestrator.trial.durations import Durations
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.seen import Seen
@@ -40,7 +40,8 @@ NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where
 class Trial:
     """What one guest is asked to do; `directory` receives the console and the tests' output.
 
-    With `keep_guest` one in which a test failed waits for a person.
+    With `keep_guest` one in which a test failed waits for a person. Of a kernel that `counts` (gcov) it is kept what
+    each program ran.
     """
 
     cell: Cell
@@ -50,6 +51,7 @@ class Trial:
     repeats: int
     directory: Path
     keep_guest: bool = False
+    counts: bool = False
 
     def at(self, repeat: int) -> list[Payload]:
         """The suites that run for the `repeat`th time, from 0."""
@@ -153,7 +155,7 @@ class _Cell:
         def use(guest: Guest, seen: Seen) -> None:
             while left:
                 turn, began = left.popleft(), time.monotonic()
-                start(turn, guest, self.trial.limits, self.trial.directory, seen)
+                self._start(turn, guest, seen)
                 self.yard.durations.note(turn.known, time.monotonic() - began)
 
         def work() -> Seen:
@@ -164,6 +166,18 @@ class _Cell:
             return seen
 
         return self._stint(turns, work)
+
+    def _start(self, turn: Turn, guest: Guest, seen: Seen) -> None:
+        """Run a program, and keep what it ran of the objects that count."""
+        limits, directory = self.trial.limits, self.trial.directory
+        try:
+            start(turn, guest, limits, directory, seen)
+        except GuestLost:
+            if self.trial.counts:
+                counters.lose(turn.known, directory)
+            raise
+        if self.trial.counts:
+            counters.read(turn.known, guest, limits, directory)
 
     def _listing(self, payload: Payload, names: list[str]) -> Stint[Seen]:
         """Ask which tests a suite has."""
@@ -248,6 +262,9 @@ def prepare_guest(trial: Trial, guest: Guest) -> None:
     def do(command: str, what: str) -> None:
         must(guest, command, f"{trial.cell}: {what}", timeout=trial.limits.command_seconds)
 
+    if trial.counts:
+        counters.begin(trial.directory)
+        counters.boot(guest, trial.limits, trial.directory)
     if trial.machine.disk_mib:
         do("mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")
     if trial.machine.more_mib:
@@ -259,3 +276,5 @@ def prepare_guest(trial: Trial, guest: Guest) -> None:
         guest.push(payload.archive, f"{where}.tar")
         unpack = f"mkdir {where} && tar -xf {where}.tar -C {where} && rm {where}.tar"
         do(unpack, f"suite {payload.suite.name} was not unpacked")
+    if trial.counts:
+        counters.reset(guest, trial.limits)

@@ -191,3 +191,10 @@ def _timeline() -> tuple[TimelineEntry, ...]:
         TimelineEntry("test base/arm64-fast", 514.1, 536.0),
         TimelineEntry("test patched/arm64-fast", 526.6, 548.0),
     )
+
+
+def with_strength(words: str, **changes: Any) -> Run:
+    """The same run, with a word about what its verdict rests on."""
+    run = sample_run(**changes)
+    assert run.verdict
+    return dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, strength=words))

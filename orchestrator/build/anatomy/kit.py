@@ -68,7 +68,7 @@ def save(build: Path, directory: Path) -> None:
     facts = json.dumps({"commands": commands, "headers": list(headers), "included": included})
     (directory / _COMMANDS).write_bytes(gzip.compress(facts.encode(), compresslevel=1, mtime=0))
     with tarfile.open(directory / _FILE, "w:gz", compresslevel=1) as archive:
-        for path in _files(build, ".h"):
+        for path in (*_files(build, ".h"), *_files(build, ".gcno")):  # the latter say which counter is which line
             if "include/config/" not in str(path) and path.stat().st_size <= _LARGEST:
                 archive.add(path, path.relative_to(build), recursive=False)
 

@@ -1,0 +1,90 @@
+"""How much a verdict rests on: one sentence about the changed lines, to be read with the verdict's word."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from orchestrator.model import BuildRecord, LineCoverage, LineState, Side, Uncompiled
+from orchestrator.model.coverage import Place
+
+_PLACES_SHOWN = 3
+NOT_MEASURED = "not measured whether the changed lines ran (--flavour coverage says)"
+
+
+def sentence(
+    builds: Sequence[BuildRecord],
+    uncompiled: Sequence[Uncompiled],
+    coverage: Sequence[LineCoverage],
+    files: Sequence[str],
+) -> str:
+    """Say what ran of what the series changes in `files`, or why nobody knows."""
+    if not files:
+        return "the series changes no file: nothing was tested"
+    patched = [build for build in builds if build.side is Side.PATCHED]
+    if patched and all(build.noop for build in patched):
+        return f"image identical, nothing tested{_enable(uncompiled)}"
+    if not any(file.endswith((".c", ".h", ".S")) for file in files):
+        return "the series changes no source of the kernel that could be seen to run"
+    if not coverage:
+        return NOT_MEASURED
+    return _measured(coverage, uncompiled)
+
+
+def _measured(coverage: Sequence[LineCoverage], uncompiled: Sequence[Uncompiled]) -> str:
+    """Count the lines that the series wrote; of one that only takes lines away, those of base."""
+    arches = sorted({line.arch for line in coverage}, key=lambda arch: (arch != "x86_64", arch))
+    for side, word in ((Side.PATCHED, "changed"), (Side.BASE, "removed")):
+        lines = _by_place(line for line in coverage if line.side is side)
+        if code := {place: states for place, states in lines.items() if any(state.code for state in states.values())}:
+            return _counted(code, word, arches, _enable(uncompiled))
+    return "no changed line is code that could run"
+
+
+def _by_place(lines: Iterable[LineCoverage]) -> dict[Place, dict[str, LineState]]:
+    """The best that is known of each line on each architecture, in whichever flavour."""
+    found: dict[Place, dict[str, LineState]] = {}
+    for line in lines:
+        states, order = found.setdefault((line.file, line.line), {}), list(LineState)
+        states[line.arch] = min(states.get(line.arch, line.state), line.state, key=order.index)
+    return found
+
+
+def _counted(code: Mapping[Place, Mapping[str, LineState]], word: str, arches: list[str], enable: str) -> str:
+    absent = [place for place, states in code.items() if _all(states, LineState.ABSENT, LineState.PLAIN)]
+    total = f"{len(code)} {word} line{'s' if len(code) != 1 else ''}"
+    if len(absent) == len(code):
+        return f"0 of {total} {'are' if len(code) != 1 else 'is'} compiled by this config{enable}"
+    idle = [place for place, states in code.items() if _best(states) is LineState.IDLE]
+    unseen = [place for place, states in code.items() if _best(states) is LineState.UNCOUNTED]
+    ran = [[arch for arch in arches if states.get(arch) is LineState.RAN] for states in code.values()]
+    parts = [f"{ran.count(arches)} of {total} ran on {_on(arches)}"]
+    parts += [f"{count} on {arch} alone" for arch in arches if len(arches) > 1 and (count := ran.count([arch]))]
+    parts += [f"{len(idle)} never ran ({_places(idle)})"] if idle else []
+    parts += [f"{len(absent)} not compiled by this config{enable}"] if absent else []
+    parts += [f"{len(unseen)} without a counter"] if unseen else []
+    return "; ".join(parts)
+
+
+def _all(states: Mapping[str, LineState], *those: LineState) -> bool:
+    return all(state in those for state in states.values())
+
+
+def _best(states: Mapping[str, LineState]) -> LineState:
+    return min(states.values(), key=list(LineState).index)
+
+
+def _on(arches: Sequence[str]) -> str:
+    return "both architectures" if len(arches) == 2 else " and ".join(arches)
+
+
+def _places(places: Sequence[Place]) -> str:
+    """`mm/madvise.c:805, 811`: a file is named once."""
+    words, before = [], ""
+    for file, line in sorted(places)[:_PLACES_SHOWN]:
+        words.append(f"{'' if file == before else f'{file}:'}{line}")
+        before = file
+    more = len(places) - _PLACES_SHOWN
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
+
+
+def _enable(uncompiled: Sequence[Uncompiled]) -> str:
+    options = sorted({f"CONFIG_{option}" for found in uncompiled for option in found.options})
+    return f": enable {', '.join(options)}" if options else ""

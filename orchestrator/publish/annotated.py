@@ -1,0 +1,125 @@
+"""The series as one diff, each changed line with what is known of it: did it run, and where."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.judge import hunks
+from orchestrator.model import Lane, LineCoverage, LineState, Run, Side
+from orchestrator.model.coverage import BOOT
+
+DIFF = "series.diff"
+MOST_LINES = 3000  # in one report
+MOST_BYTES = 4 << 20
+_SIGNS = {"+": Side.PATCHED, "-": Side.BASE}
+_NAMED = 3  # programs
+
+Known = dict[tuple[Side, str, int], dict[Lane, LineCoverage]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line; `tone` says in a word how good the news of it are, `marks` what is known of it in each lane."""
+
+    sign: str
+    base: int | None
+    patched: int | None
+    text: str
+    tone: str = ""
+    marks: tuple[tuple[str, str], ...] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the diff."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The whole diff; `lanes` are the names of those that were measured, `left_out` lines are not shown."""
+
+    files: tuple[File, ...] = ()
+    lanes: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+def read(run: Run, directory: Path, names: dict[Lane, str]) -> Patch:
+    """Annotate the diff in the run directory; of a run from which it was not kept there is nothing to show."""
+    known: Known = {}
+    for line in run.coverage:
+        known.setdefault((line.side, line.file, line.line), {})[Lane(line.arch, line.flavour)] = line
+    lanes = [lane for lane in names if any(lane in lines for lines in known.values())]
+    path = directory / DIFF
+    if not lanes or not path.is_file():
+        return Patch()
+    with path.open("rb") as diff:
+        text = diff.read(MOST_BYTES).decode("utf-8", "replace")
+    return _fitted([_file(lines, known, lanes) for lines in hunks.sections(text)], tuple(names[lane] for lane in lanes))
+
+
+def _fitted(files: list[File], lanes: tuple[str, ...]) -> Patch:
+    """As many lines as a report holds."""
+    room, kept = MOST_LINES, []
+    for file in files:
+        if file.rows and room > 0:
+            kept.append(File(file.name, file.rows[:room]))
+        room -= len(file.rows)
+    return Patch(tuple(kept), lanes, max(0, -room))
+
+
+def _file(lines: list[str], known: Known, lanes: list[Lane]) -> File:
+    names = hunks.read(lines)
+    rows = _rows(lines, {Side.BASE: names.base or "", Side.PATCHED: names.patched or ""}, known, lanes)
+    return File(names.patched or names.base or "", tuple(rows))
+
+
+def _rows(lines: list[str], names: dict[Side, str], known: Known, lanes: list[Lane]) -> Iterator[Row]:
+    at: dict[Side, int] = {}
+    for line in lines:
+        sign, text = line[:1], line[1:]
+        if header := hunks.HEADER.match(line):
+            at = {Side.BASE: int(header[1]), Side.PATCHED: int(header[3])}
+            yield Row("@", None, None, line)
+        elif not at or sign not in ("+", "-", " "):
+            continue  # before the first hunk, or about the file's end
+        else:
+            side = _SIGNS.get(sign)
+            numbers = {one: at[one] if side in (one, None) else None for one in Side}
+            told = known.get((side, names[side], at[side]), {}) if side else {}
+            yield _row(sign, numbers, text, [told.get(lane) for lane in lanes])
+            at = {one: at[one] + (side in (one, None)) for one in Side}
+
+
+def _row(sign: str, numbers: dict[Side, int | None], text: str, told: list[LineCoverage | None]) -> Row:
+    states = [line.state for line in told if line]
+    marks = tuple((line.state.name.lower(), _words(line)) if line else ("plain", "") for line in told)
+    by = _programs([line for line in told if line])
+    return Row(sign, numbers[Side.BASE], numbers[Side.PATCHED], text, _tone(states), marks, by)
+
+
+def _tone(states: list[LineState]) -> str:
+    """The word for all lanes together: ran, part, idle, absent, or none."""
+    code = [state for state in states if state in (LineState.RAN, LineState.IDLE)]
+    if LineState.RAN in code:
+        return "part" if LineState.IDLE in code else "ran"
+    return "idle" if code else "absent" if LineState.ABSENT in states else ""
+
+
+def _words(line: LineCoverage) -> str:
+    """`ran 12 times, 1 of 2 ways`."""
+    if line.state is LineState.PLAIN:
+        return ""
+    times = f" {line.times:,} time{'s' if line.times != 1 else ''}" if line.times else ""
+    ways = f", {line.taken} of {line.branches} ways" if line.branches and line.state is LineState.RAN else ""
+    return f"{line.state}{times}{ways}"
+
+
+def _programs(lines: list[LineCoverage]) -> str:
+    """Who ran it, in whichever lane; the boot, which runs much, last."""
+    names = sorted({name for line in lines for name in line.by}, key=lambda name: (name == BOOT, name))
+    more = max([len(names), *(line.programs for line in lines)]) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
