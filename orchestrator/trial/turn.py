@@ -56,6 +56,21 @@ class Turn:
         return f"{self.suite.name}{f'/{part}' if part else ''}"
 
     @property
+    def whole(self) -> str:
+        """The name of what a program says of itself as a whole."""
+        return self.run.name if self.run.name and self.kind.of_itself else self.suite.name
+
+    def own(self, parsed: Parsed) -> TestResult | None:
+        """What a program that is a test said of that test; None where others judge it, or it is the suite."""
+        named = self.run.name if self.kind.of_itself else None
+        return next((result for result in parsed.results if result.name == named), None)
+
+    def place(self, name: str) -> str:
+        """The name of a test that a program printed, below the program's own."""
+        inside = not self.run.name or (self.kind.of_itself and name.startswith(f"{self.run.name}/"))
+        return name if inside else f"{self.run.name}/{name}"
+
+    @property
     def seconds(self) -> float:
         """Its limit, for hardware virtualisation."""
         return self.run.seconds or self.suite.limit
@@ -88,13 +103,14 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
         done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
     except GuestLost as fault:
         said.write_bytes(fault.stdout)
-        _read(turn, fault.stdout, seen)
+        own = turn.own(_read(turn, fault.stdout, seen))
         bad = GuestOutcome(fault.kind).bad
         if not bad:
             seen.absolve(began)
         # a program is a test that ran; the end of a whole suite was not seen
         outcome = Outcome.CRASH if bad and turn.run.name else Outcome.LOST
-        _close(turn, SuiteEnd(turn.suite.name, turn.repeat, outcome, fault.message, turn.test), seen)
+        why = f"{fault.message}; {own.output}" if own else fault.message
+        _close(turn, SuiteEnd(turn.suite.name, turn.repeat, outcome, why, turn.test), seen)
         raise
     said.write_bytes(done.stdout)
     parsed = _read(turn, _whole(done), seen)
@@ -112,11 +128,13 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
 
 def _read(turn: Turn, output: bytes, seen: Seen) -> Parsed:
     """Add what a program printed; of a suite of several, each has its tests below its name."""
-    suite, below = turn.suite, f"{turn.run.name}/" if turn.run.name else ""
-    parsed = turn.kind.parse(output.decode("utf-8", "replace"), suite.name, turn.repeat)
-    seen.results += [replace(result, name=f"{below}{result.name}") for result in parsed.results]
+    parsed = turn.kind.parse(output.decode("utf-8", "replace"), turn.whole, turn.repeat)
+    own, suite = turn.own(parsed), turn.suite.name
+    seen.results += [
+        replace(result, suite=suite, name=turn.place(result.name)) for result in parsed.results if result is not own
+    ]
     for metric in parsed.metrics:
-        seen.metrics.setdefault((metric.suite, below + metric.name, metric.unit), []).extend(metric.samples)
+        seen.metrics.setdefault((suite, turn.place(metric.name), metric.unit), []).extend(metric.samples)
     return parsed
 
 
@@ -139,9 +157,12 @@ def _end(turn: Turn, done: CommandResult, parsed: Parsed, words: str, scale: flo
         outcome, detail = Outcome.FAIL, "its output was longer than kept"
     else:
         outcome, why = judge(turn.kind, done.exit_status, parsed)
-        if turn.run.name and outcome is Outcome.PASS and parsed.failed:  # it ended well, but is a test itself
+        own = turn.own(parsed)
+        if outcome is Outcome.PASS and own:
+            outcome = own.outcome
+        elif outcome is Outcome.PASS and turn.run.name and parsed.failed:  # it ended well, but is a test itself
             outcome, why = Outcome.FAIL, "not all of its tests passed"
-        said = (why, parsed.output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
+        said = (why, (own or parsed).output[-_OUTPUT_SHOWN:], "" if outcome is Outcome.PASS else words.strip())
         detail = "; ".join(part for part in said if part)
     return SuiteEnd(turn.suite.name, turn.repeat, outcome, detail, turn.test)
 

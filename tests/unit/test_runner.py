@@ -63,7 +63,12 @@ def test_a_suite_is_read_and_its_exit_judged_by_its_kind(
     assert ended.outcome.value == "lost" or ended.detail == end[1]
 
 
-def several(tmp_path: Path, scripts: dict[str, list[str]], isolation: Isolation = Isolation.SUITE) -> GuestRun:
+def several(
+    tmp_path: Path,
+    scripts: dict[str, list[str]],
+    isolation: Isolation = Isolation.SUITE,
+    kind: SuiteKind = SuiteKind.AUTO,
+) -> GuestRun:
     (tmp_path / "image").write_text("")
     files = {}
     for name, lines in scripts.items():
@@ -72,7 +77,7 @@ def several(tmp_path: Path, scripts: dict[str, list[str]], isolation: Isolation 
     archive = stage.pack("suite", Stage(files), tmp_path / "cache")
     runs = tuple(Run(name, shlex.quote(f"/tmp/suites/suite/{name}"), name) for name in scripts)
     unrun = (Unrun("old", Outcome.FAIL, "does not compile: no"),)
-    payload = Payload(Suite(tmp_path, "suite", SuiteKind.AUTO, isolation=isolation, repeats=2), archive, runs, unrun)
+    payload = Payload(Suite(tmp_path, "suite", kind, isolation=isolation, repeats=2), archive, runs, unrun)
     machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
     trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
     return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
@@ -103,6 +108,35 @@ def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no
     assert found.guest.outcome.value == "panic"
     outputs = {path.name for path in (tmp_path / "tests" / "suite").iterdir()}
     assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no.1.ktap"} <= outputs
+
+
+def test_a_program_of_ltp_is_one_test_with_its_own_words_and_its_cases_are_below_it(tmp_path: Path) -> None:
+    done = [f"say {word}" for word in ("Summary:", "passed 1", "failed 0", "broken 0", "skipped 0", "warnings 0")]
+    broken = "say a.c:1: TBROK: Failed to acquire device"
+    scripts = {
+        "passes": ["say a.c:1: TPASS: well", *done],
+        "fails": ["say a.c:1: TFAIL: not well", *done, "exit 1"],
+        "broken": [broken, "exit 2"],
+        "slow": ["say a.c:1: TBROK: Test killed! (timeout?)", *done, "exit 2"],
+        "cannot": ["say a.c:1: TCONF: no bpf", *done, "exit 32"],
+        "killed": ["say a.c:1: TPASS: well", "exit 139"],
+        "half": ["say a.c:1: TPASS: well"],
+        "every": ["say a.c:1: TINFO: Testing on ext4", "say a.c:1: TPASS: well", *done],
+        "mprotect02": ["say mprotect02 1 TPASS : well", "say mprotect02 2 TFAIL : not well", "exit 1"],
+        "dies": ["say a.c:1: TPASS: well", "panic"],
+    }
+    found = several(tmp_path, scripts, kind=SuiteKind.LTP)
+    seen = {result.name: (result.outcome.value, result.output) for result in found.results if result.repeat == 0}
+    assert {name: outcome for name, (outcome, _) in seen.items()} == {
+        **{"passes": "pass", "fails": "fail", "broken": "fail", "slow": "timeout", "cannot": "skip", "killed": "crash"},
+        **{"half": "fail", "every": "pass", "every/ext4": "pass", "mprotect02": "fail", "mprotect02/1": "pass"},
+        **{"mprotect02/2": "fail", "dies": "crash", "old": "fail"},
+    }
+    assert {result.suite for result in found.results} == {"suite"}
+    assert seen["cannot"][1].startswith("exit status 32; a.c:1: TCONF: no bpf")
+    assert "TFAIL: not well" in seen["fails"][1]
+    assert "it gave no summary; a.c:1: TPASS: well" in seen["half"][1]
+    assert "TPASS: well" in seen["dies"][1]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ class Kind:
     """How one kind of output is read. Of the exit statuses, 0 says that all is well.
 
     `failed` say no more than that a test failed, `skipped` that nothing could be tested, any other is `otherwise`.
-    With `both_streams`, what is written to standard error is read, too.
+    With `both_streams`, what is written to standard error is read, too. With `of_itself`, a program is a test
+    of its own output, under the name that `parse` is given; what is below it has a name that begins with that.
     """
 
     parse: Callable[[str, str, int], Parsed]
@@ -38,6 +39,7 @@ class Kind:
     skipped: frozenset[int] = frozenset()
     otherwise: Outcome = Outcome.FAIL
     both_streams: bool = False
+    of_itself: bool = False
 
 
 KINDS = {
@@ -51,7 +53,7 @@ KINDS = {
     SuiteKind.KUNIT: Kind(kunit.parse),
     SuiteKind.GTEST: Kind(gtest.parse, frozenset({1}), otherwise=Outcome.CRASH),
     # bits: 1 TFAIL, 2 TBROK, 4 TWARN; 32 is TCONF
-    SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32}), both_streams=True),
+    SuiteKind.LTP: Kind(ltp.parse, frozenset(range(1, 8)), frozenset({32}), both_streams=True, of_itself=True),
     SuiteKind.KIRK: Kind(kirk.parse),
     # 2 a stressor failed, 3 no resources, 4 not implemented here
     SuiteKind.STRESS_NG: Kind(stress_ng.parse, frozenset({2}), frozenset({3, 4}), both_streams=True),
