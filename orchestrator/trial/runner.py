@@ -26,13 +26,12 @@ from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
-from orchestrator.trial.suites.stage import INSIDE, inside
+from orchestrator.trial.suites.stage import INSIDE, SCRATCH, inside
 from orchestrator.trial.suites.suite import Isolation
 from orchestrator.trial.turn import Turn, listing, start, times
 
 log = logging.getLogger(__name__)
 
-SCRATCH = "/dev/scratch"  # the empty disk of a suite that asks for one
 NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
 

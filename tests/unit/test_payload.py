@@ -74,6 +74,18 @@ def test_a_directory_with_nothing_to_run_is_said(make: Make, tmp_path: Path) -> 
         make()
 
 
+def test_selftests_that_are_not_built_are_said(make: Make, tmp_path: Path) -> None:
+    top = tmp_path / "example"
+    script(top / "run.sh")
+    (top / "functional").mkdir()
+    (top / "functional" / "Makefile").write_text("TEST_GEN_FILES := \\\n\tfutex_wait\n\ninclude ../../lib.mk\n")
+    with pytest.raises(UserError, match=r"example holds the sources of selftests, none of them built") as caught:
+        make()
+    assert "kind: kselftest" in (caught.value.hint or "")
+    compiled(top / "functional" / "futex_wait", "-static")
+    assert {run.name for run in make().runs} == {"run.sh", "functional/futex_wait"}
+
+
 def test_the_shared_libraries_of_a_program_come_along_with_their_loader(make: Make, tmp_path: Path) -> None:
     top = tmp_path / "example"
     compiled(top / "lib" / "libown.so", "-shared", "-fPIC", source="int own(void) { return 0; }\n")
@@ -173,6 +185,9 @@ def test_an_installed_ltp_gives_a_test_for_each_line_of_its_runtest_files(make: 
     made = make("kind: ltp\ntree: ltp\nruntest: [quick]\n")
     assert [run.name for run in made.runs] == ["brk01", "both"]
     assert made.runs[0].command.endswith("; brk01 -i 2")
+    assert "LTP_DEV" not in made.runs[0].command
+    disk = make("kind: ltp\ntree: ltp\nruntest: [quick]\nneeds: {disk_mib: 320}\n")
+    assert "LTP_DEV=/dev/scratch; brk01" in disk.runs[0].command
     assert "testcases/bin/brk01" in names(made)
     assert "testcases/bin/unnamed" not in names(made)
     assert [run.name for run in make("kind: ltp\ntree: ltp\nruntest: [quick]\nprograms: [both]\n").runs] == ["both"]

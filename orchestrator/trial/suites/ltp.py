@@ -7,7 +7,7 @@ from pathlib import Path
 from kvm import elf
 from kvm.errors import UserError
 from orchestrator.trial.suites.run import Run
-from orchestrator.trial.suites.stage import Stage, inside
+from orchestrator.trial.suites.stage import SCRATCH, Stage, inside
 from orchestrator.trial.suites.suite import Suite
 
 _LINE = re.compile(r"^(?P<tag>[\w.:+-]+)\s+(?P<command>\S.*)$")
@@ -27,8 +27,9 @@ def stage(suite: Suite, tree: Path, staged: Stage) -> tuple[Run, ...]:
         if path.is_file() and (path.name.startswith(own) or path.parent != tree / _PROGRAMS or not elf.machine(path)):
             staged.files[str(path.relative_to(tree))] = path
     root = inside(suite.name)
-    home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE;"
-    return tuple(Run(tag, f"{home} {command}") for tag, command in commands.items())
+    home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE"
+    home += f" LTP_DEV={SCRATCH}" if suite.needs.disk_mib else ""  # there are no loop devices
+    return tuple(Run(tag, f"{home}; {command}") for tag, command in commands.items())
 
 
 def _chosen(suite: Suite, commands: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from kvm.errors import UserError
 from orchestrator import cache
 
 INSIDE = "/tmp/suites"  # noqa: S108  (in the guest)
+SCRATCH = "/dev/scratch"  # in the guest, the empty disk of a suite that asks for one
 _RECIPE = 1
 _MOST_BYTES = 2 << 30
 
