@@ -187,7 +187,7 @@ def test_an_installed_ltp_gives_a_test_for_each_line_of_its_runtest_files(make: 
     assert made.runs[0].command.endswith("; brk01 -i 2")
     assert "LTP_DEV" not in made.runs[0].command
     disk = make("kind: ltp\ntree: ltp\nruntest: [quick]\nneeds: {disk_mib: 320}\n")
-    assert "LTP_DEV=/dev/scratch; brk01" in disk.runs[0].command
+    assert " LTP_DEV=/dev/scratch; " in disk.runs[0].command
     assert "testcases/bin/brk01" in names(made)
     assert "testcases/bin/unnamed" not in names(made)
     assert [run.name for run in make("kind: ltp\ntree: ltp\nruntest: [quick]\nprograms: [both]\n").runs] == ["both"]
@@ -195,6 +195,12 @@ def test_an_installed_ltp_gives_a_test_for_each_line_of_its_runtest_files(make: 
         make("kind: ltp\ntree: ltp\nruntest: [quick]\nprograms: [brk02]\n")
     with pytest.raises(UserError, match=r"no runtest/slow .*there: quick"):
         make("kind: ltp\ntree: ltp\nruntest: [slow]\n")
+
+
+def test_a_program_of_ltp_knows_how_slow_its_guest_is_wherever_it_comes_from(make: Make, tmp_path: Path) -> None:
+    script(tmp_path / "example" / "brk01")
+    [run] = make("kind: ltp\nbinaries: [brk01]\n").runs
+    assert run.command == "export TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE; /tmp/suites/example/brk01"
 
 
 def test_modules_that_the_kernel_does_not_have_are_named(make: Make, tmp_path: Path) -> None:

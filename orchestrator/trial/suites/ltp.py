@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from kvm import elf
@@ -27,9 +28,14 @@ def stage(suite: Suite, tree: Path, staged: Stage) -> tuple[Run, ...]:
         if path.is_file() and (path.name.startswith(own) or path.parent != tree / _PROGRAMS or not elf.machine(path)):
             staged.files[str(path.relative_to(tree))] = path
     root = inside(suite.name)
-    home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE"
-    home += f" LTP_DEV={SCRATCH}" if suite.needs.disk_mib else ""  # there are no loop devices
+    home = f"export LTPROOT={root} PATH={root}/{_PROGRAMS}:$PATH"
     return tuple(Run(tag, f"{home}; {command}") for tag, command in commands.items())
+
+
+def settled(suite: Suite, run: Run) -> Run:
+    """Tell a program what it cannot know: how slow its guest is, and which device it may have."""
+    device = f" LTP_DEV={SCRATCH}" if suite.needs.disk_mib else ""  # there are no loop devices
+    return replace(run, command=f"export TMPDIR=/tmp LTP_TIMEOUT_MUL=$KDELTA_SCALE{device}; {run.command}")
 
 
 def _chosen(suite: Suite, commands: dict[str, str]) -> dict[str, str]:

@@ -81,6 +81,8 @@ def make(suite: Suite, place: Place) -> Payload:
             runs = ltp.stage(suite, _resolved(suite, suite.tree, place.arch), staged)
         else:
             runs = tuple(_local(suite, place, staged))
+        if suite.kind is SuiteKind.LTP:
+            runs = tuple(ltp.settled(suite, run) for run in runs)
         if not place.rooted:
             runs = _equip(suite, place, staged, runs, packages)
         archive = stage.pack(suite.name, staged, place.cache_dir)

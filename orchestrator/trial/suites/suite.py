@@ -144,5 +144,7 @@ def _faults(suite: SuiteFile, directory: Path) -> Iterable[Fault]:
         yield (origins[1],), f"{origins[1]}: a suite has {' or '.join(origins)}, not both"
     if suite.targets and suite.kind not in (SuiteKind.KSELFTEST, SuiteKind.AUTO):
         yield ("kind",), f"targets are selftests: kind: kselftest, not {suite.kind}"
+    if suite.tree and suite.kind is not SuiteKind.LTP:
+        yield ("kind",), f"a tree is an installed LTP: kind: ltp, not {suite.kind}"
     if not origins and not suite.binaries and not suite.command and suite.kind is not SuiteKind.KUNIT:
         yield (), "nothing to run: sources, binaries, targets, tree, modules or command"
