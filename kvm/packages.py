@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "KDELTA_DEBIAN_MIRROR"
+_UNKNOWN = re.compile(r"^.*E: Unable to locate package ([a-z0-9][a-z0-9+.-]*)", re.MULTILINE)
 UPDATE_SECONDS = 300.0
 DOWNLOAD_SECONDS = 900.0
 
@@ -100,7 +101,6 @@ def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> di
     """Download `names` and return the index entries for them."""
     log.info("fetching %s (%s, %s)", ", ".join(names), suite, deb_arch)
     conf = _configure(root, suite, deb_arch)
-    hint = "is the network up? apt's own words are above; the mirror is the host's own"
     with tempfile.TemporaryDirectory(dir=root, prefix="download-") as fresh:
         try:
             proc.check(["apt-get", f"--config-file={conf}", "--quiet", "update"], timeout=UPDATE_SECONDS)
@@ -108,13 +108,24 @@ def _download(names: Sequence[str], suite: str, deb_arch: str, root: Path) -> di
             command = ["apt-get", f"--config-file={conf}", "--quiet", "download", *wanted]
             proc.check(command, cwd=Path(fresh), timeout=DOWNLOAD_SECONDS)
         except InfraError as error:
-            raise InfraError(f"packages {', '.join(names)} of {suite}: {error.message}", hint=hint) from error
+            raise fault(names, suite, deb_arch, error.message) from error
         found = {_package_name(deb): deb for deb in sorted(Path(fresh).glob("*.deb"))}
         for name in names:
             if name not in found:
                 raise InfraError(f"apt-get download {name}:{deb_arch}/{suite} ended well but left no such file")
             shutil.move(found[name], root / "debs" / found[name].name)
     return {f"{name}:{deb_arch}": found[name].name for name in names}
+
+
+def fault(names: Sequence[str], suite: str, deb_arch: str, words: str) -> UserError | InfraError:
+    """Say whose fault apt's `words` tell of: there is no such package, or it could not be had."""
+    if unknown := _UNKNOWN.findall(words):
+        return UserError(
+            f"Debian's {suite} has no package {', '.join(dict.fromkeys(unknown))} for {deb_arch}",
+            hint=f"another name, or another architecture? asked for: {', '.join(names)}",
+        )
+    hint = "is the network up? apt's own words are above; the mirror is the host's own"
+    return InfraError(f"packages {', '.join(names)} of {suite}: {words}", hint=hint)
 
 
 def _package_name(deb: Path) -> str:

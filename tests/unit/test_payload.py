@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kvm import elf
+from kvm import elf, packages
 from kvm.arch import get
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
 from orchestrator.model import Side
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.suites import found, payload, suite
@@ -262,3 +262,13 @@ def test_two_paths_that_would_come_under_one_name_are_named(make: Make, tmp_path
     with pytest.raises(UserError, match=r"one/prog and .*two/prog would both be prog in the guest"):
         make('binaries: ["../*/prog"]\n')
     assert [run.name for run in make("binaries: [../one/prog]\nfiles: [../one/prog]\n").runs] == ["prog"]
+
+
+def test_a_package_that_debian_does_not_have_for_an_architecture_is_the_users_fault() -> None:
+    """What apt-get of Debian 12 says."""
+    said = "apt-get failed (exit 100): E: Unable to locate package libipsec-mb1:arm64"
+    found = packages.fault(["stress-ng", "libipsec-mb1"], "bookworm", "arm64", said)
+    assert isinstance(found, UserError)
+    assert found.message == "Debian's bookworm has no package libipsec-mb1 for arm64"
+    said = "apt-get failed (exit 100): E: Failed to fetch stress-ng_1_arm64.deb  Could not connect"
+    assert isinstance(packages.fault(["stress-ng"], "bookworm", "arm64", said), InfraError)

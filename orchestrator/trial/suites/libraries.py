@@ -83,8 +83,8 @@ class Libraries:
         places = ", ".join(dict.fromkeys(map(called, above)))
         return UserError(
             f"suite {self.name}: {called(needy.path)} needs {name}, not found for {self.arch.name} in {places}",
-            hint="put it beside the program; or, in suite.yaml, name its directory under `libraries`, or its Debian "
-            f"package under `packages` (by its name {_debian(name)})",
+            hint="put it beside the program; or, in suite.yaml, name its directory under `libraries`, or under "
+            f"`packages` the Debian package that the program is of, or the library (by its name {_debian(name)})",
         )
 
 
