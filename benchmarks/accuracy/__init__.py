@@ -1,0 +1,1 @@
+"""How often kdelta is right: seeded changes with known answers, run and compared."""

@@ -1,0 +1,169 @@
+"""What kdelta said of an entry, held against the right answer. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from benchmarks.accuracy.entry import Entry, Named, Wanted
+
+Record = dict[str, Any]
+Rows = list[dict[str, Any]]
+
+_ALARMS = ("regressed", "unmet")
+_GOOD = ("clean", "validated")
+
+
+class Mark(StrEnum):
+    """What an answer is worth."""
+
+    FOUND = "found"
+    HALF = "half found"
+    MISSED = "missed"
+    UNDECIDED = "undecided"
+    QUIET = "quiet"
+    ALARM = "false alarm"
+    UNREACHED = "unreached"
+    NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class Marked:
+    """One entry's answer: `lacks` is what must be said and was not, `compared` and `wrong` count its tests.
+
+    `culprit` says whether the one right patch was named, None where it was not to be.
+    """
+
+    entry: Entry
+    arches: tuple[str, ...]
+    mark: Mark
+    said: str
+    lacks: tuple[str, ...] = ()
+    boots: int = 0
+    seconds: float = 0.0
+    compared: int = 0
+    wrong: int = 0
+    culprit: bool | None = None
+    named: str = ""
+
+
+def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
+    """Hold a record, or the words of a run that left none, against the entry's answer."""
+    if isinstance(record, str) or not record.get("verdict"):
+        words = record if isinstance(record, str) else f"the run is {record.get('status')}"
+        return Marked(entry, tuple(arches), Mark.NO_ANSWER, words.strip().rpartition("\n")[2])
+    lacks = tuple(_lacks(entry.answer.must, arches, record))
+    return Marked(
+        entry,
+        tuple(arches),
+        _worth(entry, record["verdict"]["value"], lacks),
+        record["verdict"]["value"],
+        lacks,
+        boots=_boots(record),
+        seconds=record["wall_seconds"] or 0.0,
+        compared=len(record["tests"]),
+        wrong=sum(test["change"] == "regressed" for test in record["tests"]),
+        culprit=_right(entry, record),
+        named="; ".join(_named_culprits(entry, record)),
+    )
+
+
+def _boots(record: Record) -> int:
+    found = sum(culprit["boots"] for culprit in record.get("culprits", ()))
+    return found + sum(guest["boot_seconds"] is not None for guest in record["guests"])
+
+
+def _right(entry: Entry, record: Record) -> bool | None:
+    """Is the one right patch named, and no other? A search is due where the verdict is regressed."""
+    if entry.answer.culprit is None or record["verdict"]["value"] != "regressed":
+        return None
+    return {*_named_culprits(entry, record)} == {str(entry.answer.culprit)}
+
+
+def _named_culprits(entry: Entry, record: Record) -> Iterator[str]:
+    """The suspects of each search, as numbers of the entry's own patches."""
+    for culprit in record.get("culprits", ()):
+        yield " or ".join(str(suspect["number"] - entry.before) for suspect in culprit["suspects"])
+
+
+def _worth(entry: Entry, said: str, lacks: tuple[str, ...]) -> Mark:
+    if entry.answer.effect == "nothing":
+        return Mark.ALARM if said in _ALARMS else Mark.QUIET if not lacks else Mark.UNDECIDED
+    if not lacks:
+        return Mark.UNREACHED if entry.answer.unreached else Mark.FOUND
+    if entry.answer.unreached or said in _ALARMS:
+        return Mark.HALF
+    return Mark.MISSED if said in _GOOD else Mark.UNDECIDED
+
+
+def _lacks(must: Wanted, arches: list[str], record: Record) -> Iterator[str]:
+    """What the answer wants and the record does not say, on any of the architectures where it shows."""
+    if record["verdict"]["value"] not in must.verdict:
+        yield f"verdict is {record['verdict']['value']}, not {' or '.join(must.verdict)}"
+    yield from _patches(must, record["steps"])
+    for arch in arches:
+        yield from (f"{arch}: {words}" for words in _lacks_on(arch, must, record))
+
+
+def _patches(must: Wanted, steps: Rows) -> Iterator[str]:
+    broken = {step["number"] for step in steps if step["error"]}
+    yield from (f"patch {number} is not said to break the build" for number in must.steps if number not in broken)
+
+
+def _lacks_on(arch: str, must: Wanted, record: Record) -> Iterator[str]:
+    guests, builds = ([row for row in _on(arch, record[part]) if row["side"] == "patched"] for part in _OF_PATCHED)
+    errors = [build["error"] or "" for build in builds]
+    if must.build and not any(re.search(must.build, error) for error in errors):
+        yield f"no build error {must.build!r}"
+    ends = {guest["outcome"] for guest in guests}
+    if must.guest and not ends & {*must.guest}:
+        yield f"guest is {', '.join(sorted(ends)) or 'not there'}, not {' or '.join(must.guest)}"
+    yield from _tests(must, _on(arch, record["tests"]))
+    reports = [splat for guest in guests for splat in guest["splats"]]
+    yield from _named("report", must.reports, reports)
+    new = [found for found in _on(arch, record["findings"]) if found["change"] == "new"]
+    yield from _named("finding", must.findings, new)
+    yield from _binary(must, _on(arch, record["binaries"]))
+
+
+_OF_PATCHED = ("guests", "builds")
+
+
+def _on(arch: str, rows: Rows) -> Rows:
+    return [row for row in rows if row["arch"] == arch]
+
+
+def _tests(must: Wanted, tests: Rows) -> Iterator[str]:
+    seen = {(test["suite"], test["name"]): test for test in tests}
+    for suite, names in must.tests.items():
+        if missed := [name for name in names if not _shown(seen.get((suite, name)), must.changes)]:
+            yield f"not told of {suite}: {', '.join(missed)}"
+
+
+def _shown(test: dict[str, Any] | None, changes: list[str]) -> bool:
+    """Is it in a class that the answer names, or not what the series promised?"""
+    return test is not None and (
+        test["change"] in changes or (test["expected"] is not None and test["change"] != test["expected"])
+    )
+
+
+def _named(word: str, wanted: Iterable[Named], rows: Rows) -> Iterator[str]:
+    for one in wanted:
+        if not any(_is(one, row) for row in rows):
+            yield f"no {word} {one.kind} {one.title if one.file == '.*' else one.file}"
+
+
+def _is(one: Named, row: dict[str, Any]) -> bool:
+    return bool(
+        re.fullmatch(one.kind, row["kind"])
+        and re.fullmatch(one.title, row.get("title", ""))
+        and re.fullmatch(one.file, row.get("file", ""))
+    )
+
+
+def _binary(must: Wanted, binaries: Rows) -> Iterator[str]:
+    for part, names in must.binary.model_dump().items():
+        there = {row["name"] for binary in binaries for row in binary[part]}
+        if missed := [name for name in names if not any(re.fullmatch(name, one) for one in there)]:
+            yield f"not among {part}: {', '.join(missed)}"

@@ -1,0 +1,172 @@
+"""The campaign of seeded changes: entries are well formed, and what kdelta says is held against their answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.accuracy import compare, entry, play, table
+from benchmarks.accuracy.compare import Mark, Marked
+from benchmarks.accuracy.entry import Entry
+from kvm.errors import UserError
+
+PATCH = "From: A <a@example.org>\nSubject: [PATCH] mm: change\n\n---\n"
+
+
+@pytest.fixture
+def make_entry(tmp_path: Path) -> Any:
+    def make(answer: str, patches: int = 1) -> Entry:
+        where = tmp_path / "entry"
+        where.mkdir(exist_ok=True)
+        for number in range(1, patches + 1):
+            (where / f"{number:04d}-change.patch").write_text(PATCH)
+        (where / "answer.yaml").write_text(answer)
+        return entry.load(where)
+
+    return make
+
+
+def record(verdict: str, **parts: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        part: [] for part in ("builds", "steps", "guests", "tests", "findings", "binaries", "timeline")
+    }
+    return {"verdict": {"value": verdict}, "status": "done", "wall_seconds": 1.0} | empty | parts
+
+
+def row(name: str, change: str, expected: str | None = None) -> dict[str, Any]:
+    return {"suite": "mm", "name": name, "arch": "arm64", "change": change, "expected": expected}
+
+
+def mark(one: Entry, verdict: str, **parts: Any) -> Marked:
+    return compare.mark(one, ["arm64"], record(verdict, **parts))
+
+
+BREAKS = "what: it breaks\neffect: breaks\nmust: {verdict: [regressed], tests: {mm: [maps, locks]}}\n"
+NOTHING = "what: nothing\neffect: nothing\nmust: {verdict: [clean]}\n"
+
+
+def test_the_corpus_holds_what_its_answers_say() -> None:
+    entries = entry.all_entries()
+    effects = [one.answer.effect for one in entries]
+    assert effects.count("breaks") >= 40
+    assert effects.count("nothing") >= 20
+    for one in entries:
+        assert all(patch.read_text().startswith("From ") for patch in one.patches)
+
+
+def test_found_is_what_names_every_test_that_broke(make_entry: Any) -> None:
+    broken = make_entry(BREAKS)
+    both = [row("maps", "regressed"), row("locks", "same", expected="fixed"), row("other", "same")]
+    assert mark(broken, "regressed", tests=both).mark is Mark.FOUND
+    half = mark(broken, "regressed", tests=[both[0], row("locks", "same")])
+    assert (half.mark, half.lacks) == (Mark.HALF, ("arm64: not told of mm: locks",))
+    assert mark(broken, "clean", tests=[row("maps", "same")]).mark is Mark.MISSED
+    assert mark(broken, "inconclusive").mark is Mark.UNDECIDED
+
+
+def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> None:
+    series = make_entry(f"{BREAKS}culprit: 2\nafter: madv-dontneed-locked\n", patches=3)
+
+    def named(*numbers: int) -> Marked:
+        suspects = [{"number": number} for number in numbers]
+        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5}])
+
+    assert (named(4).culprit, named(4).named, named(4).boots) == (True, "2", 5)
+    assert (named(4, 5).culprit, named(4, 5).named) == (False, "2 or 3")
+    assert mark(series, "regressed", culprits=[]).culprit is False
+    assert mark(series, "unmet", culprits=[]).culprit is None
+
+
+def test_an_alarm_where_nothing_changed_is_a_false_one(make_entry: Any) -> None:
+    harmless = make_entry(NOTHING)
+    assert mark(harmless, "clean").mark is Mark.QUIET
+    assert mark(harmless, "inconclusive").mark is Mark.UNDECIDED
+    alarm = mark(harmless, "regressed", tests=[row("maps", "regressed"), row("locks", "same")])
+    assert (alarm.mark, alarm.compared, alarm.wrong) == (Mark.ALARM, 2, 1)
+
+
+def test_what_no_suite_reaches_is_no_miss_and_a_run_without_a_record_is_no_answer(make_entry: Any) -> None:
+    hidden = make_entry(
+        "what: it leaks\neffect: breaks\nunreached: nobody looks\nmust: {verdict: [clean]}\n",
+    )
+    assert mark(hidden, "clean").mark is Mark.UNREACHED
+    lost = compare.mark(hidden, ["arm64"], "exit 2: first\nError: disk full")
+    assert (lost.mark, lost.said) == (Mark.NO_ANSWER, "Error: disk full")
+    assert compare.mark(hidden, ["arm64"], record("clean") | {"verdict": None}).mark is Mark.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("must", "parts"),
+    [
+        (
+            "{verdict: [regressed], reports: [{kind: warning, title: 'WARNING in .*'}]}",
+            {"guests": [{"splats": [{"kind": "warning", "title": "WARNING in do_madvise"}]}]},
+        ),
+        ("{verdict: [regressed], guest: [panic]}", {"guests": [{"outcome": "panic"}]}),
+        ("{verdict: [regressed], build: undeclared}", {"builds": [{"error": "mm/a.c:1: 'x' undeclared"}]}),
+        ("{verdict: [regressed], steps: [2]}", {"steps": [{"number": 2, "error": "no"}]}),
+        (
+            "{verdict: [regressed], findings: [{kind: -Wunused-variable, file: mm/a.c}]}",
+            {"findings": [{"kind": "-Wunused-variable", "file": "mm/a.c", "change": "new"}]},
+        ),
+        (
+            "{verdict: [regressed], binary: {structs: ['struct .*']}}",
+            {"binaries": [{"structs": [{"name": "struct a"}]}]},
+        ),
+    ],
+)
+def test_each_thing_that_must_be_said_is_looked_for(must: str, parts: dict[str, Any], make_entry: Any) -> None:
+    one = make_entry(f"what: it breaks\neffect: breaks\nmust: {must}\n")
+    here = {"side": "patched", "arch": "arm64", "outcome": "ok", "splats": [], "boot_seconds": 1.0, "error": None}
+    lists = {"frames": [], "structs": [], "exports": [], "constants": []}
+    whole = {name: [here | lists | found for found in rows] for name, rows in parts.items()}
+    assert mark(one, "regressed", **whole).mark is Mark.FOUND
+    elsewhere = {name: [found | {"arch": "x86_64", "error": None} for found in rows] for name, rows in whole.items()}
+    assert mark(one, "regressed", **elsewhere).mark is Mark.HALF
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (BREAKS.replace("effect: breaks", "effect: brakes"), ":2:1: effect: "),
+        (BREAKS, "which of the 2 patches is it?"),
+        (f"{BREAKS}culprit: 3\n", "which of the 2 patches is it?"),
+        (f"{BREAKS}culprit: 1\nafter: no-such-series\n", "no series 'no-such-series'"),
+        (f"{BREAKS}culprit: 1\ncolour: red\n", "unknown key 'colour'"),
+    ],
+)
+def test_a_fault_of_an_answer_has_its_place(answer: str, words: str, make_entry: Any) -> None:
+    with pytest.raises(UserError) as fault:
+        make_entry(answer, patches=2)
+    assert words in fault.value.message
+
+
+def test_the_series_is_the_entry_behind_what_it_comes_after(make_entry: Any, tmp_path: Path) -> None:
+    one = make_entry(f"{NOTHING}after: madv-dontneed-locked\nrun: {{suites: [flaky, madvise_locked]}}\n")
+    play.lay_out(one, ["arm64"], tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out" / "series").iterdir())
+    assert [name[:4] for name in names] == ["0001", "0002", "1000", "expe"]
+    pipeline = (tmp_path / "out" / "pipeline.yaml").read_text()
+    assert f"{entry.SUITES / 'flaky'}" in pipeline
+    assert "- madvise_locked\n" in pipeline
+
+
+def test_a_run_is_kept_until_kdelta_or_the_entry_changes(make_entry: Any, tmp_path: Path) -> None:
+    one, out = make_entry(NOTHING), tmp_path / "kept"
+    assert play.kept(one, ["arm64"], out, "1") is None
+    where = out / f"{one.name}@arm64"
+    (where / "run").mkdir(parents=True)
+    (where / "run" / "run.json").write_text("{}")
+    play.remember(one, where, "1")
+    assert play.kept(one, ["arm64"], out, "1") == {}
+    assert play.kept(one, ["arm64"], out, "2") is None
+    assert play.kept(make_entry(NOTHING + "# other\n"), ["arm64"], out, "1") is None
+
+
+def test_rates_have_exact_intervals_and_what_was_not_run_is_named(make_entry: Any) -> None:
+    assert table.interval(0, 20) == "0 of 20 = 0.000 (0.000 to 0.168)"
+    assert table.interval(0, 0) == "nothing to count"
+    one = make_entry(NOTHING)
+    page = table.render([mark(one, "clean"), mark(one, "regressed")], [one])
+    assert "| false alarms | 1 of 2 = 0.500 (0.013 to 0.987) |" in page
+    assert f"Not run: {one.name}." in page
