@@ -271,7 +271,7 @@ def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, req
         built = {lane: sides.build(started, lane) for lane in started.plan.lanes}
     for lane, both in built.items():
         with job.resume(where, quiet, scripted.take) as resumed:
-            pipeline.test(resumed, lane, both)
+            pipeline.test(resumed, lane, both, {})
     with job.resume(where, quiet, scripted.take) as resumed:
         apart = pipeline.compare(resumed)
     assert (apart.tests, apart.verdict) == (whole.tests, whole.verdict)
