@@ -69,7 +69,7 @@ def find(name: str, arch: Arch) -> Root:
         if platform.machine() != arch.host:
             raise UserError(
                 f"{arch.name}: its guests cannot run programs of this host, which is {platform.machine()}",
-                hint="give this architecture a root of its own: `kdelta rootfs debian` makes one",
+                hint=f"`--arch {platform.machine()}`, or a root of its own: `kdelta rootfs debian` makes one",
             )
         return Root(Path("/"), Form.DIRECTORY)
     path = Path(name)
