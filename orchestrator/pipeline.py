@@ -130,7 +130,8 @@ def compare(job: Job) -> Run:
         empty=job.plan.empty,
     )
     files = () if job.plan.empty else run.series.files
-    answer = replace(answer, strength=strength.sentence(run.builds, run.uncompiled, run.coverage, files))
+    words = strength.sentence(run.builds, run.uncompiled, run.coverage, files, run.mutants)
+    answer = replace(answer, strength=words)
     timeline = job.engine.timeline or run.timeline
     return job.recorder.update(
         guests=guests, tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from kvm import disk
 from kvm.errors import InfraError, UserError
 from orchestrator.intake import git, guard, patchtext
 from orchestrator.intake.patch import TEMPLATE, Mail
@@ -189,6 +190,18 @@ def commit(patches: Sequence[Mail], changes: Sequence[Delta], source: Source, sc
     repository.run("fast-import", "--quiet", "--force", f"--export-marks={marks}", input=b"".join(stream))
     named = dict(line.split() for line in marks.read_text(encoding="ascii").splitlines())
     return tuple(named[f":{number}"] for number in range(1, len(patches) + 1))
+
+
+def edited(source: Source, parent: str, file: str, content: bytes) -> str:
+    """Return the git tree of the commit `parent` with another content of one of its files."""
+    head = f"commit {_REF}\nmark :1\ncommitter kdelta <kdelta@localhost> {_WHEN}\ndata 0\nfrom {parent}\n"
+    body = b"M 100644 inline " + _quoted(file.encode()) + f"\ndata {len(content)}\n".encode() + content + b"\n\n"
+    end = f"reset {_REF}\nfrom {'0' * len(parent)}\n\n"
+    repository = git.Repository(source.git_dir)
+    with disk.scratch("kdelta-edited-") as scratch:
+        words = "fast-import", "--quiet", "--force", f"--export-marks={scratch / 'marks'}"
+        repository.run(*words, input=head.encode() + body + end.encode())
+        return repository.tree((scratch / "marks").read_text(encoding="ascii").split()[1])
 
 
 def _head(mail: Mail, number: int) -> bytes:

@@ -33,7 +33,7 @@ class Source:
 
     def __init__(self, text: str) -> None:
         content = text[:_LARGEST].encode()
-        self._root = _parser().parse(content).root_node
+        self._root = parse(content)
         self._lines = _without_comments(self._root, content).split(b"\n")
         self._kinds = list(_kinds(self._lines))
 
@@ -43,7 +43,7 @@ class Source:
 
     def inside(self, line: int) -> bool:
         """Is it in the body of a function?"""
-        return any(node.type == "compound_statement" for node in _upwards(self._leaf(line)))
+        return any(node.type == "compound_statement" for node in upwards(self._leaf(line)))
 
     def acts(self, line: int) -> bool:
         """Is it in a statement that does something, and not a declaration or a label?"""
@@ -81,7 +81,7 @@ class Source:
 
     def _unit(self, line: int) -> Node | None:
         """The simple statement, or the condition of another one, that a line is in."""
-        for node in _upwards(self._leaf(line)):
+        for node in upwards(self._leaf(line)):
             if node.type in _SIMPLE:
                 return node
             if head := node.child_by_field_name("condition"):
@@ -89,6 +89,11 @@ class Source:
             if node.type == "compound_statement":
                 break
         return None
+
+
+def parse(content: bytes) -> Node:
+    """Return the whole file as a tree, with nodes for what is no C."""
+    return _parser().parse(content).root_node
 
 
 @functools.cache
@@ -121,7 +126,8 @@ def _kinds(lines: list[bytes]) -> Iterator[LineKind]:
             yield LineKind.PUNCTUATION if _PUNCTUATION.fullmatch(words) else LineKind.CODE
 
 
-def _upwards(node: Node | None) -> Iterator[Node]:
+def upwards(node: Node | None) -> Iterator[Node]:
+    """Yield a node and all that it is in, the nearest first."""
     while node is not None:
         yield node
         node = node.parent

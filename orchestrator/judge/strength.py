@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from orchestrator.model import BuildRecord, LineCoverage, LineState, Side, Uncompiled
+from orchestrator.model import BuildRecord, Fate, LineCoverage, LineState, MutantRecord, Side, Uncompiled
 from orchestrator.model.coverage import Place
 
 _PLACES_SHOWN = 3
@@ -14,8 +14,9 @@ def sentence(
     uncompiled: Sequence[Uncompiled],
     coverage: Sequence[LineCoverage],
     files: Sequence[str],
+    mutants: Sequence[MutantRecord] = (),
 ) -> str:
-    """Say what ran of what the series changes in `files`, or why nobody knows."""
+    """Say what ran of what the series changes in `files`, or why nobody knows; and what the tests noticed."""
     if not files:
         return "the series changes no file: nothing was tested"
     patched = [build for build in builds if build.side is Side.PATCHED]
@@ -25,7 +26,14 @@ def sentence(
         return "the series changes no source of the kernel that could be seen to run"
     if not coverage:
         return NOT_MEASURED
-    return _measured(coverage, uncompiled)
+    return "; ".join([_measured(coverage, uncompiled), *_caught(mutants)])
+
+
+def _caught(mutants: Sequence[MutantRecord]) -> list[str]:
+    """Those that nobody could tell from patched say nothing of the tests."""
+    fates = [mutant.fate for mutant in mutants if mutant.fate in (Fate.CAUGHT, Fate.SURVIVED)]
+    words = f"{fates.count(Fate.CAUGHT)} of {len(fates)} mutant{'s' if len(fates) != 1 else ''} caught"
+    return [words] if fates else []
 
 
 def _measured(coverage: Sequence[LineCoverage], uncompiled: Sequence[Uncompiled]) -> str:

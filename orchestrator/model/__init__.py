@@ -37,6 +37,7 @@ from orchestrator.model.guests import (
     TestResult,
 )
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
+from orchestrator.model.mutants import Fate, MutantRecord
 from orchestrator.model.reports import Call, KnownSplat, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigChange",
     "Culprit",
     "Expectation",
+    "Fate",
     "Finding",
     "FindingChange",
     "FindingRecord",
@@ -73,6 +75,7 @@ __all__ = [
     "LineState",
     "Metric",
     "MetricPair",
+    "MutantRecord",
     "ObjectChange",
     "Observed",
     "Outcome",

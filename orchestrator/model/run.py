@@ -8,6 +8,7 @@ from orchestrator.model.code import BinaryDiff, FindingRecord
 from orchestrator.model.coverage import LineCoverage
 from orchestrator.model.guests import GuestRecord
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
+from orchestrator.model.mutants import MutantRecord
 from orchestrator.model.source import KernelSource, Series
 
 SCHEMA = "kdelta.run/1"
@@ -68,6 +69,7 @@ class Run:
     findings: tuple[FindingRecord, ...] = ()
     binaries: tuple[BinaryDiff, ...] = ()
     coverage: tuple[LineCoverage, ...] = ()
+    mutants: tuple[MutantRecord, ...] = ()
     notes: tuple[str, ...] = ()
     guests: tuple[GuestRecord, ...] = ()
     tests: tuple[Change, ...] = ()

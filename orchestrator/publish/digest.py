@@ -13,11 +13,13 @@ from orchestrator.model import (
     Change,
     ChangeKind,
     Culprit,
+    Fate,
     FindingChange,
     FindingRecord,
     GuestRecord,
     Lane,
     MetricPair,
+    MutantRecord,
     Run,
     RunStatus,
     Samples,
@@ -154,6 +156,12 @@ def findings(run: Run) -> list[FindingRecord]:
     """What the author should read first: new, gone, then what moved or was not looked at."""
     order = list(FindingChange)
     return sorted(run.findings, key=lambda found: (order.index(found.change), found.file, found.line, found.message))
+
+
+def mutants(run: Run) -> list[MutantRecord]:
+    """What the tests did not notice first, then as they were tried."""
+    order = (Fate.SURVIVED, Fate.UNKNOWN, Fate.CAUGHT, Fate.EQUIVALENT, Fate.BROKEN)
+    return sorted(run.mutants, key=lambda one: order.index(one.fate))
 
 
 def notes(run: Run) -> list[str]:

@@ -4,34 +4,55 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, Culprit, FindingChange, FindingRecord, Lane, MetricPair, Run, Samples
+from orchestrator.model import (
+    Change,
+    ChangeKind,
+    Culprit,
+    Fate,
+    FindingChange,
+    FindingRecord,
+    Lane,
+    MetricPair,
+    Run,
+    Samples,
+)
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES, FINDINGS, NOTES = 5, 4, 6, 3, 2
+REASON_LINES, LANES, CHANGES, FINDINGS, NOTES, SURVIVORS = 5, 4, 6, 3, 2, 3
 CULPRIT_LINES = 4
 
 
 def summary(run: Run, report: Path | None) -> str:
     """The verdict and why, the counts of each arch, the changes worst first, the metrics, where the report is."""
     names = digest.lanes(run)
-    notes = _some([_fit(f"note: {line(note)}") for note in run.notes], NOTES)
-    lines = [
-        _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}"),
-        *_wrapped(f"  {line(digest.strength(run))}", "  "),
-        *_some(_reasons(run), REASON_LINES),
-        *_some([text for culprit in run.culprits for text in _culprit(run, culprit)], CULPRIT_LINES),
-        *notes,
-        *_some([_tally(tally) for tally in digest.tallies(run)], LANES),
-        *_some(_binaries(run, names), LANES),
-        *_some(findings(run), FINDINGS),
-        *_some(_changes(run, names), CHANGES - len(notes)),
-    ]
     pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
+    parts = [
+        (_wrapped(f"  {line(digest.strength(run))}", "  "), 2),
+        (_reasons(run), REASON_LINES),
+        ([text for culprit in run.culprits for text in _culprit(run, culprit)], CULPRIT_LINES),
+        ([_fit(f"note: {line(note)}") for note in run.notes], NOTES),
+        ([_tally(tally) for tally in digest.tallies(run)], LANES),
+        (_binaries(run, names), LANES),
+        (findings(run), FINDINGS),
+        (_survivors(run), SURVIVORS),
+        (_changes(run, names), CHANGES),
+    ]
+    title = _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}")
+    lines = [title, *_fill(parts, HEIGHT - 2 - bool(pairs))]
     metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in pairs]
     where = [f"report: {line(str(report))}"] if report else []  # never cut: it is there to be copied
     return "\n".join([*lines, *_some(metrics, HEIGHT - 1 - len(lines)), *where]) + "\n"
+
+
+def _fill(parts: list[tuple[list[str], int]], room: int) -> list[str]:
+    """So much of each part as it may have, less of the longest while they do not fit."""
+    shares = [min(len(lines), most) for lines, most in parts]
+    while sum(shares) > room:
+        longest = max(range(len(shares)), key=lambda number: (shares[number], number))
+        shares[longest] -= 1
+    return [text for (lines, _), share in zip(parts, shares, strict=True) for text in _some(lines, share)]
 
 
 def _some(lines: Iterable[str], most: int) -> list[str]:
@@ -81,6 +102,15 @@ def findings(run: Run) -> list[str]:
     new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
     merged = digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message))
     return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in merged]
+
+
+def _survivors(run: Run) -> list[str]:
+    """What no test noticed, a line each."""
+    return [
+        _fit(f"survived   {line(one.file)}:{one.line} {one.kind}: {line(one.words)}")
+        for one in digest.mutants(run)
+        if one.fate is Fate.SURVIVED
+    ]
 
 
 def _place(found: FindingRecord) -> str:

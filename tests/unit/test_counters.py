@@ -1,6 +1,7 @@
 """Counters read out of a guest, whatever that says."""
 
 import base64
+import subprocess
 from pathlib import Path
 from typing import cast
 
@@ -74,6 +75,25 @@ def test_what_a_hostile_guest_says_names_no_file_of_the_host(cell: Path) -> None
     )
     assert [one.object for one in counters.kept(cell)] == ["../../../etc/passwd"]
     assert all(one.file.parent == cell / "coverage" for one in counters.kept(cell))
+
+
+def test_a_shell_that_is_told_to_reads_every_object_and_sets_back(cell: Path, tmp_path: Path) -> None:
+    top = tmp_path / "gcov"
+    for name in ("build/mm/madvise", "build/fs/a+b"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / f"{name}.gcda").write_bytes(name.encode() * 99)
+
+    class Shell(Says):
+        def run(self, command: str, *, timeout: float, output_limit: int = 0) -> CommandResult:
+            words = ["sh", "-c", command.replace("/sys/kernel/debug/gcov", str(top))]
+            said = subprocess.run(words, capture_output=True, check=True, timeout=60)
+            return CommandResult(0, said.stdout, said.stderr, False, False, 0.1)
+
+    read(Shell(), "s/one", cell)
+    assert {one.object: one.file.read_bytes() for one in counters.kept(cell)} == {
+        name: name.encode() * 99 for name in ("build/mm/madvise", "build/fs/a+b")
+    }
+    assert (top / "reset").read_text() == "0\n"
 
 
 def test_a_new_trial_forgets_what_was_read_before(cell: Path) -> None:

@@ -1,0 +1,132 @@
+"""What the tests would not notice: faults in changed lines, one at a time, built, booted and tested as patched was."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kvm import accel
+from kvm.arch import get as get_arch
+from kvm.errors import BuildError
+from orchestrator import pipeline, store
+from orchestrator.build import kbuild
+from orchestrator.build.kbuild import KernelBuild
+from orchestrator.intake import series
+from orchestrator.job import Job
+from orchestrator.judge import diff, hunks, mutants, verdict
+from orchestrator.judge.mutants import Mutant
+from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineState, MutantRecord, Run, Side
+from orchestrator.trial import durations, runner
+from orchestrator.trial.kinds.kind import SuiteKind
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """So many mutants are tried, and none is begun after so many seconds."""
+
+    mutants: int
+    seconds: float
+
+
+def look(job: Job, bounds: Bounds) -> Run:
+    """Try mutants of what ran, and put on record which of them the tests catch."""
+    trials, began = _Trials(job), time.monotonic()
+    told: list[MutantRecord] = []
+    for mutant, line in _choose(job):
+        tried = [one for one in told if one.fate in (Fate.CAUGHT, Fate.SURVIVED)]
+        if len(tried) >= bounds.mutants or time.monotonic() - began > bounds.seconds:
+            break
+        told.append(trials.of(mutant, line))
+        job.recorder.update(mutants=tuple(told))
+    return pipeline.compare(job)
+
+
+def _choose(job: Job) -> Iterator[tuple[Mutant, LineCoverage]]:
+    """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line."""
+    boots = {Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0 for guest in job.run.guests}
+    written = [line for line in job.run.coverage if line.side is Side.PATCHED]
+    written.sort(key=lambda line: boots.get(Lane(line.arch, line.flavour), 0.0))  # of two lanes the faster one
+    ran = {(line.file, line.line): line for line in reversed(written) if line.state is LineState.RAN}
+    plain = {(line.file, line.line) for line in written if line.state is LineState.PLAIN}  # a `case` has no counter
+    taken: list[Mutant] = []
+    faults: list[list[Mutant]] = []
+    for file in sorted({file for file, _ in ran}):
+        lines = sorted(number for name, number in {*ran, *plain} if name == file)
+        base, patched = _contents(job, file)
+        taken += mutants.reverted(file, base, patched, [run for run in _runs(job, file) if _in(run, file, ran)])
+        faults += mutants.make(file, patched, lines)
+    for one in (*taken, *mutants.in_turn(faults)):
+        near = [line for line in ran.values() if line.file == one.file]
+        yield one, min(near, key=lambda line: abs(line.line - one.line))
+
+
+def _runs(job: Job, file: str) -> tuple[hunks.Run, ...]:
+    return job.plan.lines.by_patched[file].runs
+
+
+def _in(run: hunks.Run, file: str, ran: Mapping[tuple[str, int], LineCoverage]) -> bool:
+    """Did a line of this hunk run?"""
+    return any((file, number) in ran for number in range(run.patched, run.patched + run.added))
+
+
+def _contents(job: Job, file: str) -> tuple[bytes, bytes]:
+    """A file as base and as patched has it; a new one is empty on base."""
+    name = job.plan.lines.by_patched[file].base
+    base = (job.plan.sources(Side.BASE) / name).read_bytes() if name else b""
+    return base, (job.plan.sources(Side.PATCHED) / file).read_bytes()
+
+
+class _Trials:
+    """The mutants of a run, each a tree that is made where the one before it was; `images` are known already."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.images = {(build.arch, build.flavour, build.image_sha256) for build in job.run.builds}
+        self.trees: tuple[str, ...] = (job.plan.applied.tree,)
+        self.number = 0
+
+    def of(self, mutant: Mutant, line: LineCoverage) -> MutantRecord:
+        """Build a mutant, and if it is one, run what ran its line."""
+        self.number += 1
+        cell, where = Cell(Side.PATCHED, line.arch, line.flavour), self.job.directory / "mutants" / str(self.number)
+        where.mkdir(parents=True, exist_ok=True)
+        record = MutantRecord(
+            mutant.file, mutant.line, mutant.kind, mutant.words, line.arch, line.flavour, Fate.EQUIVALENT
+        )
+        try:
+            kernel = self._build(mutant, cell, where / "build.log")
+        except BuildError as fault:
+            return replace(record, fate=Fate.BROKEN, by=fault.message)
+        image = line.arch, line.flavour, kernel.image_sha256
+        if image in self.images:
+            return record
+        self.images.add(image)
+        return self._judged(record, self._run(kernel, where, line), cell)
+
+    def _build(self, mutant: Mutant, cell: Cell, log: Path) -> KernelBuild:
+        plan = self.job.plan
+        content = mutant.apply((plan.sources(Side.PATCHED) / mutant.file).read_bytes())
+        files = series.edited(plan.source, plan.applied.commits[-1], mutant.file, content)
+        order = replace(plan.orders[cell], files=files, after=self.trees, defines=frozenset())
+        self.trees += (files,)
+        self.job.watch(cell, f"mutant {self.number}: {mutant.file}:{mutant.line} {mutant.kind}")
+        with self.job.engine.task(f"build mutant {self.number}"):
+            return kbuild.build(order, plan.cache_dir, log)
+
+    def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage) -> GuestRun:
+        """Run the suites of the programs that ran the line; all, where no counter knows which."""
+        plan, arch = self.job.plan, get_arch(line.arch)
+        named = {name.partition("/")[0] for name in line.by}
+        suites = tuple(suite for suite in plan.suites if suite.name in named and suite.kind is not SuiteKind.BENCH)
+        choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
+        trial = pipeline.trial(replace(plan, suites=suites or plan.suites), kernel, choice, {}, where)
+        yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
+        return pipeline.tried(self.job, replace(trial, repeats=1, keep_guest=False, counts=False), yard)
+
+    def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
+        patched = store.load_guest(store.cell_directory(self.job.directory, cell))
+        if patched is None or not verdict.lived(patched.guest):
+            return replace(record, fate=Fate.UNKNOWN, by="patched's own guests did not give all")
+        changes = diff.compare(patched, mutant, list(mutant.asked), ())
+        fate, by = mutants.judge(patched.guest, mutant.guest, changes)
+        return replace(record, fate=fate, by=by)

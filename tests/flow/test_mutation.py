@@ -1,0 +1,54 @@
+"""Mutants on the fake tree: real git and make, guests that follow the script in their image, faults and all."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import job, mutation, pipeline, plan, store
+from orchestrator.intake import git, series
+from orchestrator.model import Fate, LineCoverage, LineState, Run, Side
+from orchestrator.mutation import Bounds
+from tests import scripted
+from tests.flow.conftest import git as run_git
+from tests.flow.test_scripted import request_for, suite  # noqa: F401  (fixtures)
+
+TEXT = "{}\nprogram:\nsay 1..1\nsay ok 1 first\nexit 0\n"
+
+
+def mutated(request_for, where: Path, bounds: Bounds, *numbers: int) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
+    """Validate a series of which these lines ran, and try its mutants."""
+    todo = plan.make(request_for(TEXT.format("base"), TEXT.format("patched"), arches=["arm64"]))
+    with job.start(todo, store.given_directory(where), lambda *_: None, scripted.take) as started:
+        pipeline.validate(started)
+        lines = (
+            LineCoverage(Side.PATCHED, "arm64", "fast", "mm/madvise.c", number, LineState.RAN, 1, {"example": 1})
+            for number in numbers
+        )
+        started.recorder.add("coverage", *lines)
+        return mutation.look(started, bounds)
+
+
+def test_a_fault_that_a_test_notices_is_caught_and_another_survives(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9), 1, 4, 5)
+    assert [(one.line, one.words, one.fate, one.by) for one in run.mutants] == [
+        (1, "1 line as base has it", Fate.EQUIVALENT, ""),
+        (4, "1 -> 2", Fate.SURVIVED, ""),
+        (5, "0 -> 1", Fate.CAUGHT, "example/(exit)"),
+    ]
+    assert run.verdict
+    assert run.verdict.strength.endswith("3 of 3 changed lines ran on arm64; 1 of 2 mutants caught")
+
+
+@pytest.mark.parametrize(("bounds", "tried"), [(Bounds(1, 1e9), 1), (Bounds(9, 0), 0)])
+def test_no_more_are_tried_than_was_asked_for(request_for, tmp_path: Path, bounds: Bounds, tried: int) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    assert len(mutated(request_for, tmp_path / "run", bounds, 4, 5).mutants) == tried
+
+
+def test_a_tree_with_another_content_of_one_file_is_that_and_nothing_else(fakelinux: Path) -> None:
+    commit, refs = run_git(fakelinux, "rev-parse", "HEAD"), run_git(fakelinux, "for-each-ref")
+    source = plan.source.resolve(f"git:{fakelinux}", None, fakelinux.parent / "cache")
+    tree = series.edited(source, commit, "mm/madvise.c", b'a "quoted"\n\nword\0\n')
+    repository = git.Repository(source.git_dir)
+    assert repository.changed_files(commit, tree) == ("mm/madvise.c",)
+    assert repository.raw("cat-file", "blob", f"{tree}:mm/madvise.c") == b'a "quoted"\n\nword\0\n'
+    assert run_git(fakelinux, "for-each-ref") == refs

@@ -1,0 +1,111 @@
+"""Faults put into changed lines: which there are, and whether anything noticed them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.judge import mutants
+from orchestrator.judge.hunks import Run
+from orchestrator.model import ChangeKind, Fate, GuestOutcome, GuestRecord, MutantRecord, Outcome, Side, Splat
+from orchestrator.publish import html, text
+from tests.unit.runs import change, sample_run, with_strength, write_files
+
+TEXT = b"""\
+static int f(struct vma *vma, int what)
+{
+	int left = 3;
+
+	spin_lock(&vma->lock);
+	if (what == MADV_FREE && left < 4)
+		left = 0;
+	switch (what) {
+	case MADV_FREE:
+	case MADV_COLD:
+		drop(vma);
+	}
+	spin_unlock(&vma->lock);
+	return left;
+}
+"""
+
+
+def made(*lines: int) -> list[mutants.Mutant]:
+    return mutants.in_turn(mutants.make("mm/a.c", TEXT, lines))
+
+
+def after(mutant: mutants.Mutant) -> list[tuple[str, str]]:
+    """The lines that differ."""
+    both = zip(TEXT.decode().split("\n"), mutant.apply(TEXT).decode().split("\n"), strict=True)
+    return [(one.strip(), other.strip()) for one, other in both if one != other]
+
+
+def test_a_condition_is_negated_its_operators_swapped_and_its_bounds_moved() -> None:
+    assert [(one.kind, *after(one)[0][1:]) for one in made(6)] == [
+        ("negated condition", "if (!(what == MADV_FREE && left < 4))"),
+        ("swapped constant", "if (what == MADV_COLD && left < 4)"),
+        ("swapped constant", "if (what == MADV_FREE && left < 5)"),
+        ("off by one", "if (what == MADV_FREE && left <= 4)"),
+        ("swapped operator", "if (what == MADV_FREE || left < 4)"),
+        ("swapped operator", "if (what != MADV_FREE && left < 4)"),
+    ]
+
+
+def test_a_lock_goes_with_what_gives_it_back_and_a_statement_or_a_case_alone() -> None:
+    [lock] = made(5)
+    assert after(lock) == [("spin_lock(&vma->lock);", ";"), ("spin_unlock(&vma->lock);", ";")]
+    assert [after(one) for one in made(7)] == [[("left = 0;", ";")], [("left = 0;", "left = 1;")]]
+    assert [after(one) for one in made(10)] == [[("case MADV_COLD:", "")]]
+
+
+def test_every_line_has_its_turn_before_one_has_two() -> None:
+    assert [one.line for one in made(5, 6, 7)][:4] == [5, 6, 7, 6]
+    assert made(1, 2, 4) == []
+
+
+def test_a_hunk_is_put_back_as_base_has_it() -> None:
+    base, patched = b"a\nold\nc\n", b"a\nnew\nmore\nc\nlast\n"
+    runs = Run(base=2, removed=1, patched=2, added=2), Run(base=4, removed=0, patched=5, added=1)
+    first, second = mutants.reverted("mm/a.c", base, patched, runs)
+    assert first.apply(patched) == b"a\nold\nc\nlast\n"
+    assert second.apply(patched) == b"a\nnew\nmore\nc\n"
+    assert (first.words, second.words) == ("2 lines as base has them", "1 line as base has it")
+
+
+@given(st.binary(max_size=200))
+def test_no_content_makes_it_fail(content: bytes) -> None:
+    for mutant in mutants.in_turn(mutants.make("a.c", content, range(1, 50))):
+        mutant.apply(content)
+
+
+GUEST = GuestRecord(Side.PATCHED, "arm64", "coverage", "tcg", 1.0, GuestOutcome.OK, "console.log")
+SAME = change("one")
+
+
+def test_a_test_that_fails_a_report_or_a_death_is_a_catch_and_silence_is_none() -> None:
+    worse = change("one", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED)
+    gone = change("two", kind=ChangeKind.REMOVED)
+    assert mutants.judge(GUEST, GUEST, [SAME]) == (Fate.SURVIVED, "")
+    assert mutants.judge(GUEST, GUEST, [worse, gone]) == (Fate.CAUGHT, "madvise_locked/one and 1 more")
+    dead = replace(GUEST, outcome=GuestOutcome.PANIC, detail="panic: seeded")
+    assert mutants.judge(GUEST, dead, []) == (Fate.CAUGHT, "panic: seeded")
+    warns = replace(GUEST, splats=(Splat("warning", "WARNING in f", ""),))
+    assert mutants.judge(GUEST, warns, [SAME]) == (Fate.CAUGHT, "warning: WARNING in f")
+    assert mutants.judge(warns, warns, [SAME]) == (Fate.SURVIVED, "")
+
+
+def test_a_guest_that_was_lost_catches_nothing() -> None:
+    lost = replace(GUEST, outcome=GuestOutcome.LOST, detail="the way in broke")
+    assert mutants.judge(GUEST, lost, []) == (Fate.UNKNOWN, "the way in broke")
+
+
+def test_what_survived_is_listed_first(tmp_path: Path) -> None:
+    def record(fate: Fate, line: int) -> MutantRecord:
+        return MutantRecord("mm/a.c", line, "off by one", "< -> <=", "arm64", "coverage", fate)
+
+    run = with_strength("1 of 2 mutants caught", mutants=(record(Fate.CAUGHT, 1), record(Fate.SURVIVED, 2)))
+    assert "survived   mm/a.c:2 off by one: < -> <=" in text.summary(run, None)
+    assert "mm/a.c:1 " not in text.summary(run, None)
+    write_files(sample_run(), tmp_path)
+    assert html.digest.mutants(run)[0].line == 2
