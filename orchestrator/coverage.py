@@ -15,7 +15,6 @@ from orchestrator.judge import coverage
 from orchestrator.judge.coverage import Scene
 from orchestrator.model import Cell
 from orchestrator.model.coverage import Reading
-from orchestrator.sides import Built
 from orchestrator.trial import counters
 from orchestrator.trial.counters import Kept
 
@@ -23,15 +22,14 @@ _LOST_SHOWN = 3
 _BUILD = f"{OBJ.removeprefix('/')}/"
 
 
-def measure(job: Job, built: Built) -> None:
-    """Put on record what is known of each changed line; nothing of kernels that do not count."""
-    for cell, kernel in built.items():
-        kept = counters.kept(store.cell_directory(job.directory, cell))
-        if kept:
-            job.watch(cell, "looks up what ran")
-            with job.engine.task(f"coverage {cell}"):
-                _measure(job, cell, kernel, kept)
-            job.watch(cell, "done: coverage")
+def measure(job: Job, cell: Cell, kernel: KernelBuild) -> None:
+    """Put on record what is known of each changed line; nothing of a kernel that does not count."""
+    kept = counters.kept(store.cell_directory(job.directory, cell))
+    if kept:
+        job.watch(cell, "looks up what ran")
+        with job.engine.task(f"coverage {cell}"):
+            _measure(job, cell, kernel, kept)
+        job.watch(cell, "done: coverage")
 
 
 def _measure(job: Job, cell: Cell, kernel: KernelBuild, kept: list[Kept]) -> None:
@@ -46,9 +44,11 @@ def _measure(job: Job, cell: Cell, kernel: KernelBuild, kept: list[Kept]) -> Non
         return
     told = gcov.look(place, files, program)
     readings, notes = _readings(place, files, program, kept)
-    scene = Scene(cell, sources, told.objects, readings, _elsewhere(kernel, place.sources, files, told.objects))
+    lost = tuple(_lost(kept, told.objects))
+    others = _elsewhere(kernel, place.sources, files, told.objects)
+    scene = Scene(cell, sources, told.objects, readings, others, lost=bool(lost or notes))
     job.recorder.add("coverage", *coverage.judge(scene, lines))
-    job.recorder.note(*(f"{cell}: what ran: {note}" for note in (*told.notes, *notes, *_lost(kept, told.objects))))
+    job.recorder.note(*(f"{cell}: what ran: {note}" for note in (*told.notes, *notes, *lost)))
 
 
 def _readings(place: Place, files: list[str], program: str, kept: list[Kept]) -> tuple[list[Reading], tuple[str, ...]]:

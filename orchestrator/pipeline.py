@@ -94,7 +94,7 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
     job.engine.gather([job.engine.start(_try, job, trial, yard) for trial in trials])
     yard.durations.save()
     consoles.locate(job, built)
-    coverage.measure(job, built)
+    job.engine.gather([job.engine.start(coverage.measure, job, *one) for one in built.items()])
 
 
 def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directory: Path) -> runner.Trial:

@@ -17,7 +17,8 @@ _NO_KERNEL = ("tools/", "scripts/", "Documentation/", "usr/")
 class Scene:
     """One kernel: its sources that changed, what became of the objects that count, what these counted.
 
-    `elsewhere` are the files that are compiled into objects that do not count.
+    `elsewhere` are the files that are compiled into objects that do not count. With `lost` a guest died before it told
+    all: what is not known to have run may have.
     """
 
     cell: Cell
@@ -25,6 +26,7 @@ class Scene:
     objects: Mapping[str, Compiled] = field(default_factory=dict)
     readings: Iterable[Reading] = ()
     elsewhere: frozenset[str] = frozenset()
+    lost: bool = False
 
 
 def changed(lines: LineMap, side: Side, sources: Mapping[str, str]) -> dict[str, list[int]]:
@@ -41,7 +43,9 @@ def changed(lines: LineMap, side: Side, sources: Mapping[str, str]) -> dict[str,
 def judge(scene: Scene, lines: Mapping[str, list[int]]) -> list[LineCoverage]:
     """Say of each of `lines`, by file, what is known of it."""
     readings = list(scene.readings)
-    return [found for file, numbers in lines.items() for found in _file(scene, readings, file, numbers)]
+    told = [found for file, numbers in lines.items() for found in _file(scene, readings, file, numbers)]
+    unsure = {LineState.IDLE: LineState.UNCOUNTED} if scene.lost else {}
+    return [replace(line, state=unsure.get(line.state, line.state)) for line in told]
 
 
 def _file(scene: Scene, readings: list[Reading], file: str, numbers: list[int]) -> Iterator[LineCoverage]:

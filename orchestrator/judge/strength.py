@@ -24,6 +24,8 @@ def sentence(
         return f"image identical, nothing tested{_enable(uncompiled)}"
     if not any(file.endswith((".c", ".h", ".S")) for file in files):
         return "the series changes no source of the kernel that could be seen to run"
+    lanes = {(build.arch, build.flavour) for build in patched if not build.error}
+    coverage = [line for line in coverage if (line.arch, line.flavour) in lanes]
     if not coverage:
         return NOT_MEASURED
     return "; ".join([_measured(coverage, uncompiled), *_caught(mutants)])

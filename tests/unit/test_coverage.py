@@ -69,6 +69,12 @@ def test_what_hangs_on_a_condition_that_never_ran_never_ran() -> None:
     assert {told[line] for line in (3, 5, 6, 8, 12, 13, 14, 15)} == {LineState.IDLE}
 
 
+def test_where_a_guest_died_before_it_told_nothing_is_said_never_to_have_run() -> None:
+    told = states(coverage.judge(replace(scene(reading("s/one", BOTH)), lost=True), EVERY))
+    assert told[13] is LineState.UNCOUNTED
+    assert told[5] is LineState.RAN
+
+
 def test_programs_are_named_with_how_often_they_ran_a_line_and_branches_are_counted() -> None:
     more = reading("s/two", {1: Hits(9), 5: Hits(9, (9, 0)), 14: Hits(9)})
     told = coverage.judge(scene(reading(BOOT, BOTH), more, reading("s/none", {})), {"mm/a.c": [5, 14, 15]})
@@ -112,7 +118,8 @@ def line(number: int, state: LineState, arch: str = "arm64", side: Side = Side.P
 
 
 def said(*lines: LineCoverage, uncompiled: tuple[Uncompiled, ...] = ()) -> str:
-    return strength.sentence([RECORD], uncompiled, lines, FILES)
+    builds = [replace(RECORD, arch=arch) for arch in ("x86_64", "arm64")]
+    return strength.sentence(builds, uncompiled, lines, FILES)
 
 
 def test_the_sentence_counts_what_ran_on_every_architecture() -> None:
@@ -156,6 +163,8 @@ def test_a_series_that_only_takes_lines_away_is_judged_by_those_of_base() -> Non
 
 def test_what_was_not_measured_is_never_called_covered() -> None:
     assert said() == "not measured whether the changed lines ran (--flavour coverage says)"
+    broken = replace(RECORD, error="SYNTAX", image_sha256=None)
+    assert strength.sentence([broken], (), [line(7, LineState.RAN, side=Side.BASE)], FILES) == strength.NOT_MEASURED
     noop = replace(RECORD, noop=True)
     assert strength.sentence([noop], (), (), FILES) == "image identical, nothing tested"
     assert strength.sentence([], (), (), ()) == "the series changes no file: nothing was tested"
