@@ -23,7 +23,7 @@ from orchestrator.intake import cover, git
 from orchestrator.model import Cell, HostFacts, KernelSource, Run, RunStatus
 from orchestrator.places import Places
 from orchestrator.plan import Plan
-from orchestrator.publish import annotated, recipe
+from orchestrator.publish import recipe
 from orchestrator.request import Request
 from orchestrator.store import Recorder
 
@@ -149,7 +149,7 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
 
 def _save_series(todo: Plan, into: Path) -> None:
     into.mkdir()
-    disk.write(into.with_name(annotated.DIFF), todo.diff(3))
+    disk.write(into.with_name(store.DIFF), todo.diff(3))
     numbered = ["--numbered"] if todo.cover else []  # below a cover letter a single patch, too, is 1/1
     git.Repository(todo.source.git_dir).run(
         *("format-patch", "--quiet", "--binary", "--no-signature", *numbered),

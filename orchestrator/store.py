@@ -18,8 +18,9 @@ from kvm.errors import InfraError, UserError
 from orchestrator.model import AccelChoice, Cell, GuestRun, Run, RunStatus, Side
 
 RECORD = "run.json"
+DIFF = "series.diff"  # all that the series does
 # What there is of a run before anything is built.
-_BEGUN = {RECORD, "request.json", "pipeline.yaml", "reproduce.sh", "series", *Side}
+_BEGUN = {RECORD, "request.json", "pipeline.yaml", "reproduce.sh", "series", DIFF, *Side}
 _KEYS = {
     "builds": ("side", "arch", "flavour"),
     "steps": ("arch", "flavour", "number"),

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import store
 from orchestrator.judge import hunks
 from orchestrator.model import Lane, LineCoverage, LineState, Run, Side
 from orchestrator.model.coverage import BOOT
 
-DIFF = "series.diff"
 MOST_LINES = 3000  # in one report
 MOST_BYTES = 4 << 20
 _SIGNS = {"+": Side.PATCHED, "-": Side.BASE}
@@ -53,7 +53,7 @@ def read(run: Run, directory: Path, names: dict[Lane, str]) -> Patch:
     for line in run.coverage:
         known.setdefault((line.side, line.file, line.line), {})[Lane(line.arch, line.flavour)] = line
     lanes = [lane for lane in names if any(lane in lines for lines in known.values())]
-    path = directory / DIFF
+    path = directory / store.DIFF
     if not lanes or not path.is_file():
         return Patch()
     with path.open("rb") as diff:
