@@ -46,6 +46,13 @@ class Limits(Section):
     guests: int | None = Field(None, ge=1)
 
 
+class Rerun(Section):
+    """How often what is suspicious runs again, in pairs of both sides, and for how many seconds of a lane at most."""
+
+    pairs: int = Field(60, ge=0, le=1000)
+    seconds: float = Field(300, gt=0)
+
+
 class Accept(Section):
     """What a series may hold; sizes in bytes."""
 
@@ -77,6 +84,7 @@ class Pipeline(Section):
     accept: Accept = Accept()
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
+    rerun: Rerun = Rerun()
     vmcore: bool = False
     keep_guest: bool = False
     guest: GuestSize = GuestSize()

@@ -17,6 +17,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in (
         click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started."),
         click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="make -j."),
+        click.option("--no-rerun", "no_rerun", is_flag=True, help="Judge the first pass alone, chance and all."),
         click.option(
             "--suite",
             "suites",

@@ -7,13 +7,14 @@ from pathlib import Path
 from kvm import accel, rootfs
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
-from orchestrator import cache, checks, consoles, coverage, delta, payloads, sides, store
+from orchestrator import cache, checks, consoles, coverage, delta, pairs, payloads, sides, store
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.job import Job
-from orchestrator.judge import diff, ending, known, strength, verdict
+from orchestrator.judge import diff, ending, known, settle, strength, verdict
 from orchestrator.model import (
     AccelChoice,
     Cell,
+    Change,
     GuestOutcome,
     GuestRecord,
     GuestRun,
@@ -85,13 +86,16 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
     cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
     choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
     job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
-    trials = [
-        trial(job.plan, kernel, choice, alike, store.cell_directory(job.directory, cell))
+    trials = {
+        cell.side: trial(job.plan, kernel, choice, alike, store.cell_directory(job.directory, cell))
         for cell, kernel in built.items()
-        if cell not in job.done
-    ]
+    }
+    todo = [one for one in trials.values() if one.cell not in job.done]
+    if todo:
+        pairs.forget(job, lane)
     yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
-    job.engine.gather([job.engine.start(_try, job, trial, yard) for trial in trials])
+    job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
+    pairs.run(job, lane, trials, yard)
     yard.durations.save()
     consoles.locate(job, built)
     job.engine.gather([job.engine.start(coverage.measure, job, *one) for one in built.items()])
@@ -116,7 +120,7 @@ def compare(job: Job) -> Run:
     for lane in job.plan.lanes:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
-            changes += diff.compare(base, patched, names, job.plan.expectations)
+            changes += _settled(job, lane, diff.compare(base, patched, names, job.plan.expectations))
             metrics += diff.pair_metrics(base, patched)
     run, declared = job.run, bool(job.plan.expectations)
     guests = tuple(known.mark(guest, job.plan.known_splats) for guest in run.guests)
@@ -136,6 +140,12 @@ def compare(job: Job) -> Run:
     return job.recorder.update(
         guests=guests, tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline
     )
+
+
+def _settled(job: Job, lane: Lane, changes: list[Change]) -> list[Change]:
+    """What becomes of a lane's first pass by what was run again."""
+    again = pairs.load(job, lane)
+    return changes if again is None else settle.settle(changes, again, pairs.alpha(job))
 
 
 def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:

@@ -46,10 +46,11 @@ def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Requ
     name, where = (asked["series"], here) if "series" in asked else (found.series, near)
     if name and not asked.get("whole", found.whole):  # two commits are no path
         named["series"] = _series(name, named["kernel"], where)
+    rerun = found.rerun.model_copy(update={"pairs": 0} if asked.pop("no_rerun", False) else {})
     given = asked.pop("root", None)
     root = _roots(given, here) if given else _roots(found.guest.root, near)
     guest = found.guest.model_copy(update={"root": root})
-    whole = found.model_copy(update={**asked, **named, "accept": accept, "guest": guest})
+    whole = found.model_copy(update={**asked, **named, "accept": accept, "rerun": rerun, "guest": guest})
     return Request(pipeline=whole, near=str(near), cache=str(cache_dir), jobs=jobs)
 
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kvm import disk
 from kvm.errors import InfraError, UserError
-from orchestrator.model import AccelChoice, Cell, GuestRun, Run, RunStatus, Side
+from orchestrator.model import AccelChoice, Cell, GuestRun, Pair, Run, RunStatus, Side
 
 RECORD = "run.json"
 DIFF = "series.diff"  # all that the series does
@@ -34,6 +34,7 @@ _KEYS = {
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Run, GuestRun)}
+_PAIRS = TypeAdapter(list[Pair])
 
 
 def schema() -> dict[str, Any]:
@@ -117,6 +118,16 @@ def load_guest(directory: Path) -> GuestRun | None:
         return None
     guest: GuestRun = _load(path, GuestRun)
     return guest
+
+
+def save_pairs(pairs: list[Pair], path: Path) -> None:
+    """Keep what was run again in one lane."""
+    disk.write(path, _PAIRS.dump_json(pairs, indent=1).decode() + "\n")
+
+
+def load_pairs(path: Path) -> list[Pair] | None:
+    """Read what was run again in one lane, or None if it has not come to that."""
+    return _PAIRS.validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def save_json(path: Path, content: object) -> None:

@@ -26,6 +26,8 @@ from orchestrator.trial.suites.run import Run
 from orchestrator.trial.suites.stage import Stage
 from orchestrator.trial.suites.suite import Suite
 
+Draw = Callable[[], bool]
+
 # `panic` and `die` sleep, as the program that asked for it does while the kernel goes down.
 WORDS = """\
 #!/bin/sh
@@ -37,6 +39,7 @@ panic() { echo c >/proc/sysrq-trigger; sleep 60; }
 die() { echo b >/proc/sysrq-trigger; sleep 60; }
 taint() { echo "$1" >/proc/sys/kernel/tainted; }
 hush() { dmesg -n 1; }
+mostly() { [ $(($(od -A n -N 1 -t u1 /dev/urandom) % 5)) = 0 ] && echo "not $*" || echo "$@"; }
 """
 
 
@@ -64,8 +67,9 @@ class _Said:
 class ScriptedGuest:
     """The part of kvm.guest.Guest that a trial uses."""
 
-    def __init__(self, image: str, console: Path) -> None:
+    def __init__(self, image: str, console: Path, draw: Draw = bool) -> None:
         self.console = console
+        self.draw = draw
         self.boot_seconds = 0.1
         self._image = image
         self._programs: dict[str, list[str]] = {}
@@ -76,7 +80,7 @@ class ScriptedGuest:
 
     def copy(self, console: Path) -> "ScriptedGuest":
         """Another guest, with the same programs."""
-        other = ScriptedGuest(self._image, console)
+        other = ScriptedGuest(self._image, console, self.draw)
         other._programs = dict(self._programs)
         return other
 
@@ -135,6 +139,8 @@ class ScriptedGuest:
             word, _, rest = line.partition(" ")
             if word == "say":
                 said.stdout += f"{rest.strip(chr(39))}\n".encode()
+            elif word == "mostly":  # one time in five it says `not` before it; here when it is drawn
+                said.stdout += f"{'not ' * self.draw()}{rest}\n".encode()
             elif word == "mutter":
                 said.stdout += rest.strip(chr(39)).encode()
             elif word == "complain":
@@ -211,10 +217,16 @@ class ScriptedSnapshot:
 
 @contextlib.contextmanager
 def take(
-    machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[[ScriptedGuest], None] = lambda _: None
+    machine: Machine,
+    *,
+    workdir: Path,
+    limits: Limits,
+    prepare: Callable[[ScriptedGuest], None] = lambda _: None,
+    draw: Draw = bool,
 ) -> Iterator[ScriptedSnapshot]:
-    """Boot what the image says."""
+    """Boot what the image says; `draw` says each time whether what mostly works fails."""
     booted = _booted(machine, workdir)
+    booted.draw = draw
     prepare(booted)
     yield ScriptedSnapshot(booted)
 

@@ -3,6 +3,7 @@
 A pair is one run on base and one on patched. All that is claimed here, and why it holds: docs/judgement.md.
 """
 
+import bisect
 import functools
 import math
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ MOST = 1e300  # evidence beyond it is given as this
 
 _STAKES = (0.125, 0.25, 0.5, 1.0)  # parts of the largest stake that `against_effect` may put on one pair
 _EVEN = 0.5
+_STEPS = 10_000  # in which a rate is given
 
 
 @dataclass(frozen=True)
@@ -87,20 +89,20 @@ def discoveries(values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ..
 def interval(came: int, of: int, alpha: float = ALPHA) -> tuple[float, float]:
     """Return the rates that `came` of `of` runs leave possible; it covers the true one whenever one stops.
 
-    Those rates under which a mixture of all rates is not 1 / `alpha` times as likely.
+    Those rates under which a mixture of all rates is not 1 / `alpha` times as likely, rounded outwards.
     """
-    from scipy.optimize import brentq  # noqa: PLC0415
     from scipy.special import betaln, xlog1py, xlogy  # noqa: PLC0415
 
-    mixed = float(betaln(came + 1, of - came + 1))
+    mixed = float(betaln(came + 1, of - came + 1)) + math.log(alpha)
 
-    def beyond(rate: float) -> float:
-        return mixed - float(xlogy(came, rate) + xlog1py(of - came, -rate)) + math.log(alpha)
+    def inside(step: int) -> bool:
+        rate = step / _STEPS
+        return mixed <= float(xlogy(came, rate) + xlog1py(of - came, -rate))
 
-    seen, edge = (came / of if of else 0.5), 1e-12
-    low = brentq(beyond, edge, seen) if came and beyond(edge) > 0 else 0.0
-    high = brentq(beyond, seen, 1 - edge) if came < of and beyond(1 - edge) > 0 else 1.0
-    return float(low), float(high)
+    seen = round(_STEPS * came / of) if of else 0
+    first = bisect.bisect_left(range(seen + 1), True, key=inside)
+    beyond = bisect.bisect_left(range(seen, _STEPS + 1), True, key=lambda step: not inside(step)) + seen
+    return max(0, first - 1) / _STEPS, min(_STEPS, beyond) / _STEPS
 
 
 def _log_sum(one: float, two: float) -> float:

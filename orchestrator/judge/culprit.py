@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.judge import diff, verdict
+from orchestrator.judge import sheet, verdict
 from orchestrator.model import BuildRecord, Change, ChangeKind, GuestRecord, GuestRun, Lane, Outcome, Run, Side
 
 ERROR = 0.01  # how probable a tree may be called good by chance
@@ -109,6 +109,8 @@ def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
         if change.change is ChangeKind.REGRESSED:
             key = (change.suite, change.name, "" if change.base.outcome.good else change.patched.outcome)
             seen = _count(change.patched.repeats, key[2]) or Seen(1, 1)
+            if again := change.evidence:
+                seen = Seen(seen.bad + again.patched.came, seen.runs + again.patched.of)
             lane = Lane(change.arch, change.flavour)
             words = f"{change.suite}/{change.name} ({change.base.outcome} -> {change.patched.outcome})"
             yield Symptom(Kind.TEST, lane, key, words, change.suite, max(1, seen.bad), seen.runs)
@@ -116,7 +118,7 @@ def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
 
 def _show_test(symptom: Symptom, tree: GuestRun) -> Seen | None:
     suite, name, outcome = symptom.key
-    found = diff.observe(tree, suite, name)
+    found = sheet.of(tree).observe(suite, name)
     if found and (seen := _count(found.repeats, outcome)):
         return seen
     return Seen(1, 1) if tree.guest.outcome.bad and not outcome else None

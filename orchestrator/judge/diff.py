@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from orchestrator.judge import sheet
+from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import (
     Change,
     ChangeKind,
@@ -12,23 +14,6 @@ from orchestrator.model import (
     Observed,
     Outcome,
     Samples,
-    SuiteEnd,
-)
-
-SUITE_END = "(exit)"  # the test that every suite has: did its program end as it should?
-# The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
-SUITE_TAINT = "(taint)"
-_TROUBLE = {
-    "M": "machine check",
-    "B": "bad page",
-    "D": "oops or BUG",
-    "W": "warning",
-    "L": "soft lockup",
-}
-
-_BADNESS = (
-    *(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP, Outcome.FAIL),
-    *(Outcome.TIMEOUT, Outcome.CRASH, Outcome.LOST, Outcome.MISSING),
 )
 
 
@@ -38,13 +23,13 @@ def compare(
     """Classify every test that either side has, or that is expected, of the `suites` that were to run."""
     wanted = tuple(suites)
     expected = {(item.suite, item.name): item.change for item in expectations if item.suite in wanted}
+    sheets = sheet.of(base), sheet.of(patched)
     names: dict[tuple[str, str], None] = dict.fromkeys((suite, SUITE_END) for suite in wanted)
-    names |= dict.fromkeys((result.suite, result.name) for run in (base, patched) for result in run.results)
-    names |= dict.fromkeys((end.suite, SUITE_TAINT) for run in (base, patched) for end in run.ends if _taint(run, end))
+    names |= dict.fromkeys(name for one in sheets for name in one.names)
     names |= dict.fromkeys(expected)
     changes = []
     for suite, name in sorted(names):
-        before, after = observe(base, suite, name), observe(patched, suite, name)
+        before, after = (one.observe(suite, name) for one in sheets)
         if before or after:
             changes.append(
                 Change(
@@ -62,7 +47,7 @@ def compare(
 
 
 def classify(base: Observed | None, patched: Observed | None, *, patched_fault: bool) -> ChangeKind:  # noqa: PLR0911
-    """Name what happened to one test; None means that the suite was whole and has no such test.
+    """Name what one pass shows of one test; None means that the suite was whole and has no such test.
 
     `patched_fault` says that the patched kernel itself died: a test that therefore could not run is regressed.
     """
@@ -71,19 +56,32 @@ def classify(base: Observed | None, patched: Observed | None, *, patched_fault: 
     if patched is None:
         return ChangeKind.REMOVED
     if _flaky(base) or _flaky(patched):
-        return ChangeKind.FLAKY
+        return flaky_on(base=_failed(base), patched=_failed(patched))
     was, now = base.outcome, patched.outcome
-    if was in (Outcome.MISSING, Outcome.LOST):
-        return ChangeKind.INFRA  # "not on base" counts only if base got that far
-    if now in (Outcome.MISSING, Outcome.LOST):
-        return ChangeKind.REGRESSED if was.good and patched_fault else ChangeKind.INFRA
-    if Outcome.SKIP in (was, now) and was is not now:
-        return ChangeKind.ADDED if was is Outcome.SKIP else ChangeKind.REMOVED
-    if was.good and now.bad:
-        return ChangeKind.REGRESSED
-    if was.bad and now.good:
-        return ChangeKind.FIXED
-    return ChangeKind.REGRESSED if was is Outcome.FAIL and now.bad and now is not was else ChangeKind.SAME
+    for unseen, kind in ((Outcome.LOST, ChangeKind.INFRA), (Outcome.MISSING, ChangeKind.MISSING)):
+        if was is unseen:
+            return kind  # "not on base" counts only if base got that far
+        if now is unseen:
+            return ChangeKind.REGRESSED if was.good and patched_fault else kind
+    if was is now:
+        return ChangeKind.SAME_FAIL if was.bad else ChangeKind.SAME
+    return _moved(was, now)
+
+
+def flaky_on(*, base: bool, patched: bool) -> ChangeKind:
+    """Name a test whose runs on one kernel disagree by where it failed."""
+    if base and patched:
+        return ChangeKind.FLAKY_ON_BOTH
+    return ChangeKind.FLAKY_ON_PATCHED if patched else ChangeKind.FLAKY_ON_BASE
+
+
+def _moved(was: Outcome, now: Outcome) -> ChangeKind:
+    """Name the step from one outcome to another; both were seen."""
+    if Outcome.SKIP in (was, now):
+        return ChangeKind.SKIP_TO_RUN if was is Outcome.SKIP else ChangeKind.RUN_TO_SKIP
+    if now.bad:
+        return ChangeKind.REGRESSED if was.good or was is Outcome.FAIL else ChangeKind.SAME_FAIL
+    return ChangeKind.FIXED if was.bad else ChangeKind.SAME
 
 
 def pair_metrics(base: GuestRun, patched: GuestRun) -> list[MetricPair]:
@@ -104,41 +102,8 @@ def _samples(metric: Metric | None) -> tuple[float, ...]:
     return metric.samples if metric else ()
 
 
-def observe(run: GuestRun, suite: str, name: str) -> Observed | None:
-    """Fold the repeats of one test into one observation; None if a whole run of the suite has no such test."""
-    ends = [end for end in run.ends if end.suite == suite]
-    if name == SUITE_END:
-        return _fold([(end.outcome, end.detail) for end in ends]) if ends else Observed(Outcome.MISSING)
-    if name == SUITE_TAINT and ends:
-        return _fold([_spoiled(run, end) for end in ends])
-    found = [result for result in run.results if (result.suite, result.name) == (suite, name)]
-    if not found:
-        return None if ends and all(_whole(end) for end in ends) else Observed(Outcome.MISSING)
-    return _fold([(result.outcome, result.output) for result in found])
-
-
-def _taint(run: GuestRun, end: SuiteEnd) -> str:
-    """The flags of trouble that a program gave its kernel, where no report, which is judged, tells of it."""
-    return "" if run.guest.splats else "".join(letter for letter in end.taint if letter in _TROUBLE)
-
-
-def _spoiled(run: GuestRun, end: SuiteEnd) -> tuple[Outcome, str]:
-    if end.outcome is Outcome.LOST:
-        return Outcome.LOST, end.detail
-    if not (letters := _taint(run, end)):
-        return Outcome.PASS, ""
-    words = ", ".join(f"{letter} ({_TROUBLE[letter]})" for letter in letters)
-    during = f" while {end.test} ran" if end.test else ""
-    return Outcome.FAIL, f"the kernel was tainted{during}: {words}; no report on the console says why"
-
-
-def _whole(end: SuiteEnd) -> bool:
-    return end.outcome is Outcome.PASS
-
-
-def _fold(seen: list[tuple[Outcome, str]]) -> Observed:
-    outcome, output = max(seen, key=lambda pair: _BADNESS.index(pair[0]))
-    return Observed(outcome, output, tuple(pair[0] for pair in seen))
+def _failed(observed: Observed) -> bool:
+    return any(outcome.bad for outcome in observed.repeats)
 
 
 def _flaky(observed: Observed) -> bool:

@@ -179,25 +179,39 @@ def identity(splat: Splat) -> tuple[str, str]:
     return splat.kind, splat.fingerprint if splat.frames else splat.title
 
 
+_MEANINGS = {
+    ChangeKind.REGRESSED: (VerdictValue.REGRESSED, "regressed"),
+    ChangeKind.EXPOSED: (VerdictValue.INCONCLUSIVE, "failed on base as well, and more often with the series"),
+    ChangeKind.UNDECIDED: (VerdictValue.INCONCLUSIVE, "ran again too seldom to tell the series from chance"),
+    ChangeKind.TIMING: (VerdictValue.INCONCLUSIVE, "ran out of time on patched once"),
+    ChangeKind.FLAKY_ON_PATCHED: (VerdictValue.INCONCLUSIVE, "flaky on patched, and not seen to fail on base"),
+    ChangeKind.INFRA: (VerdictValue.INCONCLUSIVE, "could not be compared"),
+    ChangeKind.MISSING: (VerdictValue.INCONCLUSIVE, "gave no result on one side"),
+    ChangeKind.REMOVED: (VerdictValue.INCONCLUSIVE, "ran on base and no longer run"),
+    ChangeKind.RUN_TO_SKIP: (VerdictValue.INCONCLUSIVE, "ran on base and skip on patched"),
+    ChangeKind.FLAKY_ON_BOTH: (VerdictValue.CLEAN, "flaky on both sides"),
+    ChangeKind.FLAKY_ON_BASE: (VerdictValue.CLEAN, "flaky on base"),
+    ChangeKind.KNOWN: (VerdictValue.CLEAN, "known to fail"),
+}
+
+
 def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:
-    meanings = {
-        ChangeKind.REGRESSED: (VerdictValue.REGRESSED, "regressed"),
-        ChangeKind.INFRA: (VerdictValue.INCONCLUSIVE, "could not be compared"),
-        ChangeKind.REMOVED: (VerdictValue.INCONCLUSIVE, "ran on base and no longer run"),
-    }
     for arch in sorted({change.arch for change in changes}):
         here = [change for change in changes if change.arch == arch]
-        for kind, (value, words) in meanings.items():
+        for kind, (value, words) in _MEANINGS.items():
             found = [change for change in here if change.change is kind]
             if found:
-                yield value, f"{arch}: {len(found)} {words}: {_names(found)}"
-        bad = [change for change in here if change.change is ChangeKind.ADDED and change.patched.outcome.bad]
+                harmless = kind is ChangeKind.UNDECIDED and _better(found)
+                yield VerdictValue.CLEAN if harmless else value, f"{arch}: {len(found)} {words}: {_names(found)}"
+        fresh = (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN)
+        bad = [change for change in here if change.change in fresh and change.patched.outcome.bad]
         if bad:
             yield VerdictValue.INCONCLUSIVE, f"{arch}: {len(bad)} fail that base could not run: {_names(bad)}"
-        flaky = [change for change in here if change.change is ChangeKind.FLAKY]
-        if flaky:
-            value = VerdictValue.INCONCLUSIVE if any(_steady_base(change) for change in flaky) else VerdictValue.CLEAN
-            yield value, f"{arch}: {len(flaky)} flaky: {_names(flaky)}"
+
+
+def _better(changes: Iterable[Change]) -> bool:
+    """Is all that is not decided whether they were fixed?"""
+    return all(change.patched.outcome.good for change in changes)
 
 
 def _of_blind(changes: Sequence[Change]) -> Iterable[Reason]:
@@ -218,7 +232,7 @@ def _of_blind(changes: Sequence[Change]) -> Iterable[Reason]:
 
 def _blind(tests: Sequence[Change]) -> bool:
     """Did no test pass, on either side, and is that all there is to say of them?"""
-    said = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.REMOVED)
+    said = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.MISSING, ChangeKind.REMOVED, ChangeKind.RUN_TO_SKIP)
     return not any(t.base.outcome.good or t.patched.outcome.good or t.change in said for t in tests)
 
 
@@ -227,23 +241,17 @@ def _alike(tests: Sequence[Change]) -> list[Outcome]:
     return sorted({outcome for test in tests for outcome in (test.base.outcome, test.patched.outcome)})
 
 
-def _steady_base(change: Change) -> bool:
-    return all(outcome is Outcome.PASS for outcome in change.base.repeats)
-
-
 def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], declared: bool) -> Iterable[Reason]:
     if not declared:
         return
     expected = [change for change in changes if change.expected is not None]
-    met = [change for change in expected if change.change is change.expected]
-    wrong = [change for change in expected if change not in met]
-    # what was not seen is no broken promise, and what regressed is already said
-    silent = (ChangeKind.INFRA, ChangeKind.REGRESSED, ChangeKind.FLAKY)
+    met, wrong = ([change for change in expected if change.unmet is unmet] for unmet in (False, True))
     for change in wrong:
-        if change.change not in silent:
+        # what was not seen is no broken promise, and what regressed is already said
+        if not (change.change.unsure or change.change.flaky or change.change is ChangeKind.REGRESSED):
             words = f"{change.arch}: {change.suite}/{change.name} should be {change.expected} and is {change.change}"
             yield VerdictValue.UNMET, f"{words} ({change.base.outcome} -> {change.patched.outcome})"
-    if any(change.change is ChangeKind.FLAKY for change in wrong):
+    if any(change.change.flaky for change in wrong):
         yield VerdictValue.INCONCLUSIVE, "a declared change is flaky"
     if any(build.noop for build in builds):
         yield VerdictValue.UNMET, "the series declares changes, and an image that is identical cannot show them"

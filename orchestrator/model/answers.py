@@ -7,15 +7,48 @@ from orchestrator.model.guests import Outcome
 
 
 class ChangeKind(StrEnum):
-    """What the series did to one test."""
+    """What the series did to one test (docs/judgement.md); the worst first."""
 
-    SAME = "same"
     REGRESSED = "regressed"
-    FIXED = "fixed"
-    ADDED = "added"
-    REMOVED = "removed"
-    FLAKY = "flaky"
+    EXPOSED = "exposed"
+    UNDECIDED = "undecided"
+    TIMING = "timing"
+    FLAKY_ON_PATCHED = "flaky-on-patched"
     INFRA = "infra"
+    MISSING = "missing"
+    REMOVED = "removed"
+    RUN_TO_SKIP = "run-to-skip"
+    FLAKY_ON_BOTH = "flaky-on-both"
+    FLAKY_ON_BASE = "flaky-on-base"
+    KNOWN = "known"
+    ADDED = "added"
+    SKIP_TO_RUN = "skip-to-run"
+    FIXED = "fixed"
+    SAME_FAIL = "same-fail"
+    SAME = "same"
+
+    @property
+    def unchanged(self) -> bool:
+        """Did the test do on patched what it did on base?"""
+        return self in (ChangeKind.SAME, ChangeKind.SAME_FAIL)
+
+    @property
+    def flaky(self) -> bool:
+        """Did runs on one kernel disagree?"""
+        return self in (ChangeKind.FLAKY_ON_PATCHED, ChangeKind.FLAKY_ON_BOTH, ChangeKind.FLAKY_ON_BASE)
+
+    @property
+    def unsure(self) -> bool:
+        """Is it no answer, good or bad?"""
+        return self in (
+            *(ChangeKind.EXPOSED, ChangeKind.UNDECIDED, ChangeKind.TIMING, ChangeKind.FLAKY_ON_PATCHED),
+            *(ChangeKind.INFRA, ChangeKind.MISSING, ChangeKind.REMOVED, ChangeKind.RUN_TO_SKIP),
+        )
+
+    def meets(self, declared: "ChangeKind") -> bool:
+        """Is it what was declared? What fails as it did, or did not always, is as it was."""
+        as_it_was = self.unchanged or self in (ChangeKind.FLAKY_ON_BOTH, ChangeKind.FLAKY_ON_BASE)
+        return self is declared or (declared is ChangeKind.SAME and as_it_was)
 
 
 class VerdictValue(StrEnum):
@@ -43,8 +76,33 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """An event that `came` in so many runs of one side; the true rate lies between `low` and `high`."""
+
+    came: int
+    of: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What running a test again, in pairs of both sides, gave: how often it went wrong (docs/judgement.md).
+
+    `value` is the e-value against chance, None where the question was only whether it comes out the same.
+    """
+
+    base: Rate
+    patched: Rate
+    value: float | None = None
+
+
+@dataclass(frozen=True)
 class Change:
-    """One test, compared; `expected` is what the series declares for it, if it does."""
+    """One test, compared; `expected` is what the series declares for it, if it does.
+
+    `base` and `patched` are the first pass; `evidence` is of what was run again.
+    """
 
     suite: str
     name: str
@@ -54,6 +112,12 @@ class Change:
     patched: Observed
     change: ChangeKind
     expected: ChangeKind | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def unmet(self) -> bool:
+        """Did the series declare something else for this test?"""
+        return self.expected is not None and not self.change.meets(self.expected)
 
 
 @dataclass(frozen=True)

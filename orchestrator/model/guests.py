@@ -160,3 +160,20 @@ class GuestRun:
     metrics: tuple[Metric, ...] = ()
     ends: tuple[SuiteEnd, ...] = ()
     asked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A program once more on both sides, one right after the other.
+
+    `program` is "" where it is the whole suite, else its name; where each test has a guest of its own, the test's.
+    """
+
+    suite: str
+    program: str
+    base: GuestRun
+    patched: GuestRun
+
+    def runs(self, test: tuple[str, str]) -> bool:
+        """Did it run what a test, (suite, name), belongs to?"""
+        return self.suite == test[0] and (not self.program or f"{test[1]}/".startswith(f"{self.program}/"))

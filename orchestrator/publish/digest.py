@@ -33,15 +33,8 @@ _Located = BuildRecord | GuestRecord | Change | MetricPair | BinaryDiff
 R = TypeVar("R")
 
 DASH = "—"
-WORST_FIRST = (
-    ChangeKind.REGRESSED,
-    ChangeKind.FLAKY,
-    ChangeKind.INFRA,
-    ChangeKind.REMOVED,
-    ChangeKind.ADDED,
-    ChangeKind.FIXED,
-    ChangeKind.SAME,
-)
+WORST_FIRST = tuple(ChangeKind)
+_ALWAYS = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.ADDED, ChangeKind.FIXED, ChangeKind.SAME)
 
 
 @dataclass(frozen=True)
@@ -104,14 +97,20 @@ def lane_of(record: _Located) -> Lane:
     return Lane(record.arch, record.flavour)
 
 
-def unmet(change: Change) -> bool:
-    """Did the series declare something else for this test?"""
-    return change.expected is not None and change.expected != change.change
-
-
 def differs(change: Change) -> bool:
     """Must this test be shown among the changes: did it change, or should it have?"""
-    return change.change is not ChangeKind.SAME or unmet(change)
+    return not change.change.unchanged or change.unmet
+
+
+def rates(change: Change) -> str:
+    """How often a test failed when run again: `failed 0 of 6 (0..56 %) on base, 6 of 6 (44..100 %) on patched`."""
+    if change.evidence is None:
+        return ""
+    base, patched = (
+        f"{rate.came} of {rate.of} ({rate.low * 100:.0f}..{rate.high * 100:.0f} %)"
+        for rate in (change.evidence.base, change.evidence.patched)
+    )
+    return f"failed {base} on base, {patched} on patched"
 
 
 def noteworthy(run: Run) -> list[Change]:
@@ -121,7 +120,7 @@ def noteworthy(run: Run) -> list[Change]:
 
 def _worst_first(change: Change) -> tuple[object, ...]:
     regressed = change.change is ChangeKind.REGRESSED
-    rank = (not regressed, not unmet(change), WORST_FIRST.index(change.change))
+    rank = (not regressed, not change.unmet, WORST_FIRST.index(change.change))
     return (*rank, change.suite, change.name, _lane_order(lane_of(change)))
 
 
@@ -133,13 +132,19 @@ def merged(records: Iterable[R], key: Callable[[R], Hashable]) -> list[list[R]]:
     return list(groups.values())
 
 
+def kinds(run: Run) -> list[ChangeKind]:
+    """The classes that a table has columns for: the usual ones, and those that occur."""
+    seen = {test.change for test in run.tests}
+    return [kind for kind in WORST_FIRST if kind in _ALWAYS or kind in seen]
+
+
 def tallies(run: Run) -> list[Tally]:
     """The counts of each lane; a lane without a test has a zero."""
     return [_tally(name, [test for test in run.tests if lane_of(test) == lane]) for lane, name in lanes(run).items()]
 
 
 def _tally(name: str, tests: list[Change]) -> Tally:
-    return Tally(name, len(tests), Counter(test.change for test in tests), sum(map(unmet, tests)))
+    return Tally(name, len(tests), Counter(test.change for test in tests), sum(test.unmet for test in tests))
 
 
 def metrics(run: Run) -> list[MetricPair]:

@@ -78,12 +78,12 @@ def changes(run: Run, names: Names, shelf: Shelf) -> list[ChangeRow]:
 
 
 def _alike(test: Change) -> tuple[object, ...]:
-    return (test.suite, test.name, test.change, test.expected, test.base.outcome, test.patched.outcome)
+    return (test.suite, test.name, test.change, test.expected, test.base.outcome, test.patched.outcome, test.evidence)
 
 
 def _change(anchor: str, tests: list[Change], names: Names, shelf: Shelf) -> ChangeRow:
     where = tuple(names[digest.lane_of(test)] for test in tests)
-    return ChangeRow(anchor, tuple(tests), where, digest.unmet(tests[0]), _outputs(tests, names, shelf))
+    return ChangeRow(anchor, tuple(tests), where, tests[0].unmet, _outputs(tests, names, shelf))
 
 
 def _outputs(tests: Iterable[Change], names: Names, shelf: Shelf) -> tuple[Pane, ...]:

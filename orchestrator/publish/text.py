@@ -6,7 +6,6 @@ from pathlib import Path
 
 from orchestrator.model import (
     Change,
-    ChangeKind,
     Culprit,
     Fate,
     FindingChange,
@@ -119,7 +118,8 @@ def _place(found: FindingRecord) -> str:
 
 def _changes(run: Run, names: dict[Lane, str]) -> list[str]:
     groups = digest.merged(
-        digest.noteworthy(run), lambda test: (test.suite, test.name, test.change, digest.unmet(test), test.expected)
+        digest.noteworthy(run),
+        lambda test: (test.suite, test.name, test.change, test.unmet, test.expected, test.evidence),
     )
     return [_change(tests, [names[digest.lane_of(test)] for test in tests]) for tests in groups]
 
@@ -127,12 +127,20 @@ def _changes(run: Run, names: dict[Lane, str]) -> list[str]:
 def _change(tests: list[Change], where: list[str]) -> str:
     """`fixed      madvise_locked/foo x86_64 arm64`; a long name gives way to its lanes."""
     test = tests[0]
-    word = "unmet" if digest.unmet(test) and test.change is ChangeKind.SAME else test.change
+    word = "unmet" if test.unmet and test.change.unchanged else test.change
     before = f"{word:<10} {line(test.suite)}/"
-    after = f" {line(' '.join(where))}{f' ({test.expected} declared)' if digest.unmet(test) else ''}"
+    after = f" {line(' '.join(where))}{f' ({test.expected} declared)' if test.unmet else ''}{_rates(test)}"
     room = max(12, WIDTH - len(before) - len(after))
     name = line(test.name)
     return _fit(before + (name if len(name) <= room else f"{name[: room - 1]}…") + after)
+
+
+def _rates(test: Change) -> str:
+    """How often it failed when it was run again on base, and on patched."""
+    if test.evidence is None:
+        return ""
+    base, patched = (f"{rate.came}/{rate.of}" for rate in (test.evidence.base, test.evidence.patched))
+    return f" (failed {base} base, {patched} patched)"
 
 
 def _metric(pair: MetricPair, lane: str) -> str:

@@ -77,7 +77,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
     """
     seen, boot_seconds = Seen(), None
     try:
-        with _booted(trial, take, yard, on_stage) as kept:
+        with booted(trial, take, yard, on_stage) as kept:
             boot_seconds = kept.boot_seconds
             for one in _Cell(trial, kept, yard, on_stage).seen():
                 seen.add(one)
@@ -103,7 +103,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
 
 
 @contextlib.contextmanager
-def _booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None]) -> Iterator[Kept]:
+def booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = lambda _: None) -> Iterator[Kept]:
     """Boot the kernel in a place of its own, and lend what is kept of it, which needs none."""
     with contextlib.ExitStack() as stack:
         expected = sum(yard.durations.expect(one.suite.name, one.suite.limit) for one in trial.payloads)
@@ -113,6 +113,11 @@ def _booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None
             taking = take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=prepare)
             kept = stack.enter_context(taking)
         yield kept
+
+
+def again(trial: Trial, kept: Kept, yard: Yard, turn: Turn) -> Seen:
+    """Do one turn more in a guest of its own."""
+    return stints.run([_Cell(trial, kept, yard, lambda _: None).stint(turn)], yard.places)[0]
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,10 @@ class _Cell:
             self._runs(*share) for repeat in range(self.trial.most_repeats) for share in self._shares(repeat, names)
         ]
         return [*listed, *stints.run(todo, self.yard.places)]
+
+    def stint(self, turn: Turn) -> Stint[Seen]:
+        """One turn, as a guest of its own does it."""
+        return self._runs(turn.name, [turn])
 
     def _shares(self, repeat: int, names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Turn]]]:
         """The guests of one repeat: one for all suites that say `boot`, one for each, or one for each test."""

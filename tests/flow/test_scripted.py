@@ -125,7 +125,7 @@ def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_pat
 
     fragment = tmp_path / "slow.config"
     fragment.write_text("CONFIG_KASAN=y\nCONFIG_PROVE_LOCKING=y\n")
-    validate(FAILS, PASSES, take=take, arches=["arm64"], fragments=[str(fragment)])
+    validate(FAILS, PASSES, take=take, arches=["arm64"], fragments=[str(fragment)], rerun={"pairs": 0})
     assert seen == [4.0 * 3 * 2] * 2  # emulated, KASAN, lockdep
 
 
@@ -289,7 +289,7 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_left(request_for, tmp_path:
         return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
 
     where, cut = store.given_directory(tmp_path / "run"), True
-    todo = plan.make(request_for(FAILS, PASSES, arches=["arm64"]))
+    todo = plan.make(request_for(FAILS, PASSES, arches=["arm64"], rerun={"pairs": 0}))
     with pytest.raises(InfraError), job.start(todo, where, lambda *_: None, take) as started:
         pipeline.validate(started)
     cut = False

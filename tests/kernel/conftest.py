@@ -40,7 +40,8 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Validate:
 
     def run(series: Path, *args: object) -> Finished:
         directory = tmp_path_factory.mktemp("run") / series.name
-        process = run_kdelta("run", series, "--suite", "madvise_locked", "--out", directory, *args)
+        first_pass = [] if series == BUNDLED else ["--no-rerun"]  # what is spoiled always shows
+        process = run_kdelta("run", series, "--suite", "madvise_locked", "--out", directory, *first_pass, *args)
         return Finished(process, directory)
 
     return run

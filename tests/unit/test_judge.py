@@ -56,9 +56,9 @@ def test_each_pair_of_outcomes_gets_its_class() -> None:
         "a": ChangeKind.SAME,
         "b": ChangeKind.FIXED,
         "c": ChangeKind.REGRESSED,
-        "d": ChangeKind.SAME,
-        "e": ChangeKind.ADDED,
-        "f": ChangeKind.REMOVED,
+        "d": ChangeKind.SAME_FAIL,
+        "e": ChangeKind.SKIP_TO_RUN,
+        "f": ChangeKind.RUN_TO_SKIP,
     }
 
 
@@ -73,7 +73,7 @@ def test_a_suite_cut_short_on_patched_makes_its_tests_missing_and_not_removed() 
     patched = ran(Side.PATCHED, {"a": PASS}, end=Outcome.TIMEOUT)
     changes = {change.name: change for change in diff.compare(base, patched, ["s"], [])}
     assert changes["b"].patched.outcome is MISSING
-    assert changes["b"].change is ChangeKind.INFRA
+    assert changes["b"].change is ChangeKind.MISSING
     assert changes["(exit)"].change is ChangeKind.REGRESSED
 
 
@@ -84,7 +84,7 @@ def test_a_panic_on_patched_regresses_what_passed_on_base() -> None:
 
 def test_what_base_did_not_reach_is_never_called_regressed() -> None:
     base = GuestRun(guest(Side.BASE, GuestOutcome.PANIC))
-    assert kinds(base, ran(Side.PATCHED, {"a": FAIL}))["a"] is ChangeKind.INFRA
+    assert kinds(base, ran(Side.PATCHED, {"a": FAIL}))["a"] is ChangeKind.MISSING
 
 
 def test_repeats_that_disagree_are_flaky_and_not_regressed() -> None:
@@ -94,14 +94,21 @@ def test_repeats_that_disagree_are_flaky_and_not_regressed() -> None:
         (),
         tuple(SuiteEnd("s", number, PASS, "") for number in range(3)),
     )
-    assert kinds(ran(Side.BASE, {"a": PASS}), flaky)["a"] is ChangeKind.FLAKY
+    assert kinds(ran(Side.BASE, {"a": PASS}), flaky)["a"] is ChangeKind.FLAKY_ON_PATCHED
+
+
+def test_ends_of_tests_with_guests_of_their_own_are_one_end() -> None:
+    ends = tuple(SuiteEnd("s", 0, outcome, "", test) for test, outcome in (("a", PASS), ("b", FAIL), ("c", PASS)))
+    patched = replace(ran(Side.PATCHED, {"a": PASS}), ends=ends)
+    assert kinds(ran(Side.BASE, {"a": PASS}), patched)["(exit)"] is ChangeKind.REGRESSED
+    assert kinds(patched, patched)["(exit)"] is ChangeKind.SAME_FAIL
 
 
 def test_an_expected_test_that_no_side_ran_is_in_the_table() -> None:
     changes = diff.compare(
         GuestRun(guest(Side.BASE)), GuestRun(guest(Side.PATCHED)), ["s"], [Expectation("s", "a", ChangeKind.FIXED)]
     )
-    assert ("a", ChangeKind.INFRA) in {(change.name, change.change) for change in changes}
+    assert ("a", ChangeKind.MISSING) in {(change.name, change.change) for change in changes}
 
 
 @pytest.mark.parametrize(("base", "patched"), list(itertools.product(Outcome, Outcome)))
@@ -294,7 +301,7 @@ def test_a_taint_that_no_report_tells_of_is_a_test_that_fails() -> None:
     [
         (tainted(Side.BASE, ""), tainted(Side.PATCHED, "EO"), None),
         (tainted(Side.BASE, ""), tainted(Side.PATCHED, "W", splat()), None),
-        (tainted(Side.BASE, "W"), tainted(Side.PATCHED, "W"), ChangeKind.SAME),
+        (tainted(Side.BASE, "W"), tainted(Side.PATCHED, "W"), ChangeKind.SAME_FAIL),
         (tainted(Side.BASE, "W"), tainted(Side.PATCHED, ""), ChangeKind.FIXED),
         (tainted(Side.BASE, "", end=Outcome.LOST), tainted(Side.PATCHED, "W"), ChangeKind.INFRA),
     ],

@@ -54,7 +54,7 @@ report: results/0412-madv-dontneed-locked/report.html
 def test_changes_come_worst_first_and_an_unmet_one_says_what_was_declared() -> None:
     tests = (
         change("a.fixed", kind=ChangeKind.FIXED),
-        change("b.flaky", kind=ChangeKind.FLAKY),
+        change("b.flaky", kind=ChangeKind.FLAKY_ON_PATCHED),
         change("c.still_fails", "arm64", Outcome.FAIL, Outcome.FAIL, expected=ChangeKind.FIXED),
         change("d.broke", kind=ChangeKind.REGRESSED, expected=ChangeKind.FIXED),
     )
@@ -62,7 +62,7 @@ def test_changes_come_worst_first_and_an_unmet_one_says_what_was_declared() -> N
     assert lines[5:] == [
         "regressed  madvise_locked/d.broke x86_64 (fixed declared)",
         "unmet      madvise_locked/c.still_fails arm64 (fixed declared)",
-        "flaky      madvise_locked/b.flaky x86_64",
+        "flaky-on-patched madvise_locked/b.flaky x86_64",
         "fixed      madvise_locked/a.fixed x86_64",
     ]
     assert lines[4] == "arm64: 1 test: 1 same, 1 unmet"

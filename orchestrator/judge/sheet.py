@@ -1,0 +1,121 @@
+"""What one GuestRun says of each test, looked up by name. Pure."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orchestrator.model import GuestRun, Observed, Outcome, SuiteEnd, TestResult
+
+SUITE_END = "(exit)"  # the test that every suite has: did its program end as it should?
+# The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
+SUITE_TAINT = "(taint)"
+_TROUBLE = {
+    "M": "machine check",
+    "B": "bad page",
+    "D": "oops or BUG",
+    "W": "warning",
+    "L": "soft lockup",
+}
+
+_BADNESS = (
+    *(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP, Outcome.FAIL),
+    *(Outcome.TIMEOUT, Outcome.CRASH, Outcome.LOST, Outcome.MISSING),
+)
+
+_FAILURES = tuple(outcome for outcome in Outcome if outcome.bad)  # faster than to ask each of 10,000 results
+
+Name = tuple[str, str]  # suite, test
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A GuestRun with its results and ends by name: one result of each test, all `repeats` of those with several."""
+
+    run: GuestRun
+    results: dict[Name, TestResult]
+    repeats: dict[Name, list[TestResult]]
+    ends: dict[str, list[SuiteEnd]]
+
+    def observe(self, suite: str, name: str) -> Observed | None:
+        """Fold the repeats of one test into one observation; None if a whole run of the suite has no such test."""
+        ends = self.ends.get(suite, [])
+        if name == SUITE_END:
+            return _of_ends(ends, [(end.outcome, end.detail) for end in ends])
+        if name == SUITE_TAINT and ends:
+            return _of_ends(ends, [_spoiled(self.run, end) for end in ends])
+        found = self.results.get((suite, name))
+        if not found:
+            return None if ends and all(end.outcome is Outcome.PASS for end in ends) else Observed(Outcome.MISSING)
+        several = self.repeats.get((suite, name), [found])
+        return _fold([(result.outcome, result.output) for result in several])
+
+    @property
+    def names(self) -> Iterator[Name]:
+        """Every test that there is something to say of, but for the ends."""
+        yield from self.results
+        yield from ((suite, SUITE_TAINT) for suite, ends in self.ends.items() if any(_taint(self.run, e) for e in ends))
+
+    @functools.cached_property
+    def failed(self) -> dict[Name, None]:
+        """Every test that was seen to fail in it."""
+        bad = {(result.suite, result.name): None for result in self.run.results if result.outcome in _FAILURES}
+        bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
+        return bad | {name: None for name in self.names if name[1] == SUITE_TAINT}
+
+
+def of(run: GuestRun) -> Sheet:
+    """Look all of it through once."""
+    last = {(result.suite, result.name): result for result in run.results}
+    repeats = _repeated(run.results, last) if len(last) < len(run.results) else {}
+    return Sheet(run, last, repeats, _by_suite(run.ends))
+
+
+def _repeated(results: Iterable[TestResult], last: dict[Name, TestResult]) -> dict[Name, list[TestResult]]:
+    """Every result of the tests that have several; `last` holds the last one of each."""
+    found: dict[Name, list[TestResult]] = {}
+    for result in results:
+        name = result.suite, result.name
+        if name in found or last[name] is not result:
+            found.setdefault(name, []).append(result)
+    return found
+
+
+def _by_suite(ends: Iterable[SuiteEnd]) -> dict[str, list[SuiteEnd]]:
+    found: dict[str, list[SuiteEnd]] = {}
+    for end in ends:
+        found.setdefault(end.suite, []).append(end)
+    return found
+
+
+def _taint(run: GuestRun, end: SuiteEnd) -> str:
+    """The flags of trouble that a program gave its kernel, where no report, which is judged, tells of it."""
+    return "" if run.guest.splats else "".join(letter for letter in end.taint if letter in _TROUBLE)
+
+
+def _spoiled(run: GuestRun, end: SuiteEnd) -> tuple[Outcome, str]:
+    if end.outcome is Outcome.LOST:
+        return Outcome.LOST, end.detail
+    if not (letters := _taint(run, end)):
+        return Outcome.PASS, ""
+    words = ", ".join(f"{letter} ({_TROUBLE[letter]})" for letter in letters)
+    during = f" while {end.test} ran" if end.test else ""
+    return Outcome.FAIL, f"the kernel was tainted{during}: {words}; no report on the console says why"
+
+
+def _of_ends(ends: list[SuiteEnd], seen: list[tuple[Outcome, str]]) -> Observed:
+    """Fold the ends of programs and of tests with guests of their own: those of one repeat are one end, the worst."""
+    worst: dict[int, tuple[Outcome, str]] = {}
+    for end, one in zip(ends, seen, strict=True):
+        worst[end.repeat] = max(worst.get(end.repeat, one), one, key=_badness)
+    return _fold(list(worst.values())) if worst else Observed(Outcome.MISSING)
+
+
+def _badness(seen: tuple[Outcome, str]) -> int:
+    return _BADNESS.index(seen[0])
+
+
+def _fold(seen: list[tuple[Outcome, str]]) -> Observed:
+    if len(seen) == 1:
+        return Observed(*seen[0], (seen[0][0],))
+    outcome, output = max(seen, key=_badness)
+    return Observed(outcome, output, tuple(pair[0] for pair in seen))

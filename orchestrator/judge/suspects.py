@@ -1,0 +1,231 @@
+"""The first pass and the pairs so far in; what is suspected, and how far chance has let it go, out. Pure.
+
+The first pass names a suspect, and so does a pair in which something new failed; what named it is no evidence.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.judge import chance, fingerprint, sheet
+from orchestrator.judge.chance import Pairs
+from orchestrator.judge.sheet import Name, Sheet
+from orchestrator.model import Change, ChangeKind, Observed, Outcome, Pair, Side
+
+_BAD = frozenset(outcome for outcome in Outcome if outcome.bad)
+_WORSE_THAN_FAIL = _BAD - {Outcome.FAIL}
+_ENOUGH = 5  # pairs after which what was seen on both sides may be dropped
+_STABLE = 2  # pairs in which a way to fail must come again, or its words are different each time
+_CONFIRM = 1  # pairs for what is not asked against chance
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An event of a test that is suspected to come more often on `side`; pairs of its suite before `since` named it.
+
+    It ends with one of `outcomes`, and, where that is said, with this fingerprint.
+    """
+
+    name: Name
+    side: Side
+    outcomes: frozenset[Outcome] = _BAD
+    fingerprint: str = ""
+    since: int = 0
+
+    def came(self, one: Sheet) -> bool | None:
+        """Did it come? None if nobody saw."""
+        seen = one.observe(*self.name)
+        if seen is None:
+            return None
+        if seen.outcome in (Outcome.LOST, Outcome.MISSING):  # a kernel that dies takes it along
+            return True if one.run.guest.outcome.bad and not self.fingerprint else None
+        return self.like(seen)
+
+    def like(self, seen: Observed) -> bool:
+        """Is this observation the event?"""
+        alike = not self.fingerprint or self.fingerprint == fingerprint.of(seen)
+        return seen.outcome in self.outcomes and alike
+
+
+@dataclass(frozen=True, eq=False)
+class Once:
+    """One pair, looked through."""
+
+    pair: Pair
+    base: Sheet
+    patched: Sheet
+
+    def sides(self, first: Side) -> tuple[Sheet, Sheet]:
+        """Both sheets, that of `first` first."""
+        return (self.base, self.patched) if first is Side.BASE else (self.patched, self.base)
+
+    @property
+    def failed(self) -> dict[Name, None]:
+        """Every test that was seen to fail in it, on either side."""
+        return self.base.failed | self.patched.failed
+
+
+@dataclass(frozen=True)
+class Course:
+    """The pairs of one suite in order, looked through."""
+
+    pairs: tuple[Once, ...] = ()
+
+    def of(self, name: Name) -> "Course":
+        """Those that ran one test."""
+        return Course(tuple(pair for pair in self.pairs if pair.pair.runs(name)))
+
+    def count(self, suspect: Suspect, since: int = 0) -> Pairs:
+        """How often the event came in the pairs in which both sides were seen."""
+        counts = Pairs()
+        for pair in self.pairs[since:]:
+            here, there = map(suspect.came, pair.sides(suspect.side))
+            if here is not None and there is not None:
+                counts = counts.add(suspected=here, other=there)
+        return counts
+
+    def seen(self, name: Name) -> int:
+        """In how many pairs there was something to be seen of a test."""
+        both = ((pair.base.observe(*name), pair.patched.observe(*name)) for pair in self.pairs)
+        return sum(any(seen and seen.outcome is not Outcome.MISSING for seen in one) for one in both)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a suspect stands: pairs since it was named (and all), the e-value, if that is enough to be `named` for good.
+
+    `on_other`: the same failure was seen on the other side, in the first pass or in any pair; `tried` are its pairs.
+    """
+
+    suspect: Suspect
+    counts: Pairs
+    all_counts: Pairs
+    value: float
+    on_other: bool
+    tried: int
+    named: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Does it want another pair?"""
+        counts, here = self.counts, self.counts.both + self.counts.suspected
+        if self.named or (self.suspect.fingerprint and counts.of >= _STABLE and not here):
+            return False
+        if self.on_other and counts.of >= _ENOUGH and self.value < 1:
+            return False
+        if self.tried >= _ENOUGH and not counts.of:  # nobody sees it
+            return False
+        return chance.against_effect(counts) < 1 / chance.ALPHA
+
+
+@dataclass(frozen=True)
+class Lane:
+    """All that is known of the tests of one lane: `standings` by test, `courses` by suite."""
+
+    changes: tuple[Change, ...]
+    standings: dict[Name, Standing] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> Iterator[Name]:
+        """The tests that want another pair, what is suspected of patched first."""
+        first = sorted(self.standings.values(), key=lambda one: one.suspect.side is Side.BASE)
+        yield from (one.suspect.name for one in first if one.open)
+        for change in self.changes:
+            name = change.suite, change.name
+            if name not in self.standings and _confirmed(change):
+                course = self.course(name)
+                if course.seen(name) < _CONFIRM and len(course.pairs) < _ENOUGH:
+                    yield name
+
+    def course(self, name: Name) -> Course:
+        """The pairs that ran one test."""
+        return self.courses.get(name[0], Course()).of(name)
+
+
+def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float) -> Lane:
+    """Say how every suspect of one lane stands; `alpha` is the false discovery rate that the lane may have."""
+    first = {(change.suite, change.name): change for change in changes}
+    lane = Lane(tuple(first.values()), {}, _courses(pairs))
+    suspects = {one.name: one for change in lane.changes for one in _first(change)}
+    for suite, course in lane.courses.items():
+        suspects |= _later(suite, course, suspects)
+    found = [_stand(one, lane.course(one.name), first.get(one.name)) for one in suspects.values()]
+    named = chance.discoveries([one.value for one in found], alpha)
+    standings = {one.suspect.name: replace(one, named=yes) for one, yes in zip(found, named, strict=True)}
+    return replace(lane, standings=standings)
+
+
+def _courses(pairs: Iterable[Pair]) -> dict[str, Course]:
+    found: dict[str, list[Once]] = {}
+    for pair in pairs:
+        found.setdefault(pair.suite, []).append(Once(pair, sheet.of(pair.base), sheet.of(pair.patched)))
+    return {suite: Course(tuple(course)) for suite, course in found.items()}
+
+
+def _first(change: Change) -> Iterator[Suspect]:
+    """What the first pass makes suspicious of one test."""
+    name, kind = (change.suite, change.name), change.change
+    base, patched = change.base, change.patched
+    if kind is ChangeKind.REGRESSED:
+        yield Suspect(name, Side.PATCHED, _BAD if base.outcome.good else _WORSE_THAN_FAIL)
+    elif kind in (ChangeKind.FLAKY_ON_PATCHED, ChangeKind.FLAKY_ON_BOTH):
+        yield Suspect(name, Side.PATCHED)
+    elif kind is ChangeKind.FIXED and change.expected is not ChangeKind.FIXED:
+        yield Suspect(name, Side.BASE)
+    elif kind is ChangeKind.SAME_FAIL and fingerprint.of(base) != fingerprint.of(patched):
+        yield Suspect(name, Side.PATCHED, frozenset({patched.outcome}), fingerprint.of(patched))
+
+
+def _confirmed(change: Change) -> bool:
+    """Is it enough to see it come out the same once more: it was declared, or there is nothing to compare it with?"""
+    declared = change.change is ChangeKind.FIXED and change.expected is ChangeKind.FIXED
+    failed = change.change in (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN) and change.patched.outcome.bad
+    return declared or failed or change.change is ChangeKind.SAME_FAIL
+
+
+def _later(suite: str, course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
+    """What a pair makes suspicious that the first pass did not."""
+    found: dict[Name, Suspect] = {}
+    for pair in course.pairs:
+        for name in pair.patched.failed:
+            seen = pair.base.observe(*name)
+            if name[0] == suite and name not in known and name not in found and seen and seen.outcome.good:
+                since = course.of(name).pairs.index(pair) + 1
+                found[name] = Suspect(name, Side.PATCHED, since=since)
+    return found
+
+
+def _stand(suspect: Suspect, course: Course, first: Change | None) -> Standing:
+    counts = course.count(suspect, suspect.since)
+    return Standing(
+        suspect,
+        counts,
+        course.count(suspect),
+        chance.evidence(counts.suspected, counts.other),
+        _on_other(suspect, course, first),
+        len(course.pairs) - suspect.since,
+    )
+
+
+def _on_other(suspect: Suspect, course: Course, first: Change | None) -> bool:
+    """Was the same failure seen on the other side? Where its words differ each time, any failure is the same."""
+    here, there = ([], []) if first is None else _of_first(suspect, first)
+    for pair in course.pairs:
+        one, other = pair.sides(suspect.side)
+        here += _like(suspect, one)
+        there += _like(suspect, other)
+    volatile = len(here) > 1 and len(set(here)) > 1
+    return any(volatile or print_ in here for print_ in there)
+
+
+def _of_first(suspect: Suspect, first: Change) -> tuple[list[str], list[str]]:
+    both = (first.base, first.patched) if suspect.side is Side.BASE else (first.patched, first.base)
+    here, there = ([fingerprint.of(seen)] if suspect.like(seen) else [] for seen in both)
+    return here, there
+
+
+def _like(suspect: Suspect, one: Sheet) -> list[str]:
+    seen = one.observe(*suspect.name)
+    if seen and suspect.came(one):
+        return [fingerprint.of(seen)]
+    return []

@@ -1,0 +1,89 @@
+"""What the first pass makes suspicious, run again on both sides in turn until chance decides, or the budget ends."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from kvm.errors import BootError, GuestLost
+from orchestrator import consoles, store
+from orchestrator.job import Job
+from orchestrator.judge import chance, diff, ending, suspects
+from orchestrator.model import Cell, Change, GuestRecord, Lane, Pair, Side
+from orchestrator.trial import paired
+from orchestrator.trial.paired import Couple, Look
+from orchestrator.trial.runner import Trial, Yard
+
+FILE = "pairs.json"
+
+
+def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
+    """Do the pairs of one lane, and keep them beside what patched gave; of a run that goes on they may be there."""
+    changes = _first(job, lane)
+    if not job.plan.request.pipeline.rerun.pairs or len(trials) < len(Side) or load(job, lane) is not None:
+        return
+    if not any(suspects.look(changes, [], alpha(job)).wanted):
+        return
+    with job.engine.task(f"pairs {lane}"):
+        try:
+            with paired.couple(trials, job.take, yard, _look(job)) as both:
+                done = list(_pairs(job, lane, changes, both))
+        except (BootError, GuestLost) as fault:
+            job.recorder.note(f"{lane}: nothing was run again: {fault.message}")
+            return
+    store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
+
+
+def load(job: Job, lane: Lane) -> list[Pair] | None:
+    """Read the pairs of one lane; None if it has not come to that."""
+    return store.load_pairs(store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
+
+
+def forget(job: Job, lane: Lane) -> None:
+    """Remove the pairs of a first pass that is made anew."""
+    (store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE).unlink(missing_ok=True)
+
+
+def alpha(job: Job) -> float:
+    """The false discovery rate of one lane: those of all lanes add up to the run's."""
+    return chance.ALPHA / len(job.plan.lanes)
+
+
+def _first(job: Job, lane: Lane) -> list[Change]:
+    """The first pass of one lane, compared; nothing where a kernel did not boot."""
+    ran = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
+    base, patched = (one if one and one.guest.boot_seconds is not None else None for one in ran)
+    names = [suite.name for suite in job.plan.suites]
+    return diff.compare(base, patched, names, job.plan.expectations) if base and patched else []
+
+
+def _pairs(job: Job, lane: Lane, changes: list[Change], both: Couple) -> Iterator[Pair]:
+    """Run, after each pair, what is wanted most; what cannot run alone is left out."""
+    budget, done, left_out = job.plan.request.pipeline.rerun, list[Pair](), set[tuple[str, str]]()
+    end = time.monotonic() + budget.seconds
+    while time.monotonic() < end:
+        for name in suspects.look(changes, done, alpha(job)).wanted:
+            number = sum(pair.suite == name[0] for pair in done) + 1
+            if name in left_out or sum(pair.runs(name) for pair in done) >= budget.pairs:
+                continue
+            for side in Side:
+                job.watch(Cell(side, *lane), f"pair {number} of {name[0]}")
+            if pair := both.run(name, number):
+                done.append(pair)
+                yield pair
+                break
+            left_out.add(name)
+        else:
+            return
+
+
+def _look(job: Job) -> Look:
+    """Read the console of one guest, too."""
+
+    def look(trial: Trial, name: str, record: GuestRecord) -> GuestRecord:
+        console = trial.directory / "guests" / name / "console.log"
+        if not console.exists():
+            return record
+        found = consoles.read(console, job.plan.splat_rules)
+        return ending.name(replace(record, splats=found.splats, more_splats=found.more))
+
+    return look

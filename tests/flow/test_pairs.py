@@ -1,0 +1,155 @@
+"""What differs is run again in pairs, on guests that follow a script: chance is no finding, and a break is one."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kvm.errors import BootError
+from kvm.qemu import Machine
+from orchestrator.model import Change, Run, Side
+from orchestrator.publish import html, text
+from tests import scripted
+from tests.flow.test_scripted import (  # noqa: F401  (fixtures)
+    FAILS,
+    PASSES,
+    Validate,
+    changes,
+    request_for,
+    suite,
+    validate,
+    verdict,
+)
+
+FLAKY = "program:\nsay 1..2\nsay ok 1 first\nmostly ok 2 second\n"
+
+
+def one_in_five(start: int) -> Iterator[bool]:
+    """Failures that come one time in five, from the `start`th run on, counted from 0."""
+    number = 0
+    while True:
+        yield number % 5 == start
+        number += 1
+
+
+def guests(**failures: Iterator[bool]) -> Callable[..., object]:
+    """Boot guests in which what mostly works fails when its side says so."""
+
+    def take(machine: Machine, **asked: object) -> object:
+        side = next(side for side in Side if side in machine.image.parts)
+        return scripted.take(machine, draw=functools.partial(next, failures[side]), **asked)  # type: ignore[arg-type]
+
+    return take
+
+
+def second(run: Run) -> Change:
+    [found] = [change for change in run.tests if change.name == "second"]
+    return found
+
+
+def test_a_break_is_regressed_after_six_pairs_on_both_architectures(validate: Validate) -> None:  # noqa: F811
+    run = validate(PASSES, FAILS)
+    assert verdict(run)[0] == "regressed"
+    for found in (change for change in run.tests if change.name == "second"):
+        assert found.change == "regressed"
+        assert found.evidence
+        assert [(rate.came, rate.of) for rate in (found.evidence.base, found.evidence.patched)] == [(0, 6), (6, 6)]
+
+
+def test_a_test_that_fails_one_time_in_five_is_flaky_and_the_verdict_is_good(
+    validate: Validate,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    take = guests(base=one_in_five(3), patched=one_in_five(0))
+    run = validate(FLAKY, f"# patched\n{FLAKY}", take=take, arches=["arm64"])
+    found = second(run)
+    assert (found.base.outcome, found.patched.outcome) == ("pass", "fail")  # what the first pass would have blamed
+    assert found.change == "flaky-on-both"
+    assert verdict(run)[0] == "clean"
+    assert "flaky on both sides: example/second" in verdict(run)[1]
+    assert found.evidence and found.evidence.base.came == 1
+    said = text.summary(run, None)
+    assert f"(failed 1/{found.evidence.base.of} base, " in said
+    assert " of 5 (" in html.render(run, tmp_path / "run")
+
+
+def test_a_test_that_only_patched_fails_now_and_then_is_no_verdict(validate: Validate) -> None:  # noqa: F811
+    take = guests(base=iter(lambda: False, None), patched=one_in_five(0))
+    run = validate(FLAKY, f"# patched\n{FLAKY}", take=take, arches=["arm64"], rerun={"pairs": 9})
+    assert second(run).change == "flaky-on-patched"
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_a_race_of_one_in_five_that_the_series_brings_is_found_at_last(validate: Validate) -> None:  # noqa: F811
+    take = guests(base=iter(lambda: False, None), patched=one_in_five(0))
+    run = validate(FLAKY, f"# patched\n{FLAKY}", take=take, arches=["arm64"])
+    assert second(run).change == "regressed"
+    assert second(run).evidence.patched.of == 25  # type: ignore[union-attr]
+
+
+def test_without_pairs_the_first_pass_is_all_there_is(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
+    run = validate(PASSES, FAILS, arches=["arm64"], rerun={"pairs": 0})
+    assert second(run).change == "regressed"
+    assert second(run).evidence is None
+    assert not (tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").exists()
+
+
+def test_a_budget_that_ends_too_early_is_no_guess(validate: Validate) -> None:  # noqa: F811
+    run = validate(PASSES, FAILS, arches=["arm64"], rerun={"pairs": 3})
+    assert second(run).change == "undecided"
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_a_declared_change_is_run_once_more(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second], same: [first]}}\n")
+    run = validate(FAILS, PASSES, arches=["arm64"])
+    assert verdict(run)[0] == "validated"
+    kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
+    assert len(kept) == 1
+
+
+def test_a_kernel_that_dies_each_time_is_regressed_and_one_that_died_once_is_not(validate: Validate) -> None:  # noqa: F811
+    dies = "program:\nsay 1..2\nsay ok 1 first\npanic\n"
+    run = validate(PASSES, dies, arches=["arm64"])
+    assert changes(run)["(exit)"] == changes(run)["second"] == "regressed"
+
+
+def test_each_test_of_its_own_is_run_again_alone(validate: Validate, suite: Path, tmp_path: Path) -> None:  # noqa: F811
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    run = validate(PASSES, FAILS.replace("exit 1\n", ""), arches=["arm64"])
+    assert changes(run) == {"first": "same", "second": "regressed", "(exit)": "same"}
+    kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
+    assert {pair["program"] for pair in kept} == {"second"}
+
+
+def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
+    ran = []
+
+    def take(machine: Machine, **asked: object) -> object:
+        side = next(side for side in Side if side in machine.image.parts)
+        return scripted.take(machine, draw=lambda: bool(ran.append(side)), **asked)  # type: ignore[arg-type, func-returns-value]
+
+    validate(FLAKY.replace("say ok 1 first", "say not ok 1 first"), f"{FLAKY}# patched\n", take=take, arches=["arm64"])
+    again = ran[2:]
+    assert again[:4] == [Side.BASE, Side.PATCHED, Side.PATCHED, Side.BASE]
+    assert again.count(Side.BASE) == again.count(Side.PATCHED)
+
+
+def test_a_kernel_that_boots_no_more_leaves_the_first_pass_and_a_note(validate: Validate) -> None:  # noqa: F811
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        if workdir.name == "again":
+            raise BootError("no-boot", kind="no-boot")
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, FAILS, take=take, arches=["arm64"])
+    assert "arm64-fast: nothing was run again: no-boot" in run.notes
+    assert second(run).change == "regressed"
+
+
+@pytest.mark.parametrize("pairs", [-1, 1001])
+def test_a_budget_is_a_number_of_pairs(pairs: int, request_for) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    with pytest.raises(ValueError, match="pairs"):
+        request_for(PASSES, FAILS, rerun={"pairs": pairs})

@@ -1,0 +1,229 @@
+"""What becomes of a first pass and of pairs: every test its class and its rates, and no blame by chance."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from orchestrator.judge import chance, diff, settle, suspects
+from orchestrator.model import (
+    Change,
+    ChangeKind,
+    Expectation,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Outcome,
+    Pair,
+    Side,
+    SuiteEnd,
+    TestResult,
+)
+
+PASS, FAIL, SKIP, TIMEOUT, CRASH = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.TIMEOUT, Outcome.CRASH
+LOST = Outcome.LOST
+ALPHA = chance.ALPHA / 2  # of two lanes
+
+Seen = Outcome | tuple[Outcome, str]
+
+
+def run(side: Side, tests: dict[str, Seen], end: Outcome = PASS, outcome: GuestOutcome = GuestOutcome.OK) -> GuestRun:
+    record = GuestRecord(side, "x86_64", "fast", "tcg", 1.0, outcome, "console.log")
+    said = {name: seen if isinstance(seen, tuple) else (seen, "") for name, seen in tests.items()}
+    return GuestRun(
+        record, tuple(TestResult("s", name, *seen) for name, seen in said.items()), (), (SuiteEnd("s", 0, end, ""),)
+    )
+
+
+def pair(base: Seen, patched: Seen, program: str = "") -> Pair:
+    return Pair("s", program, run(Side.BASE, {"t": base}), run(Side.PATCHED, {"t": patched}))
+
+
+def first(base: Seen, patched: Seen, expected: ChangeKind | None = None) -> list[Change]:
+    declared = [Expectation("s", "t", expected)] if expected else []
+    return diff.compare(run(Side.BASE, {"t": base}), run(Side.PATCHED, {"t": patched}), ["s"], declared)
+
+
+def settled(changes: list[Change], pairs: Iterable[Pair]) -> Change:
+    found = settle.settle(changes, list(pairs), ALPHA)
+    assert len(found) == len(changes)
+    return next(change for change in found if change.name == "t")
+
+
+def wants(changes: list[Change], pairs: Iterable[Pair]) -> bool:
+    return ("s", "t") in set(suspects.look(changes, list(pairs), ALPHA).wanted)
+
+
+def until_settled(changes: list[Change], draw: Iterable[Pair], most: int = 60) -> list[Pair]:
+    """The pairs that a run would do."""
+    pairs: list[Pair] = []
+    source = iter(draw)
+    while len(pairs) < most and wants(changes, pairs):
+        pairs.append(next(source))
+    return pairs
+
+
+def test_a_break_that_always_shows_is_regressed_after_six_pairs() -> None:
+    changes = first(PASS, FAIL)
+    pairs = until_settled(changes, (pair(PASS, FAIL) for _ in range(60)))
+    assert len(pairs) == 6
+    found = settled(changes, pairs)
+    assert found.change is ChangeKind.REGRESSED
+    assert found.evidence
+    assert (found.evidence.base.came, found.evidence.patched.came, found.evidence.patched.of) == (0, 6, 6)
+    assert found.evidence.value and found.evidence.value >= 1 / ALPHA
+
+
+def test_with_fewer_pairs_it_is_undecided_and_not_guessed() -> None:
+    assert settled(first(PASS, FAIL), [pair(PASS, FAIL)] * 5).change is ChangeKind.UNDECIDED
+
+
+def test_a_repair_that_nobody_declared_is_fixed_after_six_pairs() -> None:
+    changes = first(FAIL, PASS)
+    pairs = until_settled(changes, (pair(FAIL, PASS) for _ in range(60)))
+    assert len(pairs) == 6
+    assert settled(changes, pairs).change is ChangeKind.FIXED
+
+
+def test_a_declared_change_is_seen_once_more_and_no_more_often() -> None:
+    changes = first(FAIL, PASS, ChangeKind.FIXED)
+    pairs = until_settled(changes, (pair(FAIL, PASS) for _ in range(60)))
+    assert len(pairs) == 1
+    found = settled(changes, pairs)
+    assert (found.change, found.unmet) == (ChangeKind.FIXED, False)
+    assert settled(changes, [pair(PASS, PASS)]).change is ChangeKind.FLAKY_ON_BASE
+
+
+def test_a_test_that_fails_one_time_in_five_on_both_is_flaky() -> None:
+    draws = np.random.default_rng(5)
+    changes, kinds = first(PASS, FAIL), []
+    for _ in range(40):
+        stream = (pair(*(FAIL if one < 0.2 else PASS for one in draws.random(2))) for _ in range(60))
+        kinds.append(settled(changes, until_settled(changes, stream)).change)
+    assert kinds.count(ChangeKind.REGRESSED) <= 1  # 0.8 % of such suspects, which few such tests become
+    assert kinds.count(ChangeKind.FLAKY_ON_BOTH) >= 30
+    assert {*kinds} <= {ChangeKind.FLAKY_ON_BOTH, ChangeKind.FLAKY_ON_PATCHED, ChangeKind.EXPOSED, ChangeKind.REGRESSED}
+
+
+def test_one_failure_of_base_takes_the_blame_from_the_series() -> None:
+    changes = first(PASS, FAIL)
+    pairs = [pair(FAIL, PASS), *[pair(PASS, FAIL)] * 20]
+    assert settled(changes, pairs).change is ChangeKind.EXPOSED
+    assert settled(changes, [pair(FAIL, FAIL)] * 6).change is ChangeKind.FLAKY_ON_BOTH
+
+
+def test_another_failure_of_base_does_not() -> None:
+    changes = first(PASS, (FAIL, "lost a page"))
+    pairs = [pair((FAIL, "no network"), PASS), *[pair(PASS, (FAIL, "lost a page"))] * 20]
+    assert settled(changes, pairs).change is ChangeKind.REGRESSED
+
+
+def test_where_words_differ_each_time_any_failure_of_base_is_the_same() -> None:
+    changes = first(PASS, (FAIL, "word a"))
+    pairs = [pair((FAIL, "word b"), PASS), *[pair(PASS, (FAIL, f"word {word}")) for word in "cdefghijklmnopqrst"]]
+    assert settled(changes, pairs).change is ChangeKind.EXPOSED
+
+
+def test_what_does_not_fail_again_is_given_up_and_not_acquitted() -> None:
+    changes = first(PASS, FAIL)
+    pairs = until_settled(changes, (pair(PASS, PASS) for _ in range(60)))
+    assert len(pairs) == 19
+    assert settled(changes, pairs).change is ChangeKind.FLAKY_ON_PATCHED
+    late = first(PASS, TIMEOUT)
+    assert settled(late, pairs).change is ChangeKind.TIMING
+
+
+def test_the_same_failure_on_both_sides_is_seen_once_more() -> None:
+    changes = first((FAIL, "at 0x1234"), (FAIL, "at 0x9999"))
+    pairs = until_settled(changes, (pair(FAIL, FAIL) for _ in range(60)))
+    assert len(pairs) == 1
+    assert settled(changes, pairs).change is ChangeKind.SAME_FAIL
+
+
+def test_another_way_to_fail_is_regressed_where_it_comes_again_and_again() -> None:
+    changes = first((FAIL, "one"), (FAIL, "two"))
+    again = until_settled(changes, (pair((FAIL, "one"), (FAIL, "two")) for _ in range(60)))
+    assert len(again) == 6
+    assert settled(changes, again).change is ChangeKind.REGRESSED
+    other = until_settled(changes, (pair((FAIL, "three"), (FAIL, "four")) for _ in range(60)))
+    assert len(other) == 2
+    assert settled(changes, other).change is ChangeKind.SAME_FAIL
+
+
+def test_a_crash_of_what_failed_is_regressed() -> None:
+    changes = first(FAIL, CRASH)
+    assert settled(changes, [pair(FAIL, CRASH)] * 6).change is ChangeKind.REGRESSED
+    assert settled(changes, [pair(CRASH, CRASH)] * 6).change is ChangeKind.FLAKY_ON_BOTH
+
+
+def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:
+    dead = run(Side.PATCHED, {}, LOST, GuestOutcome.PANIC)
+    changes = diff.compare(run(Side.BASE, {"t": PASS}), dead, ["s"], [])
+    died = Pair("s", "", run(Side.BASE, {"t": PASS}), dead)
+    found = settle.settle(changes, [died] * 6, ALPHA)
+    assert {change.name: change.change for change in found} == {
+        "t": ChangeKind.REGRESSED,
+        "(exit)": ChangeKind.REGRESSED,
+    }
+    once = settle.settle(changes, [pair(PASS, PASS)] * 19, ALPHA)
+    assert {change.change for change in once} == {ChangeKind.FLAKY_ON_PATCHED}
+
+
+def test_a_pair_of_which_one_side_was_not_seen_is_none() -> None:
+    gone = Pair("s", "", run(Side.BASE, {}, LOST), run(Side.PATCHED, {"t": FAIL}))
+    found = settled(first(PASS, FAIL), [gone] * 6)
+    assert found.change is ChangeKind.UNDECIDED
+    assert found.evidence and found.evidence.base.of == 0
+
+
+def test_a_failure_that_only_a_pair_shows_is_suspected_from_the_next_pair_on() -> None:
+    changes = first(PASS, PASS)
+    assert not wants(changes, [])
+    assert wants(changes, [pair(PASS, FAIL)])
+    assert settled(changes, [pair(PASS, FAIL)] * 6).change is ChangeKind.FLAKY_ON_PATCHED
+    assert settled(changes, [pair(PASS, FAIL)] * 7).change is ChangeKind.REGRESSED  # the first of them named it
+    assert settled(changes, [pair(FAIL, PASS)]).change is ChangeKind.FLAKY_ON_BASE
+
+
+def test_pairs_of_another_program_say_nothing_of_a_test() -> None:
+    changes = [replace(change, name="a/t") if change.name == "t" else change for change in first(PASS, FAIL)]
+    other = Pair("s", "b", run(Side.BASE, {"b": PASS}), run(Side.PATCHED, {"b": PASS}))
+    mine = Pair("s", "a", run(Side.BASE, {"a/t": PASS}), run(Side.PATCHED, {"a/t": FAIL}))
+    lane = suspects.look(changes, [other, mine, other], ALPHA)
+    assert lane.standings["s", "a/t"].counts == chance.Pairs(suspected=1)
+
+
+def test_the_end_of_several_programs_is_as_its_tests_are() -> None:
+    whole = {"base": run(Side.BASE, {"a": PASS}), "patched": run(Side.PATCHED, {"a": FAIL}, FAIL)}
+    changes = diff.compare(whole["base"], whole["patched"], ["s"], [])
+    again = Pair("s", "a", run(Side.BASE, {"a": PASS}), run(Side.PATCHED, {"a": PASS}))
+    found = {change.name: change.change for change in settle.settle(changes, [again] * 19, ALPHA)}
+    assert found == {"a": ChangeKind.FLAKY_ON_PATCHED, "(exit)": ChangeKind.FLAKY_ON_PATCHED}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ChangeKind if kind is not ChangeKind.SAME])
+def test_what_is_declared_the_same_may_be_flaky_and_nothing_else(kind: ChangeKind) -> None:
+    as_it_was = (ChangeKind.SAME_FAIL, ChangeKind.FLAKY_ON_BOTH, ChangeKind.FLAKY_ON_BASE)
+    assert kind.meets(ChangeKind.SAME) is (kind in as_it_was)
+    assert kind.meets(kind)
+
+
+def test_on_a_null_run_of_many_flaky_tests_almost_nothing_is_called_regressed() -> None:
+    """300 tests that fail alike on both sides, run again as a run would, 50 in a program."""
+    rng, kinds = np.random.default_rng(6), []
+    for _ in range(6):
+        rates = rng.choice([0.01, 0.05, 0.2, 0.5], size=50)
+
+        def once(side: Side, rates: np.ndarray = rates) -> GuestRun:
+            fails = rng.random(50) < rates
+            return run(side, {f"t{number}": FAIL if bad else PASS for number, bad in enumerate(fails)})
+
+        changes = diff.compare(once(Side.BASE), once(Side.PATCHED), ["s"], [])
+        pairs: list[Pair] = []
+        while len(pairs) < 24 and any(suspects.look(changes, pairs, ALPHA).wanted):
+            pairs += [Pair("s", "", once(Side.BASE), once(Side.PATCHED)) for _ in range(6)]
+        kinds += [change.change for change in settle.settle(changes, pairs, ALPHA)]
+    assert kinds.count(ChangeKind.REGRESSED) <= 1
+    assert kinds.count(ChangeKind.REGRESSED) + kinds.count(ChangeKind.EXPOSED) <= 3
+    assert kinds.count(ChangeKind.FLAKY_ON_BOTH) >= 100
