@@ -19,6 +19,9 @@ from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineSta
 from orchestrator.trial import durations, runner
 from orchestrator.trial.kinds.kind import SuiteKind
 
+COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
+SECONDS = 1800.0
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -43,9 +46,15 @@ def look(job: Job, bounds: Bounds) -> Run:
 
 def _choose(job: Job) -> Iterator[tuple[Mutant, LineCoverage]]:
     """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line."""
-    boots = {Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0 for guest in job.run.guests}
-    written = [line for line in job.run.coverage if line.side is Side.PATCHED]
-    written.sort(key=lambda line: boots.get(Lane(line.arch, line.flavour), 0.0))  # of two lanes the faster one
+    boots = {
+        Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0
+        for guest in job.run.guests
+        if guest.side is Side.PATCHED and verdict.lived(guest)  # or there is nothing to hold a mutant against
+    }
+    written = [
+        line for line in job.run.coverage if line.side is Side.PATCHED and Lane(line.arch, line.flavour) in boots
+    ]
+    written.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])  # of two lanes the faster one
     ran = {(line.file, line.line): line for line in reversed(written) if line.state is LineState.RAN}
     plain = {(line.file, line.line) for line in written if line.state is LineState.PLAIN}  # a `case` has no counter
     taken: list[Mutant] = []
@@ -125,8 +134,7 @@ class _Trials:
 
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))
-        if patched is None or not verdict.lived(patched.guest):
-            return replace(record, fate=Fate.UNKNOWN, by="patched's own guests did not give all")
+        assert patched  # see _choose
         changes = diff.compare(patched, mutant, list(mutant.asked), ())
         fate, by = mutants.judge(patched.guest, mutant.guest, changes)
         return replace(record, fate=fate, by=by)

@@ -13,7 +13,9 @@ from orchestrator.mutation import Bounds
 @click.command()
 @click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("--mutants", type=click.IntRange(1), default=10, show_default=True, help="So many are tested.")
-@click.option("--seconds", type=click.FloatRange(1), default=1800, show_default=True, help="None is begun later.")
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=mutation.SECONDS, show_default=True, help="None is begun later."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
 def mutate(directory: Path | None, mutants: int, seconds: float, as_json: bool) -> int:
     """Put faults into the changed lines of RUN, one at a time, and say which of them its tests do not catch.

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
-from orchestrator import culprits, options, pipeline, show
+from kvm.errors import UserError
+from orchestrator import culprits, mutation, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
+from orchestrator.mutation import COUNTING, Bounds
 
 
 @click.command()
@@ -16,8 +18,9 @@ from orchestrator.commands import opening
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
 @click.option("--no-bisect", is_flag=True, help="Do not look for the patch that did it, if something regresses.")
+@click.option("--mutate", "mutants", type=click.IntRange(1), metavar="N", help="Try N mutants then (`kdelta mutate`).")
 @click.pass_obj
-def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, **asked: Any) -> int:
+def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, mutants: int | None, **asked: Any) -> int:
     """Build, boot and test both kernels, and say what SERIES changes.
 
     SERIES is the name of a bundled series, a path (mbox, patch, directory, Maildir, quilt), -, commits of a git: kernel
@@ -29,15 +32,20 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, **
       kdelta run 0001-my.patch --kernel git:~/linux --base v5.10 --arch x86_64
       kdelta run v6.12..topic --kernel git:~/linux --each-patch
       kdelta run my-series/ --suite kselftest_mm --suite ~/my-tests
+      kdelta run my-series/ --flavour coverage --mutate 10
       kdelta run --json | jq .verdict
     """
     request = opening.asked(cache_dir, **asked)
     if no_bisect:
         request = request.model_copy(update={"pipeline": request.pipeline.model_copy(update={"bisect": False})})
+    if mutants and COUNTING not in request.pipeline.flavours:
+        raise UserError("--mutate wants to know which lines ran", hint=f"--flavour {COUNTING} says")
     with opening.start(request, out) as started:
         pipeline.validate(started)
         if request.pipeline.bisect:
             culprits.look(started)
+        if mutants:
+            mutation.look(started, Bounds(mutants, mutation.SECONDS))
     return opening.answer(started.run, started.directory, as_json=as_json)
 
 

@@ -69,6 +69,7 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
         (["run", ""], "series: an empty word names nothing"),  # and not the one of pipeline.yaml
         (["run", "--suite", ""], "suites: an empty word names nothing"),
         (["run", "--max-files", "0"], "not in the range"),
+        (["run", "--mutate", "3"], "--mutate wants to know which lines ran"),
         (["run", "--suite", "x"], "no suite 'x'"),
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
         (["run", "--no-such-option"], "No such option"),

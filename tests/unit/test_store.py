@@ -43,4 +43,4 @@ def test_two_runs_in_one_second_get_two_directories(tmp_path: Path) -> None:
 def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(UserError, match="is not empty"):
-        store.given_directory(tmp_path)
+        store.vacate(tmp_path)
