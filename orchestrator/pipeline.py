@@ -123,7 +123,9 @@ def compare(job: Job) -> Run:
             changes += _settled(job, lane, diff.compare(base, patched, names, job.plan.expectations))
             metrics += diff.pair_metrics(base, patched)
     run, declared = job.run, bool(job.plan.expectations)
-    guests = tuple(known.mark(guest, job.plan.known_splats) for guest in run.guests)
+    guests = tuple(known.mark(guest, job.plan.known_issues) for guest in run.guests)
+    changes = known.mark_tests(changes, job.plan.known_issues)
+    job.recorder.note(*known.silent(changes, guests, job.plan.known_issues))
     answer = verdict.decide(
         run.builds,
         guests,

@@ -25,7 +25,7 @@ from orchestrator.intake.series import Applied
 from orchestrator.intake.source import Source
 from orchestrator.judge import hunks
 from orchestrator.judge.hunks import LineMap
-from orchestrator.model import Base, Cell, ChangeKind, Expectation, KnownSplat, Lane, Patch, Side, SplatRules
+from orchestrator.model import Base, Cell, ChangeKind, Expectation, KnownIssue, Lane, Patch, Side, SplatRules
 from orchestrator.request import Request
 from orchestrator.trial.suites import found, selftests
 from orchestrator.trial.suites import suite as suites
@@ -51,7 +51,7 @@ class Plan:
     expect_file: Path | None
     orders: dict[Cell, Order]
     splat_rules: SplatRules
-    known_splats: tuple[KnownSplat, ...]
+    known_issues: tuple[KnownIssue, ...]
 
     @property
     def cache_dir(self) -> Path:
@@ -152,7 +152,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     guard.check(((letter.source, letter.diff) for letter in mails.mails), limits)  # before anything is fetched for it
     chosen = tuple(_suite(config.find_suite(name, near)) for name in pipeline.suites)
     splat_rules = splats.rules()
-    known_splats = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
+    known_issues = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
     expect_file = _expect_file(Path(pipeline.series))
     expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
     if pipeline.whole:
@@ -173,7 +173,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         expect_file=expect_file,
         orders=_orders(request, chosen, origin, applied),
         splat_rules=splat_rules,
-        known_splats=known_splats,
+        known_issues=known_issues,
     )
 
 

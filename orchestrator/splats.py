@@ -1,4 +1,4 @@
-"""configs/splats.yaml and lists of known splats in, checked rules out."""
+"""configs/splats.yaml and lists of known issues in, checked rules out."""
 
 import datetime
 import re
@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from kvm.arch import ARCHES
 from orchestrator import config, yamlfile
-from orchestrator.model import KnownSplat, Role, SplatRule, SplatRules, Until
+from orchestrator.model import KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.yamlfile import Fault, Location, Section, nearest
 
 _NAME = re.compile(r"\(\?P<\w+>")  # a name may stand once in a pattern, and all are joined into one
@@ -44,6 +44,7 @@ class _Rules(Section):
 class _Match(Section):
     kind: str | None = None
     title: str | None = None
+    test: str | None = None
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")
 
 
@@ -53,6 +54,8 @@ class _Known(Section):
     reason: str = Field(min_length=1)
     link: str = Field(min_length=1)
     expiry: Annotated[datetime.date, BeforeValidator(_day)]
+    owner: str = ""
+    since: str = ""
 
 
 class _KnownFile(Section):
@@ -73,9 +76,9 @@ def rules(path: Path | None = None) -> SplatRules:
     )
 
 
-def known(mine: Path | None, today: datetime.date) -> tuple[KnownSplat, ...]:
-    """Read the shipped list of known splats and the one in `mine`; an entry that expired before `today` is a fault."""
-    paths = [config.share() / "configs" / "known-splats.yaml", *([mine] if mine else [])]
+def known(mine: Path | None, today: datetime.date) -> tuple[KnownIssue, ...]:
+    """Read the shipped list of known issues and the one in `mine`; an entry that expired before `today` is a fault."""
+    paths = [config.share() / "configs" / "known-issues.yaml", *([mine] if mine else [])]
     files = [yamlfile.read(path, _KnownFile, lambda found: _known_faults(found, today)) for path in paths]
     return tuple(_entry(entry) for file in files for entry in file.known)
 
@@ -97,10 +100,11 @@ def _rule(rule: _Rule) -> SplatRule:
     )
 
 
-def _entry(entry: _Known) -> KnownSplat:
-    title = re.compile(entry.match.title) if entry.match.title else None
+def _entry(entry: _Known) -> KnownIssue:
     match = entry.match
-    return KnownSplat(match.kind, title, match.fingerprint, entry.arch, entry.reason, entry.link, entry.expiry)
+    title, test = (re.compile(text) if text else None for text in (match.title, match.test))
+    why = entry.reason, entry.link, entry.expiry
+    return KnownIssue(match.kind, title, match.fingerprint, entry.arch, *why, test, entry.owner, entry.since)
 
 
 def _any(patterns: list[str]) -> re.Pattern[str]:
@@ -152,11 +156,16 @@ def _unfit(at: Location, pattern: str) -> list[Fault]:
 def _known_faults(found: _KnownFile, today: datetime.date) -> Iterator[Fault]:
     for number, entry in enumerate(found.known):
         at: Location = ("known", number)
-        match, name = entry.match, entry.match.title or entry.match.fingerprint
+        match, name = entry.match, entry.match.test or entry.match.title or entry.match.fingerprint
         if name is None:
-            yield (*at, "match"), "neither `title` nor `fingerprint`: it would match too much"
-        if match.title:
-            yield from _unfit((*at, "match", "title"), match.title)
+            yield (*at, "match"), "neither `test` nor `title` nor `fingerprint`: it would match too much"
+        if match.test and (match.title or match.kind):
+            yield (
+                (*at, "match"),
+                "`test` names a test's failure, `title` and `kind` a report: an entry is of one of them",
+            )
+        for key, pattern in (("title", match.title), ("test", match.test)):
+            yield from _unfit((*at, "match", key), pattern or "")
         if entry.arch is not None and entry.arch not in ARCHES:
             yield (*at, "arch"), f"no arch {entry.arch!r}; known: {', '.join(ARCHES)}"
         if entry.expiry < today:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.judge import sheet
+from orchestrator.judge import fingerprint, sheet
 from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import (
     Change,
@@ -41,6 +41,9 @@ def compare(
                     patched=after or Observed(Outcome.MISSING),
                     change=classify(before, after, patched_fault=patched.guest.outcome.bad),
                     expected=expected.get((suite, name)),
+                    fingerprint=next(
+                        (fingerprint.of(seen) for seen in (after, before) if seen and seen.outcome.bad), ""
+                    ),
                 )
             )
     return changes

@@ -191,7 +191,6 @@ _MEANINGS = {
     ChangeKind.RUN_TO_SKIP: (VerdictValue.INCONCLUSIVE, "ran on base and skip on patched"),
     ChangeKind.FLAKY_ON_BOTH: (VerdictValue.CLEAN, "flaky on both sides"),
     ChangeKind.FLAKY_ON_BASE: (VerdictValue.CLEAN, "flaky on base"),
-    ChangeKind.KNOWN: (VerdictValue.CLEAN, "known to fail"),
 }
 
 
@@ -203,6 +202,10 @@ def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:
             if found:
                 harmless = kind is ChangeKind.UNDECIDED and _better(found)
                 yield VerdictValue.CLEAN if harmless else value, f"{arch}: {len(found)} {words}: {_names(found)}"
+        for change in here:
+            if why := change.known:
+                words = f"{arch}: known to fail: {change.suite}/{change.name} ({why.reason}, {why.link})"
+                yield VerdictValue.CLEAN, words
         fresh = (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN)
         bad = [change for change in here if change.change in fresh and change.patched.outcome.bad]
         if bad:

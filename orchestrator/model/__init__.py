@@ -41,7 +41,7 @@ from orchestrator.model.guests import (
 )
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.mutants import Fate, MutantRecord
-from orchestrator.model.reports import Call, KnownSplat, Role, SplatRule, SplatRules, Until
+from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
 
@@ -73,7 +73,7 @@ __all__ = [
     "InTree",
     "KernelSource",
     "Known",
-    "KnownSplat",
+    "KnownIssue",
     "Lane",
     "LineCoverage",
     "LineState",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.model.guests import Outcome
+from orchestrator.model.guests import Known, Outcome
 
 
 class ChangeKind(StrEnum):
@@ -101,7 +101,8 @@ class Evidence:
 class Change:
     """One test, compared; `expected` is what the series declares for it, if it does.
 
-    `base` and `patched` are the first pass; `evidence` is of what was run again.
+    `base` and `patched` are the first pass; `evidence` is of what was run again. `fingerprint` is that of the failure,
+    of patched's where both failed; `known` says why it does not count.
     """
 
     suite: str
@@ -113,6 +114,8 @@ class Change:
     change: ChangeKind
     expected: ChangeKind | None = None
     evidence: Evidence | None = None
+    fingerprint: str = ""
+    known: Known | None = None
 
     @property
     def unmet(self) -> bool:

@@ -66,11 +66,12 @@ _NOBODYS = (GuestOutcome.KILLED, GuestOutcome.LOST, GuestOutcome.CONSOLE_CUT, Gu
 
 @dataclass(frozen=True)
 class Known:
-    """Why a splat does not count against the series, where that is discussed, and until when (YYYY-MM-DD)."""
+    """Why it does not count against the series, where that is discussed, until when (YYYY-MM-DD), and whose it is."""
 
     reason: str
     link: str
     expiry: str
+    owner: str = ""
 
 
 @dataclass(frozen=True)

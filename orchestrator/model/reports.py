@@ -77,8 +77,12 @@ class Call:
 
 
 @dataclass(frozen=True)
-class KnownSplat:
-    """A report that does not count against a series; `title` matches the whole title, None matches all."""
+class KnownIssue:
+    """A report, or a test's failure, that does not count against a series.
+
+    `title` matches a report's whole title, `test` the whole of SUITE/TEST; None matches all. `since` is a day, or a
+    version, in the words of its `owner`.
+    """
 
     kind: str | None
     title: re.Pattern[str] | None
@@ -87,3 +91,12 @@ class KnownSplat:
     reason: str
     link: str
     expiry: datetime.date
+    test: re.Pattern[str] | None = None
+    owner: str = ""
+    since: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called where somebody must look at it."""
+        named = self.test or self.title
+        return named.pattern if named else self.fingerprint or ""

@@ -63,7 +63,7 @@ def test_what_is_named_and_not_there_is_a_fault_before_anything_is_built(tmp_pat
     assert "no flavour 'slow'" in words
 
 
-def test_a_list_of_known_splats_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+def test_a_list_of_known_issues_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     assert fault(tmp_path, "known: nowhere.yaml\n") == "pipeline.yaml:1:1: no such file: nowhere.yaml"
 
 

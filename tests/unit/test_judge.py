@@ -17,7 +17,7 @@ from orchestrator.model import (
     GuestRecord,
     GuestRun,
     Known,
-    KnownSplat,
+    KnownIssue,
     Metric,
     Observed,
     Outcome,
@@ -312,10 +312,10 @@ def test_a_taint_is_compared_where_it_tells_of_trouble_and_nothing_else_does(
     assert kinds(base, patched).get("(taint)") is kind
 
 
-def entry(**fields: object) -> KnownSplat:
+def entry(**fields: object) -> KnownIssue:
     plain = {"kind": None, "title": None, "fingerprint": None, "arch": None}
     rest = {"reason": "r", "link": "l", "expiry": datetime.date(2030, 1, 1)}
-    return KnownSplat(**{**plain, **rest, **fields})  # type: ignore[arg-type]
+    return KnownIssue(**{**plain, **rest, **fields})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -340,6 +340,46 @@ def test_an_entry_of_the_allow_list_matches_by_all_that_it_says(fields: dict[str
 def test_a_splat_that_no_entry_matches_any_more_counts_again() -> None:
     marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [entry(fingerprint="0" * 16)])
     assert known.mark(marked, []).splats[0].known is None
+
+
+KNOWN_TEST = {"test": re.compile("s/t.*"), "owner": "net"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        (KNOWN_TEST, ChangeKind.KNOWN),
+        ({"test": re.compile("s/")}, ChangeKind.REGRESSED),
+        ({"test": re.compile("s/t"), "fingerprint": "0" * 16}, ChangeKind.REGRESSED),
+        ({"test": re.compile("s/t"), "arch": "arm64"}, ChangeKind.REGRESSED),
+        ({"title": re.compile(".*")}, ChangeKind.REGRESSED),
+        ({"kind": "warning", "fingerprint": "1" * 16}, ChangeKind.REGRESSED),
+        ({"fingerprint": "1" * 16}, ChangeKind.KNOWN),
+        ({"test": re.compile("s/t"), "fingerprint": "1" * 16}, ChangeKind.KNOWN),
+    ],
+)
+def test_a_failure_that_an_entry_names_is_known_and_shown_and_does_not_count(
+    fields: dict[str, object], kind: ChangeKind
+) -> None:
+    failed = replace(change(ChangeKind.REGRESSED, patched=FAIL), fingerprint="1" * 16)
+    [found] = known.mark_tests([failed], [entry(**fields)])
+    assert found.change is kind
+    answer = verdict.decide((), (), (found,), declared=False)
+    if kind is ChangeKind.KNOWN:
+        assert answer == Verdict(VerdictValue.CLEAN, ("x86_64: known to fail: s/t (r, l)",))
+    else:
+        assert answer.value is VerdictValue.REGRESSED
+
+
+def test_what_passes_is_not_known_and_its_entry_is_asked_about() -> None:
+    passed = change(ChangeKind.SAME)
+    known_issue = entry(**KNOWN_TEST)
+    assert known.mark_tests([passed], [known_issue]) == [passed]
+    words = "known issue 's/t.*' did not show: is it gone? (l, net)"
+    assert list(known.silent([passed], [], [known_issue])) == [words]
+    failed = replace(change(ChangeKind.SAME_FAIL, patched=FAIL), fingerprint="1" * 16)
+    assert list(known.silent([failed], [], [known_issue])) == []  # on both sides: there it still is
+    assert list(known.silent([], [], [known_issue])) == []  # nobody looked
 
 
 def build(side: Side, *, error: str | None = None, noop: bool = False) -> BuildRecord:

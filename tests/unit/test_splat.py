@@ -215,7 +215,7 @@ known:
 BARE = "known:\n  - {{{}, reason: a, link: a, expiry: 2040-01-01}}\n"
 
 
-def test_a_list_of_known_splats_is_read_and_the_shipped_one_is_empty(tmp_path: Path) -> None:
+def test_a_list_of_known_issues_is_read_and_the_shipped_one_is_empty(tmp_path: Path) -> None:
     today = datetime.date(2030, 5, 6)
     assert splats.known(None, today) == ()
     path = tmp_path / "known.yaml"
@@ -231,7 +231,12 @@ def test_a_list_of_known_splats_is_read_and_the_shipped_one_is_empty(tmp_path: P
         (KNOWN.format(expiry="2030-05-05", arch="arm64"), "5:5: 'WARNING in f.*' expired on 2030-05-05: look whether"),
         (KNOWN.format(expiry="2030-13-45", arch="arm64"), "5:5: known.0.expiry: value error, month must be in 1..12"),
         (KNOWN.format(expiry="2031-05-05", arch="arm"), "6:5: no arch 'arm'; known: x86_64, arm64"),
-        (BARE.format("match: {kind: bug}"), "2:6: neither `title` nor `fingerprint`: it would match too much"),
+        (
+            BARE.format("match: {kind: bug}"),
+            "2:6: neither `test` nor `title` nor `fingerprint`: it would match too much",
+        ),
+        (BARE.format("match: {test: a, title: b}"), "2:6: `test` names a test's failure, `title` and `kind` a report"),
+        (BARE.format("match: {test: '('}"), "2:14: no regular expression: missing ), unterminated"),
         (BARE.format("match: {title: '('}"), "2:14: no regular expression: missing ), unterminated"),
         (BARE.format("match: {title: x}").replace("link: a, ", ""), "2:5: known.0.link: field required"),
     ],
