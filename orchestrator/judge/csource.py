@@ -13,6 +13,7 @@ from tree_sitter import Language, Node, Parser
 
 _JUMPS = frozenset({"return_statement", "goto_statement", "break_statement", "continue_statement"})
 _SIMPLE = _JUMPS | {"expression_statement", "declaration"}
+_ASKED_ONCE = frozenset({"if_statement", "switch_statement"})  # a loop's condition is asked again
 _CHOICES = frozenset({"if_statement", "while_statement"})
 _PUNCTUATION = re.compile(rb"[\s{}()\[\];,\\]*(?:(?:else|do)\b)?[\s{}()\[\];,\\]*")
 _LEAD = re.compile(rb"[\s}]*(?:else\b)?\s*")  # before what a line is about
@@ -58,9 +59,11 @@ class Source:
         if unit is not None:
             rows = _rows(unit)
             yield from sorted(rows, key=lambda other: (other > line, abs(other - line)))
-            if unit.type in _SIMPLE:
-                yield from _neighbours(unit)
-                yield from _entry(unit)
+            whole = unit if unit.type in _SIMPLE else unit.parent
+            if whole is not None and whole.type in _SIMPLE | _ASKED_ONCE:
+                yield from _after(whole)
+                yield from _before(whole)
+                yield from _entry(whole)
 
     def condition(self, line: int) -> range:
         """Return the lines of the condition that alone decides whether this line runs; none where there is no such."""
@@ -158,18 +161,21 @@ def _first(node: Node) -> bool:
     return before is None or (node.parent is not None and node.parent.type == "else_clause")
 
 
-def _neighbours(unit: Node) -> Iterator[int]:
-    """The lines of statements that run whenever this one does: those up to a jump, a label or a choice."""
-    if unit.type not in _JUMPS:
-        for after in _siblings(unit, forward=True):
-            if after.type not in _SIMPLE:
-                head = after.child_by_field_name("condition") if after.type == "if_statement" else None
-                yield from _rows(head) if head is not None else ()
-                break
-            yield from _rows(after)
-            if after.type in _JUMPS:
-                break
-    for before in _siblings(unit, forward=False):
+def _after(node: Node) -> Iterator[int]:
+    """The lines of the statements behind one that run whenever it does: up to a jump, a label or a choice."""
+    for after in _siblings(node, forward=True) if node.type in _SIMPLE - _JUMPS else ():
+        if after.type not in _SIMPLE:
+            head = after.child_by_field_name("condition") if after.type in _ASKED_ONCE else None
+            yield from _rows(head) if head is not None else ()
+            break
+        yield from _rows(after)
+        if after.type in _JUMPS:
+            break
+
+
+def _before(node: Node) -> Iterator[int]:
+    """The lines of the statements before one without which it does not run."""
+    for before in _siblings(node, forward=False):
         if before.type not in _SIMPLE - _JUMPS:
             break
         yield from reversed(_rows(before))

@@ -58,7 +58,7 @@ def couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look) -> Ite
     with contextlib.ExitStack() as stack:
         again, kept = {}, {}
         for side, trial in trials.items():
-            again[side] = replace(trial, directory=trial.directory / "again", keep_guest=False)
+            again[side] = replace(trial, directory=trial.directory / "again", keep_guest=False, counts=False)
             kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
         yield Couple(again, kept, yard, look)
 

@@ -79,6 +79,14 @@ def test_a_statement_runs_as_often_as_its_neighbours_up_to_a_choice_a_jump_or_a_
     assert {*source.together(7)} >= {5, 7, 10, 11}
 
 
+def test_a_condition_is_asked_whenever_what_stands_before_it_runs() -> None:
+    text = "int f(int x)\n{\n\tif (g(x))\n\t\treturn 1;\n\th(x);\n\tif (x)\n\t\th(2);\n\twhile (x)\n\t\th(3);\n}\n"
+    source = Source(text)
+    assert {*source.together(3)} == {1, 3}
+    assert {*source.together(6)} == {5, 6}
+    assert {*source.together(8)} == {8}
+
+
 def test_the_condition_that_a_line_hangs_on_is_found_and_no_other(source: Source) -> None:
     assert source.condition(12) == range(10, 12)
     assert source.condition(17) == range(16, 17)
