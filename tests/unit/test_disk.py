@@ -84,8 +84,8 @@ def test_a_link_a_pipe_and_a_directory_are_not_read(tmp_path: Path) -> None:
 
 def test_a_directory_in_which_somebody_dug_deep_is_removed(tmp_path: Path) -> None:
     with disk.scratch("kdelta-test-") as top:
-        dig = "for n in $(seq 1200); do mkdir d; cd d; done; mkdir e; touch e/x; chmod 0 e"
-        proc.run(["sh", "-c", dig], cwd=top)
+        dig = "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(1200)]; open('x', 'w'); os.chmod('.', 0)"
+        proc.run([sys.executable, "-c", dig], cwd=top)
         assert (top / "d" / "d").is_dir()
     assert not top.exists()
 
