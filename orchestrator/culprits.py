@@ -1,24 +1,25 @@
-"""Which patch did it: what regressed, looked for in the trees between base and patched."""
+"""Which patch, or which option, did it: what regressed, looked for in the kernels between a good and a bad one."""
 
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm import accel, disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError
-from orchestrator import pipeline, store
-from orchestrator.build import kbuild
+from orchestrator import config, pipeline, store
+from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
-from orchestrator.intake import git, past
+from orchestrator.build.order import Order
+from orchestrator.intake import bisection, git, past
 from orchestrator.intake.bisection import Answer, Bisection
 from orchestrator.job import Job
 from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Symptom
-from orchestrator.model import Cell, Culprit, GuestRun, Run, Side, Suspect
+from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
 from orchestrator.trial import durations, runner
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
@@ -26,13 +27,25 @@ FEW = 3  # so often a suite is run at first: what always shows has shown then
 
 
 def look(job: Job) -> Run:
-    """Find the culprit of each thing that regressed, and put it on record. No tree is built or tested a second time."""
+    """Find the patch that brought each thing that regressed. No tree is built or tested a second time."""
+    return _look(job, _patches)
+
+
+def look_for_options(job: Job) -> Run:
+    """Find the option of the flavour's fragment without which each thing that regressed does not show."""
+    return _look(job, _options)
+
+
+def _look(job: Job, way: Callable[[Job, Lane, Path], "_Way"]) -> Run:
     every = culprit.symptoms(job.run)
-    hunts = [_Hunt(job, same, _suites(every, same[0])) for same in _alike(every)]
-    groups: dict[tuple[str, ...], list[_Hunt]] = {}  # one commit may have brought many things
-    for hunt in hunts:
-        groups.setdefault(hunt.first_bad(), []).append(hunt)
-    return job.recorder.update(culprits=tuple(_culprit(job, *group) for group in groups.items()))
+    groups: dict[tuple[Suspect, ...], list[_Hunt]] = {}  # one commit may have brought many things
+    for same in _alike(every):
+        with tempfile.TemporaryDirectory(prefix="kdelta-bisect-") as own:
+            hunt = _Hunt(job, same, _suites(every, same[0]), way(job, same[0].lane, Path(own)))
+            groups.setdefault(hunt.suspects(Path(own)), []).append(hunt)
+    found = [_culprit(job, *group) for group in groups.items() if group[0]]
+    others = [one for one in job.run.culprits if bool(one.suspects[0].commit) != (way is _patches)]
+    return job.recorder.update(culprits=(*others, *found))
 
 
 def _alike(symptoms: Iterable[Symptom]) -> list[list[Symptom]]:
@@ -49,8 +62,8 @@ def _suites(symptoms: Iterable[Symptom], wanted: Symptom) -> frozenset[str]:
     return frozenset() if "" in here else frozenset(here)
 
 
-def _culprit(job: Job, commits: tuple[str, ...], hunts: list["_Hunt"]) -> Culprit:
-    found, suspects = [symptom for hunt in hunts for symptom in hunt.same], _suspects(job, commits)
+def _culprit(job: Job, suspects: tuple[Suspect, ...], hunts: list["_Hunt"]) -> Culprit:
+    found = [symptom for hunt in hunts for symptom in hunt.same]
     return Culprit(
         symptoms=tuple(dict.fromkeys(symptom.words for symptom in found)),
         lanes=tuple(dict.fromkeys(str(symptom.lane) for symptom in found)),
@@ -63,18 +76,67 @@ def _culprit(job: Job, commits: tuple[str, ...], hunts: list["_Hunt"]) -> Culpri
     )
 
 
-def _suspects(job: Job, commits: tuple[str, ...]) -> tuple[Suspect, ...]:
-    numbers = {commit: number for number, commit in enumerate(job.plan.applied.commits, 1)}
-    subjects = past.names(commits, git.Repository(job.plan.source.git_dir))
-    return tuple(Suspect(numbers.get(commit, 0), commit, subjects[commit]) for commit in commits)
+@dataclass(frozen=True)
+class _Way:
+    """What is searched: commits from a good one to a bad one, and what to build at each; `name` is its files'.
+
+    `unproven` says that nobody has seen that the good end is good.
+    """
+
+    name: str
+    store: Path
+    good: str
+    bad: str
+    order: Callable[[str], Order]
+    suspect: Callable[[str], Suspect]
+    unproven: bool = False
+
+
+def _patches(job: Job, lane: Lane, _: Path) -> _Way:
+    """The trees between base and patched."""
+    plan = job.plan
+    whole, repository = plan.orders[Cell(Side.PATCHED, *lane)], git.Repository(plan.source.git_dir)
+    numbers = {commit: number for number, commit in enumerate(plan.applied.commits, 1)}
+    return _Way(
+        str(lane),
+        plan.source.git_dir,
+        plan.source.commit,
+        plan.applied.commits[-1],
+        lambda commit: replace(whole, files=repository.tree(commit), defines=frozenset()),
+        lambda commit: Suspect(numbers.get(commit, 0), commit, past.names([commit], repository)[commit]),
+    )
+
+
+def _options(job: Job, lane: Lane, own: Path) -> _Way:
+    """The patched tree with more and more of the flavour's options; a commit stands for each."""
+    whole = job.plan.orders[Cell(Side.PATCHED, *lane)]
+    options = kconfig.parse(config.fragments(*lane)[-1].read_text(encoding="utf-8"))
+    commits = bisection.draw(own / "options", [kconfig.text({name: value}).strip() for name, value in options.items()])
+    rest = {name: value for name, value in kconfig.parse(whole.wish.fragments).items() if name not in options}
+    names = list(options)
+
+    def order(commit: str) -> Order:
+        some = {name: options[name] for name in names[: commits.index(commit)]}
+        may_be = kconfig.text(kconfig.parse(whole.wish.optional) | some)  # one may need another that is still to come
+        wish = replace(whole.wish, fragments=kconfig.text(rest), optional=may_be)
+        return replace(whole, wish=wish, start=replace(whole.start, wish=wish) if whole.start else None)
+
+    def suspect(commit: str) -> Suspect:
+        name = names[commits.index(commit) - 1]
+        return Suspect(0, "", kconfig.text({name: options[name]}).strip())
+
+    return _Way(f"{lane}-options", own / "options", commits[0], commits[-1], order, suspect, unproven=True)
 
 
 def _command(job: Job, symptom: Symptom, suspects: tuple[Suspect, ...]) -> str:
     """What shows it with as little as possible: the suspects alone, one lane, one suite."""
     first, last = suspects[0].commit, suspects[-1].commit
-    spec = job.plan.source.spec
-    kernel = spec if spec.startswith("git:") else f"git:{job.plan.source.git_dir}"
-    words = ["kdelta", "run", f"{first}~1..{last}", "--kernel", kernel]
+    if first:
+        spec = job.plan.source.spec
+        kernel = spec if spec.startswith("git:") else f"git:{job.plan.source.git_dir}"
+        words = ["kdelta", "run", f"{first}~1..{last}", "--kernel", kernel]
+    else:
+        words = ["kdelta", "run", "--pipeline", str(job.directory / "pipeline.yaml")]
     words += ["--arch", symptom.lane.arch, "--flavour", symptom.lane.flavour]
     return shlex.join(words + (["--suite", symptom.suite] if symptom.suite else []))
 
@@ -82,12 +144,12 @@ def _command(job: Job, symptom: Symptom, suspects: tuple[Suspect, ...]) -> str:
 class _Hunt:
     """The search for what brought one thing; of the lanes in which it shows, `same`, the first is looked at."""
 
-    def __init__(self, job: Job, same: list[Symptom], suites: frozenset[str]) -> None:
-        self.job, self.same, self.symptom, self.suites = job, same, same[0], suites
+    def __init__(self, job: Job, same: list[Symptom], suites: frozenset[str], way: _Way) -> None:
+        self.job, self.same, self.symptom, self.suites, self.way = job, same, same[0], suites, way
         self.confidence = 1.0
         self.builds: set[Path] = set()
         self.boots: set[Path] = set()
-        self.where = job.directory / "bisect" / str(self.symptom.lane)
+        self.where = job.directory / "bisect" / way.name
         self.where.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -96,16 +158,16 @@ class _Hunt:
         name = "-".join((self.symptom.kind, *self.symptom.key[:2]))
         return self.where / f"{_ODD.sub('_', name)[:100]}.log"
 
-    def first_bad(self) -> tuple[str, ...]:
-        """The commit that brought it, or those that cannot be told apart."""
-        plan = self.job.plan
-        with tempfile.TemporaryDirectory(prefix="kdelta-bisect-") as own:
-            ends = {"good": plan.source.commit, "bad": plan.applied.commits[-1]}
-            search = Bisection(Path(own) / "git", plan.source.git_dir, **ends)
-            while commit := search.next:
-                search.mark(commit, self._answer(commit))
-            disk.write(self.log, search.log)
-            return search.first_bad
+    def suspects(self, own: Path) -> tuple[Suspect, ...]:
+        """What brought it, or those that cannot be told apart; nothing where it shows at the good end, too."""
+        if self.way.unproven and self._answer(self.way.good) is not Answer.GOOD:
+            self.job.recorder.note(f"{self.way.name}: {self.symptom.words} shows without any of them")
+            return ()
+        search = Bisection(own / "git", self.way.store, good=self.way.good, bad=self.way.bad)
+        while commit := search.next:
+            search.mark(commit, self._answer(commit))
+        disk.write(self.log, search.log)
+        return tuple(map(self.way.suspect, search.first_bad))
 
     def _answer(self, commit: str) -> Answer:
         """Build a tree, and boot it until its answer is as good as sure; the same image gives the same answer."""
@@ -121,12 +183,10 @@ class _Hunt:
         return Answer.BAD if kernel.image_sha256 in known else self._boot(kernel)
 
     def _build(self, commit: str, log: Path) -> KernelBuild:
-        plan, cell = self.job.plan, Cell(Side.PATCHED, *self.symptom.lane)
-        files = git.Repository(plan.source.git_dir).tree(commit)
-        order = replace(plan.orders[cell], files=files, defines=frozenset())
-        self.job.watch(cell, f"bisect {commit[:12]}: build")
-        with self.job.engine.task(f"build {cell} {commit[:12]}"):
-            return kbuild.build(order, plan.cache_dir, log)
+        order = self.way.order(commit)
+        self.job.watch(order.cell, f"bisect {commit[:12]}: build")
+        with self.job.engine.task(f"build {order.cell} {commit[:12]}"):
+            return kbuild.build(order, self.job.plan.cache_dir, log)
 
     def _boot(self, kernel: KernelBuild) -> Answer:
         clean, where = 0, self.where / kernel.image_sha256[:12]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
@@ -60,3 +61,13 @@ class Bisection:
         done = self._repository.attempt("bisect", *words)
         if done.returncode not in (0, _ONLY_SKIPPED):
             raise UserError(f"git bisect {words[0]}: {done.output.strip()[-500:]}", hint="is the good commit older?")
+
+
+def draw(where: Path, steps: Iterable[str]) -> list[str]:
+    """Make a line of commits without files, one for each step, for what is no history; one stands before the first."""
+    repository = git.create(where)
+    tree = repository.run("mktree").strip()
+    commits = [repository.run("commit-tree", tree, "-m", "none of them").strip()]
+    for step in steps:
+        commits.append(repository.run("commit-tree", tree, "-p", commits[-1], "-m", step).strip())
+    return commits

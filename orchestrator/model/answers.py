@@ -163,7 +163,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A commit that may have done it; `number` is the patch's in the series, 0 where it is no patch of one."""
+    """A commit that may have done it, or, without one, an option of Kconfig.
+
+    `number` is the patch's in the series, 0 where it is no patch of one.
+    """
 
     number: int
     commit: str

@@ -185,9 +185,9 @@ def blame(run: Run, culprit: Culprit) -> str:
 
 
 def _suspect(run: Run, suspect: Suspect) -> str:
-    if not suspect.number:
-        return f'{suspect.commit[:12]} ("{suspect.subject}")'
-    return f"patch {suspect.number} of {len(run.series.patches)} ({suspect.subject})"
+    if suspect.number:
+        return f"patch {suspect.number} of {len(run.series.patches)} ({suspect.subject})"
+    return f'{suspect.commit[:12]} ("{suspect.subject}")' if suspect.commit else suspect.subject
 
 
 def _some(number: int, what: str) -> str:

@@ -148,3 +148,30 @@ def test_what_cannot_be_bisected_is_exit_2_and_named(
 ) -> None:
     done = kdelta("bisect", *(word.replace("{tree}", f"git:{fakelinux}") for word in words))
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+BREAKS = "s/^say ok 2/say not ok 2/"
+
+
+def test_the_option_of_the_flavour_without_which_a_test_passes_is_found(
+    look: Look, tmp_path: Path, fakelinux: Path
+) -> None:
+    makefile = fakelinux / "Makefile"
+    decides = f"grep -q PATCHED $@ && grep -q DEBUG_LIST=y $(O)/.config && sed -i '{BREAKS}' $@; true"
+    text = makefile.read_text().replace("built: mm/madvise.c", "built: mm/madvise.c $(O)/.config")
+    makefile.write_text(text.replace("cat $< >$@", f"cat $< >$@; {decides}"))
+    git(fakelinux, "commit", "-q", "-a", "-m", "an option decides")
+    look(PASSES, f"PATCHED\n{PASSES}", flavours=["debug"])
+    with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+        by_patch, by_option = culprits.look_for_options(resumed).culprits
+    assert [suspect.subject for suspect in by_patch.suspects] == ["mm: step 0"]
+    assert [suspect.subject for suspect in by_option.suspects] == ["CONFIG_DEBUG_LIST=y"]
+    assert by_option.symptoms == ("example/second (pass -> fail)",)
+
+
+def test_what_shows_without_any_option_of_the_flavour_is_said(look: Look, tmp_path: Path) -> None:
+    look(PASSES, FAILS)
+    with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+        run = culprits.look_for_options(resumed)
+    assert len(run.culprits) == 1  # by patch
+    assert "arm64-fast-options: example/second (pass -> fail) shows without any of them" in run.notes
