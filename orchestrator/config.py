@@ -85,6 +85,8 @@ class Pipeline(Section):
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     repeats: int = Field(1, ge=1, le=100)
     rerun: Rerun = Rerun()
+    boots: int = Field(1, ge=1, le=50)
+    minimum_effect: float = Field(0.05, gt=0, lt=10)
     vmcore: bool = False
     keep_guest: bool = False
     guest: GuestSize = GuestSize()

@@ -25,7 +25,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
         return
     with job.engine.task(f"pairs {lane}"):
         try:
-            with paired.couple(trials, job.take, yard, _look(job)) as both:
+            with paired.couple(trials, job.take, yard, look(job)) as both:
                 done = list(_pairs(job, lane, changes, both))
         except (BootError, GuestLost) as fault:
             job.recorder.note(f"{lane}: nothing was run again: {fault.message}")
@@ -76,14 +76,14 @@ def _pairs(job: Job, lane: Lane, changes: list[Change], both: Couple) -> Iterato
             return
 
 
-def _look(job: Job) -> Look:
-    """Read the console of one guest, too."""
+def look(job: Job) -> Look:
+    """Read the console of each guest, too."""
 
-    def look(trial: Trial, name: str, record: GuestRecord) -> GuestRecord:
+    def seen(trial: Trial, name: str, record: GuestRecord) -> GuestRecord:
         console = trial.directory / "guests" / name / "console.log"
         if not console.exists():
             return record
         found = consoles.read(console, job.plan.splat_rules)
         return ending.name(replace(record, splats=found.splats, more_splats=found.more))
 
-    return look
+    return seen

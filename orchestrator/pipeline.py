@@ -7,7 +7,7 @@ from pathlib import Path
 from kvm import accel, rootfs
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
-from orchestrator import cache, checks, consoles, coverage, delta, pairs, payloads, sides, store
+from orchestrator import boots, cache, checks, consoles, coverage, delta, pairs, payloads, sides, store
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.job import Job
 from orchestrator.judge import diff, ending, known, settle, strength, verdict
@@ -93,9 +93,11 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
     todo = [one for one in trials.values() if one.cell not in job.done]
     if todo:
         pairs.forget(job, lane)
+        boots.forget(job, lane)
     yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
     job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
     pairs.run(job, lane, trials, yard)
+    boots.run(job, lane, trials, yard)
     yard.durations.save()
     consoles.locate(job, built)
     job.engine.gather([job.engine.start(coverage.measure, job, *one) for one in built.items()])
@@ -121,7 +123,8 @@ def compare(job: Job) -> Run:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
             changes += _settled(job, lane, diff.compare(base, patched, names, job.plan.expectations))
-            metrics += diff.pair_metrics(base, patched)
+            least = job.plan.request.pipeline.minimum_effect
+            metrics += diff.pair_metrics(base, patched, boots.load(job, lane), least)
     run, declared = job.run, bool(job.plan.expectations)
     guests = tuple(known.mark(guest, job.plan.known_issues) for guest in run.guests)
     changes = known.mark_tests(changes, job.plan.known_issues)

@@ -1,18 +1,19 @@
 """Two GuestRuns in, a class for every test out. A test that one side lacks stays in the table."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 
-from orchestrator.judge import fingerprint, sheet
+from orchestrator.judge import fingerprint, measure, sheet
 from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import (
     Change,
     ChangeKind,
     Expectation,
     GuestRun,
-    Metric,
     MetricPair,
     Observed,
     Outcome,
+    Pair,
     Samples,
 )
 
@@ -87,22 +88,25 @@ def _moved(was: Outcome, now: Outcome) -> ChangeKind:
     return ChangeKind.FIXED if was.bad else ChangeKind.SAME
 
 
-def pair_metrics(base: GuestRun, patched: GuestRun) -> list[MetricPair]:
-    """Put the samples of both sides next to each other; a side that has none has an empty tuple."""
-    sides = [{_identity(metric): metric for metric in run.metrics} for run in (base, patched)]
-    pairs = []
-    for suite, name, unit in sorted({**sides[0], **sides[1]}):
-        before, after = (Samples(_samples(side.get((suite, name, unit)))) for side in sides)
-        pairs.append(MetricPair(suite, name, unit, patched.guest.arch, patched.guest.flavour, before, after))
+def pair_metrics(
+    base: GuestRun, patched: GuestRun, more: Sequence[Pair] = (), minimum: float = 0.05
+) -> list[MetricPair]:
+    """Put the samples of both sides next to each other; a side that has none has an empty tuple.
+
+    Each of `more` is of another boot of both; a change below the part `minimum` is none.
+    """
+    boots = [[_by_name(run) for run in both] for both in ((base, patched), *((one.base, one.patched) for one in more))]
+    guest, pairs = patched.guest, []
+    for named in sorted({name for both in boots for side in both for name in side}):
+        samples = [(before.get(named, ()), after.get(named, ())) for before, after in boots]
+        before, after = (Samples(tuple(itertools.chain(*side))) for side in zip(*samples, strict=True))
+        said = measure.effect(samples, minimum)
+        pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said))
     return pairs
 
 
-def _identity(metric: Metric) -> tuple[str, str, str]:
-    return metric.suite, metric.name, metric.unit
-
-
-def _samples(metric: Metric | None) -> tuple[float, ...]:
-    return metric.samples if metric else ()
+def _by_name(run: GuestRun) -> dict[tuple[str, str, str], tuple[float, ...]]:
+    return {(metric.suite, metric.name, metric.unit): metric.samples for metric in run.metrics}
 
 
 def _failed(observed: Observed) -> bool:

@@ -130,9 +130,36 @@ class Samples:
     samples: tuple[float, ...] = ()
 
 
+class EffectKind(StrEnum):
+    """What a series did to a measured quantity, as far as its boots tell."""
+
+    MORE = "more"
+    LESS = "less"
+    SAME = "same"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Patched by base over `boots` of both; from two boots on with an interval of 95 %.
+
+    `smallest` is the part by which patched would have had to differ to be seen, four times in five.
+    """
+
+    ratio: float
+    boots: int
+    low: float | None = None
+    high: float | None = None
+    smallest: float | None = None
+    kind: EffectKind = EffectKind.UNKNOWN
+
+
+_TIMES = frozenset(("ns", "us", "µs", "ms", "s", "sec", "seconds", "min", "cycles"))
+
+
 @dataclass(frozen=True)
 class MetricPair:
-    """One metric, side by side."""
+    """One metric, side by side, all samples of a side together; `effect` is None where there is no ratio."""
 
     suite: str
     name: str
@@ -141,6 +168,13 @@ class MetricPair:
     flavour: str
     base: Samples
     patched: Samples
+    effect: Effect | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Is it a time, or a rate? On an emulated or shared machine a count says more."""
+        of, _, per = self.unit.partition("/")
+        return of in _TIMES or per in _TIMES
 
 
 @dataclass(frozen=True)

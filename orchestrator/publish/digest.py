@@ -13,6 +13,7 @@ from orchestrator.model import (
     Change,
     ChangeKind,
     Culprit,
+    EffectKind,
     Fate,
     FindingChange,
     FindingRecord,
@@ -148,8 +149,27 @@ def _tally(name: str, tests: list[Change]) -> Tally:
 
 
 def metrics(run: Run) -> list[MetricPair]:
-    """Every metric, by name and lane."""
-    return sorted(run.metrics, key=lambda pair: (pair.suite, pair.name, _lane_order(lane_of(pair))))
+    """Every metric: what changed for sure first, counts before times, then by name and lane."""
+    return sorted(run.metrics, key=lambda pair: (not _moved(pair), pair.timed, pair.suite, pair.name, *_place(pair)))
+
+
+def _place(pair: MetricPair) -> tuple[object, ...]:
+    return _lane_order(lane_of(pair))
+
+
+def _moved(pair: MetricPair) -> bool:
+    return pair.effect is not None and pair.effect.kind in (EffectKind.MORE, EffectKind.LESS)
+
+
+def sure(pair: MetricPair) -> str:
+    """How sure the ratio is: `more: x1.20..x1.31 over 5 boots, from 4 % on seen`; one boot claims nothing."""
+    effect = pair.effect
+    if effect is None:
+        return ""
+    if effect.low is None or effect.smallest is None:
+        return "no interval: one boot"
+    bounds = f"{times(effect.low)}..{times(effect.high)} over {effect.boots} boots"
+    return f"{effect.kind}: {bounds}, from {effect.smallest * 100:.2g} % on seen"
 
 
 def binaries(run: Run) -> list[BinaryDiff]:
@@ -209,7 +229,9 @@ def spread(side: Samples) -> Spread | None:
 
 
 def ratio(pair: MetricPair) -> float | None:
-    """Patched median by base median; None where a side is missing or base is zero."""
+    """Patched by base, over boots or by the median; None where a side is missing or base is zero."""
+    if pair.effect:
+        return pair.effect.ratio
     base, patched = spread(pair.base), spread(pair.patched)
     return patched.median / base.median if base and patched and base.median else None
 

@@ -146,7 +146,8 @@ def _rates(test: Change) -> str:
 def _metric(pair: MetricPair, lane: str) -> str:
     base, patched = map(_median, (pair.base, pair.patched))
     ratio = digest.ratio(pair)
-    times = f" ({digest.times(ratio)})" if ratio else ""
+    sure = digest.sure(pair)
+    times = f" ({digest.times(ratio)}{f'; {sure}' if sure else ''})" if ratio else ""
     return _fit(f"metric     {line(pair.name)} {line(lane)}: {base} → {patched} {line(pair.unit)}{times}")
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from kvm.snapshot import Kept, Take
-from orchestrator.model import GuestOutcome, GuestRecord, GuestRun, Outcome, Pair, Side, SuiteEnd
+from orchestrator.model import GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Pair, Side, SuiteEnd
 from orchestrator.trial import runner
 from orchestrator.trial.runner import Trial, Yard
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.turn import Turn
+
+AGAIN = "again"
 
 Look = Callable[[Trial, str, GuestRecord], GuestRecord]
 
@@ -23,6 +25,7 @@ class Couple:
     kept: dict[Side, Kept]
     yard: Yard
     look: Look
+    name: str
 
     def run(self, name: tuple[str, str], number: int) -> Pair | None:
         """Run what a test belongs to on both sides, the `number`th pair of it; None if nothing of it can run alone.
@@ -44,23 +47,27 @@ class Couple:
             *(side, trial.cell.arch, trial.cell.flavour, trial.machine.accel),
             self.kept[side].boot_seconds,
             seen.outcome,
-            f"{trial.cell}/again/guests/{turn.name}/console.log",
+            f"{trial.cell}/{self.name}/guests/{turn.name}/console.log",
             seen.detail,
             went_on=seen.went_on,
         )
+        metrics = tuple(Metric(*named, tuple(samples)) for named, samples in seen.metrics.items())
         record, asked = self.look(trial, turn.name, record), (turn.suite.name,)
-        return GuestRun(record, tuple(seen.results), (), _ends(turn, seen), asked)
+        return GuestRun(record, tuple(seen.results), metrics, _ends(turn, seen), asked)
 
 
 @contextlib.contextmanager
-def couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look) -> Iterator[Couple]:
-    """Boot both sides anew, and lend them. Raises BootError or GuestLost where one does not come up."""
+def couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, name: str = AGAIN) -> Iterator[Couple]:
+    """Boot both sides anew, and lend them. Raises BootError or GuestLost where one does not come up.
+
+    What they say is kept below `name` in the directories of their trials.
+    """
     with contextlib.ExitStack() as stack:
         again, kept = {}, {}
         for side, trial in trials.items():
-            again[side] = replace(trial, directory=trial.directory / "again", keep_guest=False, counts=False)
+            again[side] = replace(trial, directory=trial.directory / name, keep_guest=False, counts=False)
             kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
-        yield Couple(again, kept, yard, look)
+        yield Couple(again, kept, yard, look, name)
 
 
 def find(payloads: tuple[Payload, ...], name: tuple[str, str], number: int) -> Turn | None:

@@ -149,6 +149,28 @@ def test_a_kernel_that_boots_no_more_leaves_the_first_pass_and_a_note(validate: 
     assert second(run).change == "regressed"
 
 
+def test_a_benchmark_is_measured_in_as_many_boots_as_are_asked_for(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (suite / "suite.yaml").write_text("name: example\nkind: bench\nsources: [main.c]\n")
+    booted = []
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        booted.append(str(workdir.relative_to(tmp_path / "run")))
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    slow = "program:\nsay t 1{} ns\nsay t 1{} ns\n"
+    run = validate(slow.format("00", "01"), slow.format("30", "31"), take=take, arches=["arm64"], boots=3)
+    more = [f"{side}/arm64-fast/boots/{number}" for number in (1, 2) for side in Side]
+    assert booted[2:] == more
+    [pair] = run.metrics
+    assert pair.effect and (pair.effect.boots, pair.effect.kind) == (3, "more")
+    assert pair.base.samples == (100, 101) * 3
+    assert "over 3 boots" in html.render(run, tmp_path / "run")
+
+
 @pytest.mark.parametrize("pairs", [-1, 1001])
 def test_a_budget_is_a_number_of_pairs(pairs: int, request_for) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     with pytest.raises(ValueError, match="pairs"):

@@ -40,10 +40,10 @@ arm64: 12 tests: 3 fixed, 9 same
 fixed      madvise_locked/drops_locked_pages x86_64 arm64
 fixed      madvise_locked/keeps_vm_locked x86_64 arm64
 fixed      madvise_locked/refaults_zero_filled x86_64 arm64
-metric     mlock_1024_pages x86_64: 1,849 → 1,845 us (x1.00)
-metric     mlock_1024_pages arm64: 1,849 → 1,845 us (x1.00)
 metric     page_faults x86_64: 1,024 → 1,024 faults (x1.00)
 metric     page_faults arm64: 1,024 → 1,024 faults (x1.00)
+metric     mlock_1024_pages x86_64: 1,849 → 1,845 us (x1.00)
+metric     mlock_1024_pages arm64: 1,849 → 1,845 us (x1.00)
 metric     drop_1024_pages x86_64: — → 81.25 us
 metric     drop_1024_pages arm64: — → 81.25 us
 report: results/0412-madv-dontneed-locked/report.html

@@ -1,0 +1,93 @@
+"""Samples of several boots: a ratio with an interval, the smallest change that would have been seen, and no more."""
+
+import numpy as np
+import pytest
+
+from orchestrator.judge import diff, measure
+from orchestrator.model import EffectKind, GuestOutcome, GuestRecord, GuestRun, Metric, MetricPair, Pair, Samples, Side
+from orchestrator.publish import digest
+
+
+def boots(ratio: float, count: int, noise: float, seed: int = 1) -> list[measure.Boot]:
+    """Boots that differ from each other far more than the samples of one."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        base, patched = 1000 * np.exp(rng.normal(0, noise, 2))
+        found.append((base * rng.normal(1, 0.001, 9), ratio * patched * rng.normal(1, 0.001, 9)))
+    return [(tuple(one), tuple(two)) for one, two in found]
+
+
+def kind(ratio: float, count: int = 6, noise: float = 0.01) -> EffectKind:
+    found = measure.effect(boots(ratio, count, noise), 0.05)
+    assert found
+    return found.kind
+
+
+def test_one_boot_gives_a_ratio_and_claims_nothing() -> None:
+    found = measure.effect(boots(1.5, 1, 0.01), 0.05)
+    assert found and found.ratio == pytest.approx(1.5, rel=0.1)
+    assert (found.low, found.high, found.smallest, found.kind) == (None, None, None, EffectKind.UNKNOWN)
+
+
+def test_a_change_beyond_the_smallest_that_matters_is_named_and_one_below_is_none() -> None:
+    assert kind(1.2) is EffectKind.MORE
+    assert kind(0.8) is EffectKind.LESS
+    assert kind(1.01) is EffectKind.SAME
+    assert kind(1.2, noise=0.5) is EffectKind.UNKNOWN
+
+
+def test_many_samples_of_two_boots_are_no_more_than_two_boots() -> None:
+    """Nine samples each that agree to 0.1 % would make anything significant."""
+    assert kind(1.0, count=2, noise=0.2) is EffectKind.UNKNOWN
+
+
+def test_counts_that_are_the_same_in_every_boot_are_sure() -> None:
+    found = measure.effect([((3.0, 3.0), (1.0, 1.0))] * 3, 0.05)
+    assert found and found.kind is EffectKind.LESS
+    assert (found.low, found.high, found.smallest) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 0)
+
+
+@pytest.mark.parametrize("samples", [((), (1.0,)), ((0.0,), (1.0,)), ((1.0,), (0.0,))])
+def test_where_there_is_no_ratio_there_is_no_effect(samples: measure.Boot) -> None:
+    assert measure.effect([samples], 0.05) is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_an_interval_of_few_boots_covers_the_ratio(count: int) -> None:
+    found = [measure.effect(boots(1.0, count, 0.05, seed), 0.05) for seed in range(400)]
+    covered = [one.low <= 1 <= one.high for one in found if one and one.low is not None and one.high is not None]
+    assert len(covered) == 400
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+def test_what_would_have_been_seen_is_seen_four_times_in_five() -> None:
+    noise = 0.02
+    visible = 3.49 * noise * np.sqrt(2 / 6)  # 2.57 and 0.92 standard errors of six boots
+    said = [one.smallest for seed in range(200) if (one := measure.effect(boots(1.0, 6, noise, seed), 0.05))]
+    assert np.mean(said) == pytest.approx(visible, rel=0.1)
+    seen = [measure.effect(boots(float(np.exp(visible)), 6, noise, 1000 + seed), 1e-9) for seed in range(300)]
+    assert 0.72 <= np.mean([one is not None and one.kind is EffectKind.MORE for one in seen]) <= 0.87
+
+
+def measured(side: Side, *samples: float) -> GuestRun:
+    record = GuestRecord(side, "arm64", "fast", "tcg", 1.0, GuestOutcome.OK, "console.log")
+    return GuestRun(record, metrics=(Metric("bench", "t", "ns", samples),))
+
+
+def test_more_boots_are_put_to_the_first_and_every_sample_is_kept() -> None:
+    first = measured(Side.BASE, 100, 101), measured(Side.PATCHED, 120, 121)
+    more = [Pair("bench", "", measured(Side.BASE, 100.0), measured(Side.PATCHED, 120.0)) for _ in range(4)]
+    [pair] = diff.pair_metrics(*first, more)
+    assert pair.base.samples == (100, 101, 100, 100, 100, 100)
+    assert pair.effect and (pair.effect.boots, pair.effect.kind) == (5, EffectKind.MORE)
+    assert digest.sure(pair) == "more: x1.20..x1.20 over 5 boots, from 0.062 % on seen"
+    [alone] = diff.pair_metrics(*first)
+    assert digest.sure(alone) == "no interval: one boot"
+
+
+@pytest.mark.parametrize(
+    ("unit", "timed"), [("ns", True), ("ns/op", True), ("MiB/s", True), ("calls", False), ("faults", False)]
+)
+def test_times_and_rates_are_told_from_counts(unit: str, timed: bool) -> None:
+    assert MetricPair("s", "n", unit, "arm64", "fast", Samples(), Samples()).timed is timed
