@@ -96,11 +96,12 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
         boots.forget(job, lane)
     yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
     job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
+    measuring = [job.engine.start(coverage.measure, job, *one) for one in built.items()]
     pairs.run(job, lane, trials, yard)
     boots.run(job, lane, trials, yard)
     yard.durations.save()
     consoles.locate(job, built)
-    job.engine.gather([job.engine.start(coverage.measure, job, *one) for one in built.items()])
+    job.engine.gather(measuring)
 
 
 def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directory: Path) -> runner.Trial:

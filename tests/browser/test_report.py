@@ -9,6 +9,7 @@ from orchestrator import store
 from orchestrator.model import ChangeKind, Outcome
 from orchestrator.publish import html
 from tests.unit.runs import change, sample_run, write_files
+from tests.unit.test_annotated import DIFF, covered
 
 pytestmark = pytest.mark.browser
 
@@ -43,9 +44,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     hostile = change(
         "<script>alert(1)</script>\x1b[2J" + "long" * 40, said=("<img src=x onerror=alert(1)>", "\u202eabc")
     )
-    run = sample_run(tests=(*run.tests, broken, hostile))
+    run = sample_run(tests=(*run.tests, broken, hostile), coverage=covered().coverage)
     directory: Path = tmp_path_factory.mktemp("run")
     write_files(run, directory)
+    (directory / store.DIFF).write_text(DIFF)
     return store.save_report(html.render(run, directory), directory).as_uri()
 
 
@@ -87,6 +89,15 @@ def test_the_filter_narrows_by_text_arch_and_outcome_and_opens_what_fits(chromiu
     assert count.inner_text() == "3 of 14 tests"
     page.select_option("#filter-outcome", "changed")
     assert shown.locator("th").all_inner_texts() == ["drops_locked_pages", "keeps_vm_locked", "refaults_zero_filled"]
+    page.close()
+
+
+def test_the_patch_says_in_words_what_ran_and_needs_no_colour(chromium: Any, report: str) -> None:
+    page = chromium.new_page()
+    page.goto(report)
+    row = page.locator("#patch tr.line-part")
+    assert row.locator("td").all_inner_texts()[:4] == ["", "6", "never ran", "ran"]
+    assert page.locator("#patch .line-ran .text").inner_text() == "+\tnew(<script>alert(1)</script>);"
     page.close()
 
 
