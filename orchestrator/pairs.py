@@ -7,8 +7,8 @@ from dataclasses import replace
 from kvm.errors import BootError, GuestLost
 from orchestrator import consoles, store
 from orchestrator.job import Job
-from orchestrator.judge import chance, diff, ending, suspects
-from orchestrator.model import Cell, Change, GuestRecord, Lane, Pair, Side
+from orchestrator.judge import chance, diff, ending, known, reports, suspects, verdict
+from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side
 from orchestrator.trial import paired
 from orchestrator.trial.paired import Couple, Look
 from orchestrator.trial.runner import Trial, Yard
@@ -52,8 +52,27 @@ def _first(job: Job, lane: Lane) -> list[Change]:
     """The first pass of one lane, compared; nothing where a kernel did not boot."""
     ran = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
     base, patched = (one if one and one.guest.boot_seconds is not None else None for one in ran)
+    return compared(job, lane, base, patched) if base and patched else []
+
+
+def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Change]:
+    """The first pass of one lane: its tests, and the reports that only patched gave."""
     names = [suite.name for suite in job.plan.suites]
-    return diff.compare(base, patched, names, job.plan.expectations) if base and patched else []
+    before, after = (known.mark(run.guest, job.plan.known_issues) for run in (base, patched))
+    suites = _under(job, lane) if verdict.new_splats(before, after) else {}
+    return [*diff.compare(base, patched, names, job.plan.expectations), *reports.compare(before, after, suites)]
+
+
+def _under(job: Job, lane: Lane) -> dict[str, str]:
+    """Under which suite each report of patched came, by its fingerprint."""
+    where, found = store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / "guests", dict[str, str]()
+    for console in sorted(where.rglob("console.log")):
+        guest = console.relative_to(where).parts[0]
+        suite = next((one.name for one in job.plan.suites if f"{guest}.".startswith(f"{one.name}.")), None)
+        if suite:
+            seen = consoles.read(console, job.plan.splat_rules).splats
+            found = {splat.fingerprint: suite for splat in seen} | found
+    return found
 
 
 def _pairs(job: Job, lane: Lane, changes: list[Change], both: Couple) -> Iterator[Pair]:
@@ -84,6 +103,7 @@ def look(job: Job) -> Look:
         if not console.exists():
             return record
         found = consoles.read(console, job.plan.splat_rules)
-        return ending.name(replace(record, splats=found.splats, more_splats=found.more))
+        heard = ending.name(replace(record, splats=found.splats, more_splats=found.more))
+        return known.mark(heard, job.plan.known_issues)
 
     return seen

@@ -119,11 +119,10 @@ def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directo
 def compare(job: Job) -> Run:
     """Diff what the guests gave, and judge."""
     changes, metrics = [], []
-    names = [suite.name for suite in job.plan.suites]
     for lane in job.plan.lanes:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
-            changes += _settled(job, lane, diff.compare(base, patched, names, job.plan.expectations))
+            changes += _settled(job, lane, pairs.compared(job, lane, base, patched))
             least = job.plan.request.pipeline.minimum_effect
             metrics += diff.pair_metrics(base, patched, boots.load(job, lane), least)
     run, declared = job.run, bool(job.plan.expectations)

@@ -39,6 +39,8 @@ panic() { echo c >/proc/sysrq-trigger; sleep 60; }
 die() { echo b >/proc/sysrq-trigger; sleep 60; }
 taint() { echo "$1" >/proc/sys/kernel/tainted; }
 hush() { dmesg -n 1; }
+kmsg() { echo "$@" >/dev/kmsg; }
+rarely() { [ $(($(od -A n -N 1 -t u1 /dev/urandom) % 5)) != 0 ] || "$@"; }
 mostly() { [ $(($(od -A n -N 1 -t u1 /dev/urandom) % 5)) = 0 ] && echo "not $*" || echo "$@"; }
 """
 
@@ -134,13 +136,17 @@ class ScriptedGuest:
             seconds=0.01,
         )
 
-    def _follow(self, script: list[str], timeout: float, said: "_Said") -> None:
+    def _follow(self, script: list[str], timeout: float, said: "_Said") -> None:  # noqa: PLR0912
         for line in script:
             word, _, rest = line.partition(" ")
             if word == "say":
                 said.stdout += f"{rest.strip(chr(39))}\n".encode()
             elif word == "mostly":  # one time in five it says `not` before it; here when it is drawn
                 said.stdout += f"{'not ' * self.draw()}{rest}\n".encode()
+            elif word == "rarely":  # one time in five it does what follows; here when it is drawn
+                self._follow([rest] * self.draw(), timeout, said)
+            elif word == "kmsg":
+                self._tell(rest.strip(chr(39)))
             elif word == "mutter":
                 said.stdout += rest.strip(chr(39)).encode()
             elif word == "complain":

@@ -31,7 +31,7 @@ def settle(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float) -> li
 def _settle(lane: Lane, change: Change) -> Change:
     name = change.suite, change.name
     standing, course = lane.standings.get(name), lane.course(name)
-    if standing and (standing.tried or name[1] != SUITE_END):
+    if standing and (standing.tried or not name[1].startswith("(")):  # the others may be of several programs
         return replace(change, change=_judged(standing, change), evidence=_evidence(standing))
     if not course.pairs:
         return change

@@ -9,6 +9,7 @@ from orchestrator.model import GuestRun, Observed, Outcome, SuiteEnd, TestResult
 SUITE_END = "(exit)"  # the test that every suite has: did its program end as it should?
 # The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
 SUITE_TAINT = "(taint)"
+REPORT = "(report) "  # begins the name of a report, which a suite has where one came under it that base did not give
 _TROUBLE = {
     "M": "machine check",
     "B": "bad page",
@@ -43,11 +44,28 @@ class Sheet:
             return _of_ends(ends, [(end.outcome, end.detail) for end in ends])
         if name == SUITE_TAINT and ends:
             return _of_ends(ends, [_spoiled(self.run, end) for end in ends])
+        if name.startswith(REPORT):
+            return self._report(ends, name)
         found = self.results.get((suite, name))
         if not found:
             return None if ends and all(end.outcome is Outcome.PASS for end in ends) else Observed(Outcome.MISSING)
         several = self.repeats.get((suite, name), [found])
         return _fold([(result.outcome, result.output) for result in several])
+
+    @property
+    def _reports(self) -> Iterator[str]:
+        """What may count of the console: how a guest ended is said otherwise."""
+        guest = self.run.guest
+        ended = ("panic", None if guest.went_on else guest.outcome)
+        yield from (f"{REPORT}{one.title}" for one in guest.splats if not one.known and one.kind not in ended)
+
+    def _report(self, ends: list[SuiteEnd], name: str) -> Observed:
+        """Look for a report on the console; where more came than are kept nobody knows that it did not."""
+        for splat in self.run.guest.splats:
+            if f"{REPORT}{splat.title}" == name and not splat.known:
+                return Observed(Outcome.FAIL, splat.fingerprint, (Outcome.FAIL,))
+        seen = Outcome.PASS if ends and not self.run.guest.more_splats else Outcome.MISSING
+        return Observed(seen, "", (seen,))
 
     @property
     def names(self) -> Iterator[Name]:
@@ -60,6 +78,7 @@ class Sheet:
         """Every test that was seen to fail in it."""
         bad = {(result.suite, result.name): None for result in self.run.results if result.outcome in _FAILURES}
         bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
+        bad |= {(suite, name): None for suite in self.run.asked for name in self._reports}
         return bad | {name: None for name in self.names if name[1] == SUITE_TAINT}
 
 

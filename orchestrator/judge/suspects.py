@@ -147,8 +147,8 @@ def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float) -> Lane
     first = {(change.suite, change.name): change for change in changes}
     lane = Lane(tuple(first.values()), {}, _courses(pairs))
     suspects = {one.name: one for change in lane.changes for one in _first(change)}
-    for suite, course in lane.courses.items():
-        suspects |= _later(suite, course, suspects)
+    for course in lane.courses.values():
+        suspects |= _later(course, suspects)
     found = [_stand(one, lane.course(one.name), first.get(one.name)) for one in suspects.values()]
     named = chance.discoveries([one.value for one in found], alpha)
     standings = {one.suspect.name: replace(one, named=yes) for one, yes in zip(found, named, strict=True)}
@@ -183,13 +183,13 @@ def _confirmed(change: Change) -> bool:
     return declared or failed or change.change is ChangeKind.SAME_FAIL
 
 
-def _later(suite: str, course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
+def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
     """What a pair makes suspicious that the first pass did not."""
     found: dict[Name, Suspect] = {}
     for pair in course.pairs:
         for name in pair.patched.failed:
-            seen = pair.base.observe(*name)
-            if name[0] == suite and name not in known and name not in found and seen and seen.outcome.good:
+            seen = pair.base.observe(*name) if pair.pair.runs(name) else None
+            if name not in known and name not in found and seen and seen.outcome.good:
                 since = course.of(name).pairs.index(pair) + 1
                 found[name] = Suspect(name, Side.PATCHED, since=since)
     return found

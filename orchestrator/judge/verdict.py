@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from orchestrator.judge import ending
+from orchestrator.judge.sheet import REPORT
 from orchestrator.model import (
     BuildRecord,
     Change,
@@ -46,7 +47,7 @@ def decide(
         *_of_attempts(builds, steps),
         *_of_steps(builds, steps),
         *_of_uncompiled(builds, uncompiled),
-        *_of_guests(guests),
+        *_of_guests(guests, changes),
         *_of_unseen(builds, guests, changes),
         *_of_tests(changes),
         *_of_blind(changes),
@@ -111,7 +112,8 @@ def _of_uncompiled(builds: Sequence[BuildRecord], uncompiled: Sequence[Uncompile
         yield value, f"{file} is not compiled on {lanes}{wanted}{needs}"
 
 
-def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
+def _of_guests(guests: Sequence[GuestRecord], changes: Iterable[Change]) -> Iterable[Reason]:
+    told = {(change.arch, change.flavour, change.name) for change in changes if change.name.startswith(REPORT)}
     base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
     for guest in guests:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
@@ -125,7 +127,7 @@ def _of_guests(guests: Sequence[GuestRecord]) -> Iterable[Reason]:
             value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}"
         if base_ok and before:
-            yield from _of_splats(name, before, guest)
+            yield from _of_splats(name, before, guest, told)
 
 
 def lived(guest: GuestRecord) -> bool:
@@ -152,9 +154,16 @@ def _of_unseen(
             yield VerdictValue.INCONCLUSIVE, f"{build.side}/{build.arch}-{build.flavour} was not booted"
 
 
-def _of_splats(name: str, base: GuestRecord, patched: GuestRecord) -> Iterable[Reason]:
-    """A report that base does not have; of a base that has more than were kept nobody knows what it does not have."""
+def _of_splats(
+    name: str, base: GuestRecord, patched: GuestRecord, told: Iterable[tuple[str, str, str]]
+) -> Iterable[Reason]:
+    """A report that base does not have; of a base that has more than were kept nobody knows what it does not have.
+
+    Those that are `told` have rows of their own: they were run again.
+    """
     for splat in new_splats(base, patched):
+        if (patched.arch, patched.flavour, f"{REPORT}{splat.title}") in told:
+            continue
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"
             yield VerdictValue.CLEAN, f"{words} ({splat.known.reason}, {splat.known.link})"
@@ -220,7 +229,8 @@ def _better(changes: Iterable[Change]) -> bool:
 def _of_blind(changes: Sequence[Change]) -> Iterable[Reason]:
     """A regression can only show where something passed: what skips, or fails, on both sides has tested nothing."""
     for arch, flavour in sorted({(change.arch, change.flavour) for change in changes}):
-        here = [change for change in changes if (change.arch, change.flavour) == (arch, flavour)]
+        lane = [change for change in changes if (change.arch, change.flavour) == (arch, flavour)]
+        here = [change for change in lane if not change.name.startswith(REPORT)]
         suites = {suite: [change for change in here if change.suite == suite] for suite in {c.suite for c in here}}
         blind = {suite: _alike(tests) for suite, tests in sorted(suites.items()) if _blind(tests)}
         names = ", ".join(f"{suite} ({', '.join(seen)})" for suite, seen in blind.items())

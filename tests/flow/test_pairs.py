@@ -1,6 +1,7 @@
 """What differs is run again in pairs, on guests that follow a script: chance is no finding, and a break is one."""
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests import scripted
 from tests.flow.test_scripted import (  # noqa: F401  (fixtures)
     FAILS,
     PASSES,
+    WARNING,
     Validate,
     changes,
     request_for,
@@ -147,6 +149,26 @@ def test_a_kernel_that_boots_no_more_leaves_the_first_pass_and_a_note(validate: 
     run = validate(PASSES, FAILS, take=take, arches=["arm64"])
     assert "arm64-fast: nothing was run again: no-boot" in run.notes
     assert second(run).change == "regressed"
+
+
+WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())
+
+
+def test_a_report_under_a_suite_is_run_again_as_a_test_is(validate: Validate) -> None:  # noqa: F811
+    run = validate(PASSES, f"{PASSES}{WARNS}", arches=["arm64"])
+    [found] = [change for change in run.tests if change.name.startswith("(report)")]
+    assert (found.suite, found.name, found.change) == ("example", "(report) WARNING in do_madvise", "regressed")
+    assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
+    assert verdict(run) == ("regressed", "arm64: 1 regressed: example/(report) WARNING in do_madvise")
+
+
+def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate) -> None:  # noqa: F811
+    rarely = PASSES + WARNS.replace("kmsg", "rarely kmsg")  # asks once for each of five lines
+    take = guests(base=itertools.chain([False] * 5, itertools.repeat(True)), patched=itertools.repeat(True))
+    run = validate(rarely, f"# patched\n{rarely}", take=take, arches=["arm64"])
+    [found] = [change for change in run.tests if change.name.startswith("(report)")]
+    assert found.change == "flaky-on-both"
+    assert verdict(run)[0] == "clean"
 
 
 def test_a_benchmark_is_measured_in_as_many_boots_as_are_asked_for(

@@ -194,6 +194,12 @@ def test_pairs_of_another_program_say_nothing_of_a_test() -> None:
     assert lane.standings["s", "a/t"].counts == chance.Pairs(suspected=1)
 
 
+def test_a_program_of_several_that_breaks_in_a_pair_alone_names_no_end() -> None:
+    changes = [replace(change, name="a") if change.name == "t" else change for change in first(PASS, FAIL)]
+    broken = Pair("s", "a", run(Side.BASE, {"a": PASS}), run(Side.PATCHED, {"a": FAIL}, FAIL))
+    assert set(suspects.look(changes, [broken], ALPHA).standings) == {("s", "a")}
+
+
 def test_the_end_of_several_programs_is_as_its_tests_are() -> None:
     whole = {"base": run(Side.BASE, {"a": PASS}), "patched": run(Side.PATCHED, {"a": FAIL}, FAIL)}
     changes = diff.compare(whole["base"], whole["patched"], ["s"], [])
