@@ -48,7 +48,8 @@ def run(entry: Entry, arches: list[str], out: Path, kdelta: str) -> Record | str
     remember(entry, where, kdelta)
     record = where / "run" / "run.json"
     words = (where / "stderr").read_text(errors="replace")[-2000:]
-    return json.loads(record.read_text()) if record.is_file() else words or "no record, and not a word"
+    made = json.loads(record.read_text()) if record.is_file() else {}
+    return made if made.get("verdict") else words or "no record, and not a word"
 
 
 def remember(entry: Entry, where: Path, kdelta: str) -> None:

@@ -8,7 +8,9 @@ import pytest
 from benchmarks.accuracy import compare, entry, play, table
 from benchmarks.accuracy.compare import Mark, Marked
 from benchmarks.accuracy.entry import Entry
+from kvm.arch import DEFAULT
 from kvm.errors import UserError
+from orchestrator.trial.suites import compiled, suite
 
 PATCH = "From: A <a@example.org>\nSubject: [PATCH] mm: change\n\n---\n"
 
@@ -52,6 +54,12 @@ def test_the_corpus_holds_what_its_answers_say() -> None:
     assert effects.count("nothing") >= 20
     for one in entries:
         assert all(patch.read_text().startswith("From ") for patch in one.patches)
+
+
+@pytest.mark.parametrize("arch", DEFAULT)
+def test_the_suites_of_the_campaign_compile(arch: str, tmp_path: Path) -> None:
+    for directory in entry.SUITES.glob("*/suite.yaml"):
+        assert compiled.program(suite.load(directory.parent), arch, tmp_path).stat().st_size
 
 
 def test_found_is_what_names_every_test_that_broke(make_entry: Any) -> None:
