@@ -24,7 +24,19 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PARTS = ("apt", "builds", "checks", "debian-kernel", "durations", "git", "objects", "rootfs", "suites", "trees")
+PARTS = (
+    "apt",
+    "builds",
+    "checks",
+    "debian-kernel",
+    "durations",
+    "flakes",
+    "git",
+    "objects",
+    "rootfs",
+    "suites",
+    "trees",
+)
 _SEAL = "seal.json"
 
 

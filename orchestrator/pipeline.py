@@ -7,10 +7,10 @@ from pathlib import Path
 from kvm import accel, rootfs
 from kvm.accel import Choice
 from kvm.arch import get as get_arch
-from orchestrator import boots, cache, checks, consoles, coverage, delta, pairs, payloads, sides, store
+from orchestrator import boots, cache, checks, consoles, coverage, delta, flakes, pairs, payloads, sides, store
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.job import Job
-from orchestrator.judge import diff, ending, known, settle, strength, verdict
+from orchestrator.judge import diff, earlier, ending, known, settle, strength, verdict
 from orchestrator.model import (
     AccelChoice,
     Cell,
@@ -20,6 +20,7 @@ from orchestrator.model import (
     GuestRun,
     Lane,
     Run,
+    Side,
     cells,
 )
 from orchestrator.payloads import Alike
@@ -122,7 +123,7 @@ def compare(job: Job) -> Run:
     for lane in job.plan.lanes:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
-            changes += _settled(job, lane, pairs.compared(job, lane, base, patched))
+            changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched))
             least = job.plan.request.pipeline.minimum_effect
             metrics += diff.pair_metrics(base, patched, boots.load(job, lane), least)
     run, declared = job.run, bool(job.plan.expectations)
@@ -147,10 +148,18 @@ def compare(job: Job) -> Run:
     )
 
 
-def _settled(job: Job, lane: Lane, changes: list[Change]) -> list[Change]:
-    """What becomes of a lane's first pass by what was run again."""
+def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change]) -> list[Change]:
+    """What becomes of a lane's first pass by what was run again, and what earlier runs say of it."""
     again = pairs.load(job, lane)
-    return changes if again is None else settle.settle(changes, again, pairs.alpha(job))
+    settled = changes if again is None else settle.settle(changes, again, pairs.alpha(job))
+    here = (build for build in job.run.builds if build.side is Side.BASE and Lane(build.arch, build.flavour) == lane)
+    image = next((build.image_sha256 for build in here if build.image_sha256), None)
+    seen = [base, *(pair.base for pair in again or ())]
+    return (
+        earlier.tell(settled, flakes.note(job.plan.cache_dir, image, f"{job.run.started} {job.run.id}", seen))
+        if image
+        else settled
+    )
 
 
 def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:

@@ -102,7 +102,8 @@ class Change:
     """One test, compared; `expected` is what the series declares for it, if it does.
 
     `base` and `patched` are the first pass; `evidence` is of what was run again. `fingerprint` is that of the failure,
-    of patched's where both failed; `known` says why it does not count.
+    of patched's where both failed; `known` says why it does not count, `earlier` what
+    other runs saw of it on the same base.
     """
 
     suite: str
@@ -116,6 +117,7 @@ class Change:
     evidence: Evidence | None = None
     fingerprint: str = ""
     known: Known | None = None
+    earlier: str = ""
 
     @property
     def unmet(self) -> bool:

@@ -106,12 +106,13 @@ def differs(change: Change) -> bool:
 def rates(change: Change) -> str:
     """How often a test failed when run again: `failed 0 of 6 (0..56 %) on base, 6 of 6 (44..100 %) on patched`."""
     if change.evidence is None:
-        return ""
+        return change.earlier
     base, patched = (
         f"{rate.came} of {rate.of} ({rate.low * 100:.0f}..{rate.high * 100:.0f} %)"
         for rate in (change.evidence.base, change.evidence.patched)
     )
-    return f"failed {base} on base, {patched} on patched"
+    more = f"; {change.earlier}" if change.earlier else ""
+    return f"failed {base} on base, {patched} on patched{more}"
 
 
 def noteworthy(run: Run) -> list[Change]:

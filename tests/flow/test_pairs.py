@@ -171,6 +171,23 @@ def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate
     assert verdict(run)[0] == "clean"
 
 
+def test_what_failed_on_the_same_base_before_is_said_and_decides_nothing(
+    validate: Validate,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    take = guests(base=one_in_five(0), patched=iter(lambda: False, None))
+    validate(FLAKY, f"# one\n{FLAKY}", take=take, arches=["arm64"])
+    (tmp_path / "run").rename(tmp_path / "earlier")
+    (tmp_path / "series").rename(tmp_path / "series-1")
+    again = guests(base=iter(lambda: False, None), patched=itertools.repeat(True))
+    run = validate(None, f"# two\n{FLAKY}", take=again, arches=["arm64"], series=str(tmp_path / "series-1"))
+    found = second(run)
+    assert found.change == "regressed"  # it is said, and hides nothing
+    assert found.earlier.startswith("failed ")
+    assert found.earlier.endswith(" times on this base in earlier runs")
+    assert "in earlier runs" in html.render(run, tmp_path / "run")
+
+
 def test_a_benchmark_is_measured_in_as_many_boots_as_are_asked_for(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811
