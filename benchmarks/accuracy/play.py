@@ -29,9 +29,10 @@ def kept(entry: Entry, arches: list[str], out: Path, kdelta: str) -> Record | No
     where = _directory(entry, arches, out)
     try:
         played = json.loads((where / _MARK).read_text())
-        return json.loads((where / "run" / "run.json").read_text()) if played == _mark(entry, kdelta) else None
+        made = json.loads((where / "run" / "run.json").read_text())
     except (OSError, ValueError):
         return None
+    return made if played == _mark(entry, kdelta) and made.get("verdict") else None
 
 
 def run(entry: Entry, arches: list[str], out: Path, kdelta: str) -> Record | str:

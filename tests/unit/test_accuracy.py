@@ -159,14 +159,17 @@ def test_the_series_is_the_entry_behind_what_it_comes_after(make_entry: Any, tmp
     assert "- madvise_locked\n" in pipeline
 
 
-def test_a_run_is_kept_until_kdelta_or_the_entry_changes(make_entry: Any, tmp_path: Path) -> None:
+def test_a_run_with_a_verdict_is_kept_until_kdelta_or_the_entry_changes(make_entry: Any, tmp_path: Path) -> None:
     one, out = make_entry(NOTHING), tmp_path / "kept"
     assert play.kept(one, ["arm64"], out, "1") is None
     where = out / f"{one.name}@arm64"
     (where / "run").mkdir(parents=True)
-    (where / "run" / "run.json").write_text("{}")
+    record_file = where / "run" / "run.json"
+    record_file.write_text('{"verdict": null}')
     play.remember(one, where, "1")
-    assert play.kept(one, ["arm64"], out, "1") == {}
+    assert play.kept(one, ["arm64"], out, "1") is None
+    record_file.write_text('{"verdict": 1}')
+    assert play.kept(one, ["arm64"], out, "1") == {"verdict": 1}
     assert play.kept(one, ["arm64"], out, "2") is None
     assert play.kept(make_entry(NOTHING + "# other\n"), ["arm64"], out, "1") is None
 
