@@ -112,7 +112,7 @@ def _of_uncompiled(builds: Sequence[BuildRecord], uncompiled: Sequence[Uncompile
         yield value, f"{file} is not compiled on {lanes}{wanted}{needs}"
 
 
-def _of_guests(guests: Sequence[GuestRecord], changes: Iterable[Change]) -> Iterable[Reason]:
+def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iterable[Reason]:
     told = {(change.arch, change.flavour, change.name) for change in changes if change.name.startswith(REPORT)}
     base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
     for guest in guests:
@@ -124,10 +124,20 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Iterable[Change]) -> Iter
             continue
         base_ok = before is not None and lived(before)
         if not lived(guest):
-            value = VerdictValue.REGRESSED if base_ok and guest.outcome.bad else VerdictValue.INCONCLUSIVE
-            yield value, f"{name}: {_end(guest)}"
+            once = _ended_by_chance(guest, changes)
+            blamed = base_ok and guest.outcome.bad and not once
+            value = VerdictValue.REGRESSED if blamed else VerdictValue.INCONCLUSIVE
+            yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if once else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
+
+
+def _ended_by_chance(guest: GuestRecord, changes: Iterable[Change]) -> bool:
+    """Was what a guest took along run again, and is all of it flaky?"""
+    taken = (Outcome.CRASH, Outcome.LOST, Outcome.MISSING)
+    lane = [change for change in changes if (change.arch, change.flavour) == (guest.arch, guest.flavour)]
+    again = [change for change in lane if change.evidence and change.patched.outcome in taken]
+    return bool(again) and all(change.change.flaky for change in again)
 
 
 def lived(guest: GuestRecord) -> bool:

@@ -136,8 +136,8 @@ def _change(tests: list[Change], where: list[str]) -> str:
 
 
 def _rates(test: Change) -> str:
-    """How often it failed when it was run again on base, and on patched."""
-    if test.evidence is None:
+    """How often what was asked against chance failed when it was run again on base, and on patched."""
+    if test.evidence is None or test.evidence.value is None:
         return ""
     base, patched = (f"{rate.came}/{rate.of}" for rate in (test.evidence.base, test.evidence.patched))
     return f" (failed {base} base, {patched} patched)"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.judge import chance, diff, settle, suspects
+from orchestrator.judge import chance, diff, settle, suspects, verdict
 from orchestrator.model import (
     Change,
     ChangeKind,
@@ -19,6 +19,7 @@ from orchestrator.model import (
     Side,
     SuiteEnd,
     TestResult,
+    VerdictValue,
 )
 
 PASS, FAIL, SKIP, TIMEOUT, CRASH = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.TIMEOUT, Outcome.CRASH
@@ -168,6 +169,19 @@ def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:
     }
     once = settle.settle(changes, [pair(PASS, PASS)] * 19, ALPHA)
     assert {change.change for change in once} == {ChangeKind.FLAKY_ON_PATCHED}
+
+
+def test_a_guest_that_died_by_chance_accuses_nobody_and_one_that_always_dies_does() -> None:
+    base, dead = run(Side.BASE, {"t": PASS}), run(Side.PATCHED, {}, LOST, GuestOutcome.PANIC)
+    changes = diff.compare(base, dead, ["s"], [])
+
+    def decided(pairs: list[Pair]) -> VerdictValue:
+        rows = settle.settle(changes, pairs, ALPHA)
+        return verdict.decide((), (base.guest, dead.guest), rows, declared=False).value
+
+    assert decided([Pair("s", "", base, dead)] * 6) is VerdictValue.REGRESSED
+    assert decided([pair(PASS, PASS)] * 19) is VerdictValue.INCONCLUSIVE
+    assert verdict.decide((), (base.guest, dead.guest), changes, declared=False).value is VerdictValue.REGRESSED
 
 
 def test_a_pair_of_which_one_side_was_not_seen_is_none() -> None:

@@ -9,12 +9,14 @@ from orchestrator.model import (
     BinaryDiff,
     ChangeKind,
     Culprit,
+    Evidence,
     Fate,
     FindingChange,
     FindingRecord,
     MetricPair,
     MutantRecord,
     Outcome,
+    Rate,
     RunStatus,
     Samples,
     Series,
@@ -175,3 +177,13 @@ def test_whatever_comes_in_nothing_that_acts_comes_out(raw: str) -> None:
 def test_a_flood_made_to_match_nothing_costs_no_time(piece: str) -> None:
     flood = piece * 200_000 + "!"
     assert excerpt.same_message(clean.printable(flood)).endswith("!")
+
+
+def test_rates_are_shown_of_what_was_asked_against_chance_alone() -> None:
+    rates = Rate(0, 6, 0.0, 0.6), Rate(6, 6, 0.4, 1.0)
+    asked, seen = (
+        change("broke", kind=ChangeKind.REGRESSED, evidence=Evidence(*rates, value)) for value in (40.0, None)
+    )
+    said = [text.summary(sample_run(tests=(test,), metrics=()), None) for test in (asked, seen)]
+    assert "regressed  madvise_locked/broke x86_64 (failed 0/6 base, 6/6 patched)\n" in said[0]
+    assert "regressed  madvise_locked/broke x86_64\n" in said[1]
