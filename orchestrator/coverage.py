@@ -43,6 +43,9 @@ def _measure(job: Job, cell: Cell, kernel: KernelBuild, kept: list[Kept]) -> Non
         job.recorder.note(f"{cell}: what ran is not known: {fault}")
         return
     told = gcov.look(place, files, program)
+    if told.notes and not told.objects:
+        job.recorder.note(*(f"{cell}: what ran is not known: {note}" for note in told.notes))
+        return
     readings, notes = _readings(place, files, program, kept)
     lost = tuple(_lost(kept, told.objects))
     others = _elsewhere(kernel, place.sources, files, told.objects)
