@@ -146,9 +146,18 @@ def _rates(test: Change) -> str:
 def _metric(pair: MetricPair, lane: str) -> str:
     base, patched = map(_median, (pair.base, pair.patched))
     ratio = digest.ratio(pair)
-    sure = digest.sure(pair)
-    times = f" ({digest.times(ratio)}{f'; {sure}' if sure else ''})" if ratio else ""
+    times = f" ({digest.times(ratio)}{_sure(pair)})" if ratio else ""
     return _fit(f"metric     {line(pair.name)} {line(lane)}: {base} → {patched} {line(pair.unit)}{times}")
+
+
+def _sure(pair: MetricPair) -> str:
+    """Between what, and from which part on it would have been seen."""
+    effect = pair.effect
+    if effect is None:
+        return ""
+    if effect.low is None or effect.high is None or effect.smallest is None:
+        return ", one boot"
+    return f" in {effect.low:.2f}..{effect.high:.2f}, sees {effect.smallest * 100:.2g} %"
 
 
 def _median(side: Samples) -> str:

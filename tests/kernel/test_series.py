@@ -148,7 +148,7 @@ def test_a_warning_that_the_series_brings_is_regressed_and_has_its_line(validate
     append_patch(copied, "mm: warn", "mm/mincore.c", before, after)
     done = validate(copied, "--arch", "arm64")
     assert done.process.returncode == 1, done.process.stderr
-    assert "new warning on the console: WARNING in seeded" in " ".join(done.record["verdict"]["reasons"])
+    assert "madvise_locked/(report) WARNING in seeded" in " ".join(done.record["verdict"]["reasons"])
     [patched] = [guest for guest in done.record["guests"] if guest["side"] == "patched"]
     [splat] = patched["splats"]
     line = after[: after.index("WARN_ON_ONCE(len)")].count("\n") + 1

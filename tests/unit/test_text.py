@@ -9,6 +9,8 @@ from orchestrator.model import (
     BinaryDiff,
     ChangeKind,
     Culprit,
+    Effect,
+    EffectKind,
     Evidence,
     Fate,
     FindingChange,
@@ -187,3 +189,11 @@ def test_rates_are_shown_of_what_was_asked_against_chance_alone() -> None:
     said = [text.summary(sample_run(tests=(test,), metrics=()), None) for test in (asked, seen)]
     assert "regressed  madvise_locked/broke x86_64 (failed 0/6 base, 6/6 patched)\n" in said[0]
     assert "regressed  madvise_locked/broke x86_64\n" in said[1]
+
+
+def test_a_metric_says_between_what_and_from_which_part_on_it_would_have_been_seen() -> None:
+    pair = dataclasses.replace(sample_run().metrics[0], name="m")
+    effects = (Effect(1.25, 5, 1.2, 1.3, 0.04, EffectKind.MORE), Effect(1.25, 1))
+    said = [text.summary(sample_run(metrics=(dataclasses.replace(pair, effect=one),)), None) for one in effects]
+    assert "us (x1.25 in 1.20..1.30, sees 4 %)\n" in said[0]
+    assert "us (x1.25, one boot)\n" in said[1]
