@@ -306,8 +306,10 @@ def _instrumented(wish: Wish, origin: Source, applied: Applied, compiler: str) -
     """With gcov in the kernel, the objects that the series touches count what they execute, on both sides."""
     if kconfig.parse(wish.fragments).get("GCOV_KERNEL") != "y":
         return ()
-    read = functools.partial(git.Repository(origin.git_dir).text, applied.tree)
-    return instrument.variables(applied.series.files, compiler, read)
+    repository = git.Repository(origin.git_dir)
+    read = functools.partial(repository.text, applied.tree)
+    users = functools.partial(repository.users, applied.tree)
+    return instrument.variables(applied.series.files, compiler, read, users)
 
 
 def _expect_file(series_path: Path) -> Path | None:

@@ -26,6 +26,7 @@ _ENV = {
     "GIT_COMMITTER_EMAIL": "kdelta@localhost",
     "GIT_COMMITTER_DATE": "@946684800 +0000",
 }
+_CORE = ("kernel", "mm", "lib", "fs", "init", "block", "security", "net/core", "drivers/base")
 _OPTIONS = (
     *("-c", f"core.hooksPath={os.devnull}"),
     *("-c", "core.quotePath=false"),
@@ -111,6 +112,19 @@ class Repository:
         """Return a file of a tree as text; None if there is no such file."""
         done = self.attempt("cat-file", "blob", f"{tree}:{path}")
         return done.output if done.returncode == 0 else None
+
+    def users(self, tree: str, header: str) -> list[str]:
+        """Return sources of a tree that include a header: below its directory, or where most are if that is for all."""
+        directory, _, name = header.rpartition("/")
+        if "include" in (parts := directory.split("/")):
+            name = header.rpartition("include/")[2]  # as all call it
+            places = [*(["/".join(parts[:2])] if parts[0] == "arch" else []), *_CORE]
+        else:
+            places = [directory or "init"]  # nothing but Kbuild's own lies at the top
+        words = name.replace(".", r"\.").replace("+", r"\+")
+        line = rf'^[[:space:]]*#[[:space:]]*include[[:space:]]+["<]([^">]*/)?{words}[">]'
+        done = self.attempt("grep", "-l", "-E", line, tree, "--", *(f"{place}/*.c" for place in places))
+        return [row.partition(":")[2] for row in done.output.splitlines()] if done.returncode == 0 else []
 
     def tree(self, commit: str) -> str:
         """Return the id of the tree of `commit`."""

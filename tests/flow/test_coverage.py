@@ -1,6 +1,7 @@
 """From a guest's counters to the run's record: a real tree, a real object of it and its real counters."""
 
 import base64
+import functools
 import os
 import subprocess
 from pathlib import Path
@@ -11,10 +12,12 @@ from kvm.vm import Limits
 from orchestrator import coverage, job, plan, store
 from orchestrator.build import dissect
 from orchestrator.build.kbuild import KernelBuild
+from orchestrator.intake import git
 from orchestrator.model import Cell, LineState, Side
 from orchestrator.plan import Plan
 from orchestrator.trial import counters
 from tests import scripted
+from tests.flow.conftest import git as run_git
 from tests.flow.test_gcov import FLAGS
 from tests.flow.test_scripted import request_for, suite  # noqa: F401  (fixtures)
 
@@ -83,3 +86,22 @@ def test_what_guests_counted_is_on_record_line_by_line(request_for, tmp_path: Pa
         coverage.measure(started, CELL, kernel)
         assert {line.line for line in started.run.coverage if line.state is LineState.IDLE} == set()
         assert "nobody knows of example/two" in started.run.notes[-1]
+
+
+def test_sources_that_include_a_header_are_found_where_it_is_for(fakelinux: Path) -> None:
+    for name, words in {
+        "mm/a.c": '#include "x.h"',
+        "mm/sub/b.c": '#  include "../x.h"',
+        "mm/c.c": "// x.h\n#include <linux/xx.h>",
+        "kernel/d.c": "#include <linux/y.h>",
+        "kernel/e.c": "#include <net/y.h>",
+        "fs/f.c": '#include "x.h"',
+    }.items():
+        (fakelinux / name).parent.mkdir(parents=True, exist_ok=True)
+        (fakelinux / name).write_text(f"{words}\n")
+    run_git(fakelinux, "add", ".")
+    run_git(fakelinux, "commit", "-q", "-m", "sources")
+    users = functools.partial(git.Repository(fakelinux / ".git").users, "HEAD")
+    assert users("mm/x.h") == ["mm/a.c", "mm/sub/b.c"]
+    assert users("include/linux/y.h") == ["kernel/d.c"]
+    assert users("include/linux/none.h") == users("odd (name).h") == []
