@@ -44,8 +44,13 @@ def judge(scene: Scene, lines: Mapping[str, list[int]]) -> list[LineCoverage]:
     """Say of each of `lines`, by file, what is known of it."""
     readings = list(scene.readings)
     told = [found for file, numbers in lines.items() for found in _file(scene, readings, file, numbers)]
-    unsure = {LineState.IDLE: LineState.UNCOUNTED} if scene.lost else {}
-    return [replace(line, state=unsure.get(line.state, line.state)) for line in told]
+    return [replace(line, state=LineState.UNCOUNTED) if _may_have_run(scene, line) else line for line in told]
+
+
+def _may_have_run(scene: Scene, line: LineCoverage) -> bool:
+    """Is it not known to have run, where not all is known? A header's line runs in other objects, too."""
+    elsewhere = line.file.endswith(".h") and line.file in scene.elsewhere
+    return line.state is LineState.IDLE and (scene.lost or elsewhere)
 
 
 def _file(scene: Scene, readings: list[Reading], file: str, numbers: list[int]) -> Iterator[LineCoverage]:

@@ -97,6 +97,12 @@ def test_an_inline_function_that_counts_nowhere_may_have_run_in_objects_that_do_
     assert states(coverage.judge(replace(header, elsewhere=frozenset(lines)), lines))[6] is LineState.UNCOUNTED
 
 
+def test_a_header_s_line_that_did_not_run_where_it_counts_may_have_run_where_it_does_not() -> None:
+    header, lines = scene(file="mm/a.h"), {"mm/a.h": [5]}
+    assert states(coverage.judge(header, lines))[5] is LineState.IDLE
+    assert states(coverage.judge(replace(header, elsewhere=frozenset(lines)), lines))[5] is LineState.UNCOUNTED
+
+
 def test_documents_and_programs_of_the_host_are_no_code() -> None:
     told = coverage.judge(Scene(CELL, {"tools/a.c": TEXT}), {"tools/a.c": [5, 6]})
     assert {line.state for line in told} == {LineState.PLAIN}
