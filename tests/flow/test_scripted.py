@@ -274,7 +274,8 @@ def test_the_stages_one_by_one_give_what_the_whole_gives(validate: Validate, req
             pipeline.test(resumed, lane, both, {})
     with job.resume(where, quiet, scripted.take) as resumed:
         apart = pipeline.compare(resumed)
-    assert (apart.tests, apart.verdict) == (whole.tests, whole.verdict)
+    tests = tuple(dataclasses.replace(change, earlier="") for change in apart.tests)  # there was a run before
+    assert (tests, apart.verdict) == (whole.tests, whole.verdict)
     without_time = [dataclasses.replace(build, seconds=0, cached=True) for build in apart.builds]
     assert without_time == [dataclasses.replace(build, seconds=0, cached=True) for build in whole.builds]
 
