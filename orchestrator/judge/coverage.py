@@ -48,9 +48,8 @@ def judge(scene: Scene, lines: Mapping[str, list[int]]) -> list[LineCoverage]:
 
 
 def _may_have_run(scene: Scene, line: LineCoverage) -> bool:
-    """Is it not known to have run, where not all is known? A header's line runs in other objects, too."""
-    elsewhere = line.file.endswith(".h") and line.file in scene.elsewhere
-    return line.state is LineState.IDLE and (scene.lost or elsewhere)
+    """Is it not known to have run, where not all is known? A header's line, above all, is in other objects, too."""
+    return line.state is LineState.IDLE and (scene.lost or line.file in scene.elsewhere)
 
 
 def _file(scene: Scene, readings: list[Reading], file: str, numbers: list[int]) -> Iterator[LineCoverage]:
