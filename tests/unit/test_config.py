@@ -78,6 +78,9 @@ def test_a_date_is_a_word_even_if_there_is_no_such_day(tmp_path: Path) -> None:
 def test_what_is_not_yaml_is_named_with_its_place(tmp_path: Path) -> None:
     assert fault(tmp_path, "a: [\n").startswith("pipeline.yaml:2:1: not YAML")
     assert "aliases are not supported" in fault(tmp_path, "a: &x [*x]\n")
+    assert fault(tmp_path, "a: 1\nö: 2\a").startswith("pipeline.yaml:2:5: not YAML: control characters")
+    assert fault(tmp_path, "? [a]\n: 1\n") == "pipeline.yaml:1:3: not YAML: a key must be a word"
+    assert fault(tmp_path, "[" * 5000).startswith("pipeline.yaml:")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
