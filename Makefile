@@ -8,23 +8,28 @@ STAMP  := $(VENV)/.installed
 # What every python of ours would else compile again at each start, on a machine that says so.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check unit slow faults bench accuracy schema packages clean
+# The quick tests make and remove a hundred thousand small files: in memory, where there is room.
+ROOM := $(shell [ -w /dev/shm ] && [ $$(df --output=avail /dev/shm | tail -n 1) -gt 4000000 ] && echo /dev/shm)
+QUICK := PYTEST_DEBUG_TEMPROOT=$(ROOM) $(BIN)/pytest -n 2 -o tmp_path_retention_policy=failed tests/unit tests/flow
+
+.PHONY: demo test check slow faults bench accuracy schema packages clean
 
 demo: $(STAMP)
 	$(BIN)/kdelta run
 
 test: check slow faults
 
-# Lint, types, import rules, and the tests that build and boot nothing.
+# Lint, types, import rules, and the tests that build and boot nothing, but those that make many whole runs.
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 tests/unit tests/flow
+	$(QUICK) -m "not long"
 
-# Real QEMU, real kernels: one after the other, because every one of them uses all processors.
+# The other whole runs; then real QEMU, real kernels: one after the other, because each of them uses all processors.
 slow: $(STAMP)
+	$(QUICK) -m long
 	$(BIN)/pytest tests/vm tests/kernel
 
 # What must be said of each fault, on real guests; docs/faults.md is written anew.

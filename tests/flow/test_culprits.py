@@ -13,6 +13,8 @@ from tests.conftest import Kdelta
 from tests.flow.conftest import git
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 
+pytestmark = pytest.mark.long
+
 Look = Callable[..., Run]
 
 

@@ -18,6 +18,8 @@ from orchestrator.trial.suites import compiled, suite
 from tests.flow.conftest import git
 from tests.flow.test_intake_and_build import EDITED, LINES, order
 
+pytestmark = pytest.mark.long
+
 MAKEFILE = """\
 VERSION = 6
 PATCHLEVEL = 1

@@ -12,6 +12,8 @@ from tests import scripted
 from tests.flow.conftest import git as run_git
 from tests.flow.test_scripted import request_for, suite  # noqa: F401  (fixtures)
 
+pytestmark = pytest.mark.long
+
 TEXT = "{}\nprogram:\nsay 1..1\nsay ok 1 first\nexit 0\n"
 
 

@@ -25,6 +25,8 @@ from tests.flow.test_scripted import (  # noqa: F401  (fixtures)
     verdict,
 )
 
+pytestmark = pytest.mark.long
+
 FLAKY = "program:\nsay 1..2\nsay ok 1 first\nmostly ok 2 second\n"
 
 

@@ -28,6 +28,8 @@ from orchestrator.build.sandbox import Sandbox
 from tests.conftest import ROOT
 from tests.flow.conftest import QUOTA
 
+pytestmark = pytest.mark.long
+
 NOBODY = 45678  # no user of the host has this id
 
 Inside = Callable[[str], proc.Completed]

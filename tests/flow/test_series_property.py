@@ -14,6 +14,8 @@ from orchestrator.intake import guard, mail, series
 from orchestrator.intake.source import Source
 from tests.flow.conftest import git
 
+pytestmark = pytest.mark.long
+
 PATHS = [  # what guard.py lets pass
     b"a", b"dir", b"dir/b", b"dir/sub/c", b"with space", b"dir/with  two", b'quo"te', b"-dash", b":(glob)*", b"[x]*",
     "ünï".encode(), b"dir/a", b"b/a", b"trailing ",

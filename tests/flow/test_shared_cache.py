@@ -20,6 +20,8 @@ from tests.conftest import ROOT, Kdelta, kdelta_argv
 from tests.flow.conftest import git
 from tests.flow.test_intake_and_build import EDITED, LINES, order
 
+pytestmark = pytest.mark.long
+
 PATIENCE_SECONDS = 60.0
 WAIT = "if {when}; then touch $(O)/started; while [ ! -e $(O)/go ]; do sleep 0.05; done; fi"
 

@@ -17,6 +17,8 @@ from orchestrator.request import Request
 from tests.flow.conftest import git
 from tests.flow.test_intake_and_build import EDITED, LINES, order
 
+pytestmark = pytest.mark.long
+
 # what a Makefile of a series does to objects, to make's clock and to ccache
 FORGE = "echo FORGED >$(O)/built; touch -d 2099-01-01 $(O)/built"
 CCACHE = "echo prefix_command=/build/evil >/ccache/ccache.conf; touch /ccache/forged; touch /build/done"

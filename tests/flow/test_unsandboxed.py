@@ -23,6 +23,8 @@ from tests.flow.conftest import QUOTA, git
 from tests.flow.test_intake_and_build import EDITED, LINES, misbehave
 from tests.flow.test_intake_and_build import order as sandboxed_order
 
+pytestmark = pytest.mark.long
+
 REFUSED = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it"
 
 # A tree that says its sources by the path that make has of them, as Kbuild does, and asks the real compiler.

@@ -12,6 +12,8 @@ from orchestrator.trial.kinds import ktap, kunit
 from orchestrator.trial.kinds.kind import KINDS, SuiteKind, judge
 from orchestrator.trial.kinds.parsed import Parsed
 
+pytestmark = pytest.mark.long
+
 # What makes each parser do something; the fuzz puts them in any order, at any depth, with anything between them.
 PIECES = {
     SuiteKind.KTAP: """\
