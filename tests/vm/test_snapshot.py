@@ -55,13 +55,15 @@ def test_guests_restored_at_once_do_not_see_each_other(taken: Snapshot, tmp_path
 
 
 def test_a_restored_guest_lives_now_and_draws_random_numbers_of_its_own(taken: Snapshot, tmp_path: Path) -> None:
-    drawn = set()
+    drawn, device = set(), list[str]()
     for number in range(3):
         with taken.restore(workdir=tmp_path / str(number), limits=LIMITS) as alive:
             random, now = said(alive, "head -c 16 /dev/urandom | od -An -tx1; date +%s").splitlines()
+            device += said(alive, "head -c 256 /dev/hwrng | od -An -v -tx4").split()  # the kernel keeps some of it
         assert abs(int(now) - time.time()) < 5
         drawn.add(random)
     assert len(drawn) == 3
+    assert len(set(device)) == len(device) == 3 * 64
 
 
 def test_what_runs_in_the_background_goes_on_in_every_restored_guest(machine: Machine, tmp_path: Path) -> None:
