@@ -17,7 +17,7 @@ FILE = "boots.json"
 def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Boot both sides of a lane anew as often as is asked for, and run every benchmark in each boot."""
     more = job.plan.request.pipeline.boots - 1
-    measured = [suite.name for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
+    measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
     if not more or not measured or len(trials) < len(Side) or load(job, lane):
         return
     done: list[Pair] = []
@@ -26,8 +26,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
             for side in Side:
                 job.watch(Cell(side, *lane), f"boot {number + 1} of {more + 1}")
             try:
-                with paired.couple(trials, job.take, yard, pairs.look(job), f"boots/{number}") as both:
-                    done += filter(None, (both.run((suite, SUITE_END), number) for suite in measured))
+                done += paired.run(trials, job.take, yard, pairs.look(job), measured, number, f"boots/{number}")
             except (BootError, GuestLost) as fault:
                 job.recorder.note(f"{lane}: boot {number + 1} measured nothing: {fault.message}")
     store.save_pairs(done, _file(job, lane))

@@ -1,7 +1,9 @@
 """What the first pass makes suspicious, run again on both sides in turn until chance decides, or the budget ends."""
 
+import functools
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from kvm.errors import BootError, GuestLost
@@ -10,10 +12,13 @@ from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, suspects, verdict
 from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side
 from orchestrator.trial import paired
-from orchestrator.trial.paired import Couple, Look
+from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
 
 FILE = "pairs.json"
+AGAIN = "again"
+MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
+MOST_LOST = 3  # pairs for which a kernel did not boot: it booted in the first pass, and may do so again
 
 
 def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
@@ -24,13 +29,9 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     if not any(suspects.look(changes, [], alpha(job)).wanted):
         return
     with job.engine.task(f"pairs {lane}"):
-        try:
-            with paired.couple(trials, job.take, yard, look(job)) as both:
-                done = list(_pairs(job, lane, changes, both))
-        except (BootError, GuestLost) as fault:
-            job.recorder.note(f"{lane}: nothing was run again: {fault.message}")
-            return
-    store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
+        done = _pairs(job, lane, changes, functools.partial(paired.run, trials, job.take, yard, look(job)))
+    if done:
+        store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
 
 def load(job: Job, lane: Lane) -> list[Pair] | None:
@@ -75,24 +76,26 @@ def _under(job: Job, lane: Lane) -> dict[str, str]:
     return found
 
 
-def _pairs(job: Job, lane: Lane, changes: list[Change], both: Couple) -> Iterator[Pair]:
-    """Run, after each pair, what is wanted most; what cannot run alone is left out."""
-    budget, done, left_out = job.plan.request.pipeline.rerun, list[Pair](), set[tuple[str, str]]()
+def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[Pair]]) -> list[Pair]:
+    """Run, after each round of pairs, what is wanted most then, on kernels booted for it."""
+    budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](), 0
     end = time.monotonic() + budget.seconds
-    while time.monotonic() < end:
-        for name in suspects.look(changes, done, alpha(job)).wanted:
-            number = sum(pair.suite == name[0] for pair in done) + 1
-            if name in left_out or sum(pair.runs(name) for pair in done) >= budget.pairs:
-                continue
-            for side in Side:
-                job.watch(Cell(side, *lane), f"pair {number} of {name[0]}")
-            if pair := both.run(name, number):
-                done.append(pair)
-                yield pair
-                break
-            left_out.add(name)
-        else:
-            return
+    for number in itertools.count(1):
+        wanted = (name for name in suspects.look(changes, done, alpha(job)).wanted if name not in alone)
+        names = [name for name in wanted if sum(pair.runs(name) for pair in done) < budget.pairs][:MOST_AT_ONCE]
+        if not names or lost == MOST_LOST or time.monotonic() > end:
+            break
+        for side in Side:
+            job.watch(Cell(side, *lane), f"pair {number}")
+        try:
+            pairs = run(names, number, f"{AGAIN}/{number}")
+        except (BootError, GuestLost) as fault:
+            job.recorder.note(f"{lane}: pair {number} has no result: {fault.message}")
+            lost += 1
+            continue
+        done += pairs
+        alone |= {name for name in names if not any(pair.runs(name) for pair in pairs)}
+    return done
 
 
 def look(job: Job) -> Look:

@@ -1,7 +1,7 @@
-"""The kernels of both sides booted once more, programs run on them in pairs: one side right after the other."""
+"""Both kernels booted once more, and programs run on them in pairs."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kvm.snapshot import Kept, Take
@@ -12,33 +12,43 @@ from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.turn import Turn
 
-AGAIN = "again"
-
 Look = Callable[[Trial, str, GuestRecord], GuestRecord]
+Named = tuple[str, str]  # a suite, and a test of it
+
+
+def run(
+    trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, names: Iterable[Named], number: int, where: str
+) -> list[Pair]:
+    """Boot both sides anew, and run what each test belongs to on both, one side right after the other.
+
+    The `number` says which side is first, so that what warms up or wears out favours none. What is said is kept below
+    `where` in the directories of `trials`; `look` adds to a guest's record what its console, by the guest's name,
+    tells. What cannot run alone is left out, and nothing is booted for it. Raises BootError or GuestLost where a side
+    does not come up.
+    """
+    turns = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
+    able = {(base.name, patched.name): (base, patched) for base, patched in turns if base and patched}  # each once
+    if not able:
+        return []
+    with _couple(trials, take, yard, look, where) as both:
+        return [both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values()]
 
 
 @dataclass(frozen=True)
-class Couple:
-    """Both sides of a lane, booted; `look` adds to a guest's record what its console, by the guest's name, tells."""
+class _Couple:
+    """Both sides of a lane, booted."""
 
     trials: dict[Side, Trial]
     kept: dict[Side, Kept]
     yard: Yard
     look: Look
-    name: str
+    where: str
 
-    def run(self, name: tuple[str, str], number: int) -> Pair | None:
-        """Run what a test belongs to on both sides, the `number`th pair of it; None if nothing of it can run alone.
-
-        The order is swapped from pair to pair, so that what warms up or wears out favours no side.
-        """
-        order = (Side.BASE, Side.PATCHED) if number % 2 else (Side.PATCHED, Side.BASE)
-        turns = {side: find(self.trials[side].payloads, name, number) for side in Side}
-        base, patched = turns[Side.BASE], turns[Side.PATCHED]
-        if base is None or patched is None:
-            return None
-        given = {side: self._run(side, base if side is Side.BASE else patched) for side in order}
-        return Pair(name[0], program(base), given[Side.BASE], given[Side.PATCHED])
+    def run(self, base: Turn, patched: Turn, *, base_first: bool) -> Pair:
+        """Do a turn on each side."""
+        turns = {Side.BASE: base, Side.PATCHED: patched}
+        given = {side: self._run(side, turns[side]) for side in (Side if base_first else reversed(Side))}
+        return Pair(base.suite.name, program(base), given[Side.BASE], given[Side.PATCHED])
 
     def _run(self, side: Side, turn: Turn) -> GuestRun:
         trial = self.trials[side]
@@ -47,7 +57,7 @@ class Couple:
             *(side, trial.cell.arch, trial.cell.flavour, trial.machine.accel),
             self.kept[side].boot_seconds,
             seen.outcome,
-            f"{trial.cell}/{self.name}/guests/{turn.name}/console.log",
+            f"{trial.cell}/{self.where}/guests/{turn.name}/console.log",
             seen.detail,
             went_on=seen.went_on,
         )
@@ -57,20 +67,16 @@ class Couple:
 
 
 @contextlib.contextmanager
-def couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, name: str = AGAIN) -> Iterator[Couple]:
-    """Boot both sides anew, and lend them. Raises BootError or GuestLost where one does not come up.
-
-    What they say is kept below `name` in the directories of their trials.
-    """
+def _couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, where: str) -> Iterator[_Couple]:
     with contextlib.ExitStack() as stack:
         again, kept = {}, {}
         for side, trial in trials.items():
-            again[side] = replace(trial, directory=trial.directory / name, keep_guest=False, counts=False)
+            again[side] = replace(trial, directory=trial.directory / where, keep_guest=False, counts=False)
             kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
-        yield Couple(again, kept, yard, look, name)
+        yield _Couple(again, kept, yard, look, where)
 
 
-def find(payloads: tuple[Payload, ...], name: tuple[str, str], number: int) -> Turn | None:
+def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Turn | None:
     """Return what runs a test again as it ran before: its program, or, where it had a guest of its own, itself."""
     suite, test = name
     for payload in payloads:

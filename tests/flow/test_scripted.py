@@ -132,7 +132,7 @@ def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_pat
 def test_the_memory_of_a_panicked_guest_is_asked_for_and_named_in_the_run(validate: Validate) -> None:
     def take(machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[..., None]):  # type: ignore[no-untyped-def]
         if machine.vmcore:
-            workdir.mkdir(exist_ok=True)
+            workdir.mkdir(parents=True, exist_ok=True)
             (workdir / "vmcore").touch()
         return scripted.take(machine, workdir=workdir, limits=limits, prepare=prepare)
 
