@@ -23,7 +23,6 @@ from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
 from orchestrator.trial import durations, runner
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
-FEW = 3  # so often a suite is run at first: what always shows has shown then
 
 
 def look(job: Job) -> Run:
@@ -189,13 +188,10 @@ class _Hunt:
             return kbuild.build(order, self.job.plan.cache_dir, log)
 
     def _boot(self, kernel: KernelBuild) -> Answer:
+        """Each run has a boot of its own: what a boot decides by itself would else be taken for the tree's."""
         clean, where = 0, self.where / kernel.image_sha256[:12]
-        for number in range(culprit.MOST_RUNS):
-            left = culprit.needed(self.symptom) - clean
-            if left <= 0:
-                break
-            runs = left if number else min(left, FEW)
-            seen = culprit.show(self.symptom, self._given(kernel, where / str(number), runs))
+        while clean < culprit.needed(self.symptom):
+            seen = culprit.show(self.symptom, self._given(kernel, where / str(clean)))
             if seen is None:
                 return Answer.SKIP
             if seen.bad:
@@ -205,7 +201,7 @@ class _Hunt:
         self.confidence *= 1 - culprit.luck(self.symptom, clean)
         return Answer.GOOD
 
-    def _given(self, kernel: KernelBuild, where: Path, runs: int) -> GuestRun:
+    def _given(self, kernel: KernelBuild, where: Path) -> GuestRun:
         """What the guests of one boot gave, be it for another symptom, or before this search was cut off."""
         self.boots.add(where)
         if kept := store.load_guest(where):
@@ -216,4 +212,4 @@ class _Hunt:
         choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
         trial = pipeline.trial(replace(plan, suites=wanted), kernel, choice, {}, where)
         yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
-        return pipeline.tried(self.job, replace(trial, repeats=runs, keep_guest=False), yard)
+        return pipeline.tried(self.job, replace(trial, repeats=1, keep_guest=False), yard)
