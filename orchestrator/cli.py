@@ -12,7 +12,7 @@ import click
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import cache, scratch, show
-from orchestrator.commands import bisect, guests, machine, mutate, rootfs, run, stages
+from orchestrator.commands import bisect, guests, machine, mutate, report, rootfs, run, stages
 from orchestrator.publish import clean
 
 _HINTS = {
@@ -93,7 +93,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
 
 for command in (
     *(run.run, run.plan),
-    *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, bisect.bisect, mutate.mutate, stages.report),
+    *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, bisect.bisect, mutate.mutate, report.report),
     *(guests.shell, guests.debug, rootfs.rootfs),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):

@@ -13,6 +13,7 @@ from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
+FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown")
 CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 
@@ -62,6 +63,13 @@ class Accept(Section):
     files: int = Field(20_000, gt=0)
 
 
+class Report(Section):
+    """In which forms a run is written beside report.html (docs/formats.md); `origin` is KCIDB's name for who sends."""
+
+    formats: list[str] = Field(default_factory=list)
+    origin: str = Field("kdelta", pattern="^[a-z0-9_]+$")
+
+
 class Pipeline(Section):
     """What to validate. `series` and `suites` are names of what kdelta ships, or paths relative to the file."""
 
@@ -91,6 +99,7 @@ class Pipeline(Section):
     keep_guest: bool = False
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
+    report: Report = Report()
 
 
 def share() -> Path:
@@ -169,6 +178,7 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
         *_unknown("arches", "arch", pipeline.arches, list(ARCHES)),
         *_unknown("flavours", "flavour", pipeline.flavours, flavours()),
         *_unknown("checks", "check", pipeline.checks, CHECKS),
+        *_unknown("report.formats", "format", pipeline.report.formats, FORMATS),
         *_unknown("toolchain", "toolchain", pipeline.toolchain, TOOLCHAINS),
         *_no_files(pipeline, near),
         *_no_arches(pipeline.guest.root),
@@ -181,9 +191,10 @@ def _no_arches(root: str | dict[str, str] | None) -> Iterator[Fault]:
 
 
 def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) -> Iterator[Fault]:
-    """The names under `key` that are not known."""
-    places: list[tuple[tuple[str | int, ...], str]] = [((key,), given)] if isinstance(given, str) else []
-    places += [((key, index), name) for index, name in enumerate(given) if not isinstance(given, str)]
+    """The names under `key` (`a.b` is b of a) that are not known."""
+    at = key.split(".")
+    places: list[tuple[tuple[str | int, ...], str]] = [((*at,), given)] if isinstance(given, str) else []
+    places += [((*at, index), name) for index, name in enumerate(given) if not isinstance(given, str)]
     for place, name in places:
         if name not in known:
             yield place, f"no {word} {name!r}{nearest(name, known)}; known: {', '.join(known)}"

@@ -43,7 +43,7 @@ def bisect(
         raise UserError(f"{named}: what a saved run was made with stays", hint="--good and --bad, both, make a new one")
     with opening.resume(Path(asked["series"]) if asked["series"] else None) as resumed:
         (culprits.look_for_options if by_option else culprits.look)(resumed)
-    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+    return opening.answer(resumed, as_json=as_json)
 
 
 def _between(cache_dir: Path, good: str, bad: str, *, as_json: bool, out: Path | None, **asked: Any) -> int:
@@ -53,4 +53,4 @@ def _between(cache_dir: Path, good: str, bad: str, *, as_json: bool, out: Path |
     with opening.start(opening.asked(cache_dir, **asked), out) as started:
         pipeline.validate(started)
         culprits.look(started)
-    return opening.answer(started.run, started.directory, as_json=as_json)
+    return opening.answer(started, as_json=as_json)

@@ -31,4 +31,4 @@ def mutate(directory: Path | None, mutants: int, seconds: float, as_json: bool) 
         if not resumed.run.coverage:
             raise UserError("the run did not measure which lines ran", hint="`kdelta run --flavour coverage` does")
         mutation.look(resumed, Bounds(mutants, seconds))
-    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+    return opening.answer(resumed, as_json=as_json)

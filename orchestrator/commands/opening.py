@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import UserError
 from orchestrator import cache, config, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
 from orchestrator.intake import letters, mail
 from orchestrator.job import Job
-from orchestrator.model import Run, VerdictValue
+from orchestrator.model import VerdictValue
 from orchestrator.plan import Plan
-from orchestrator.publish import html, text
+from orchestrator.publish import formats, html, text
+from orchestrator.publish.formats import FORMATS
 from orchestrator.request import Request
 
 
@@ -69,9 +70,12 @@ def resume(directory: Path | None) -> Iterator[Job]:
         yield resumed
 
 
-def answer(run: Run, directory: Path, *, as_json: bool) -> int:
-    """Write the report, print the summary or run.json, and return the exit code."""
+def answer(job: Job, *, as_json: bool) -> int:
+    """Write the report in all its forms, print the summary or run.json, and return the exit code."""
+    run, directory, wanted = job.run, job.directory, job.plan.request.pipeline.report
     page = store.save_report(html.render(run, directory), directory)
+    for name in wanted.formats:
+        disk.write(directory / FORMATS[name].file, formats.write(name, run, wanted.origin))
     if as_json:
         # all but ASCII is escaped: what guests and patches say may go to a terminal
         click.echo(json.dumps(json.loads((directory / store.RECORD).read_bytes()), indent=1))

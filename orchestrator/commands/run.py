@@ -46,7 +46,7 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, mu
             culprits.look(started)
         if mutants:
             mutation.look(started, Bounds(mutants, mutation.SECONDS))
-    return opening.answer(started.run, started.directory, as_json=as_json)
+    return opening.answer(started, as_json=as_json)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""A run, a stage at a time, on saved files (`build`, `boot`, `test`, `diff`, `report`), or `resume`d."""
+"""A run, a stage at a time, on saved files (`build`, `boot`, `test`, `diff`), or `resume`d."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from kvm.errors import UserError
-from orchestrator import culprits, options, pipeline, show, store
+from orchestrator import culprits, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
 from orchestrator.job import Job
 from orchestrator.model import GuestOutcome, Lane, Run, cells
-from orchestrator.publish import html
 
 
 @click.command()
@@ -83,19 +82,6 @@ def resume(directory: Path | None, as_json: bool) -> int:
     return _judged(directory, _go_on, as_json=as_json)
 
 
-@click.command()
-@click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
-def report(directory: Path | None) -> None:
-    """Write RUN's report.html again from its run.json.
-
-    \b
-    Example:
-      kdelta report && xdg-open results/*/report.html
-    """
-    where = opening.run_directory(directory)
-    click.echo(store.save_report(html.render(store.load(where), where), where))
-
-
 def _tested(directory: Path | None, *, suites: bool) -> Run:
     with opening.resume(directory) as resumed:
         todo = resumed.plan
@@ -120,7 +106,7 @@ def _go_on(job: Job) -> Run:
 def _judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool) -> int:
     with opening.resume(directory) as resumed:
         work(resumed)
-    return opening.answer(resumed.run, resumed.directory, as_json=as_json)
+    return opening.answer(resumed, as_json=as_json)
 
 
 def _booted(run: Run) -> int:

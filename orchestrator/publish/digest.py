@@ -149,16 +149,24 @@ def _tally(name: str, tests: list[Change]) -> Tally:
     return Tally(name, len(tests), Counter(test.change for test in tests), sum(test.unmet for test in tests))
 
 
+def counts(tally: Tally) -> str:
+    """A lane's tests in words: x86_64: 58 tests: 35 fixed, 23 same."""
+    found = [f"{tally.kinds[kind]} {kind}" for kind in WORST_FIRST if tally.kinds[kind]]
+    found += [f"{tally.unmet} unmet"] if tally.unmet else []
+    return f"{tally.lane}: {_some(tally.total, 'test')}{': ' if found else ''}{', '.join(found)}"
+
+
 def metrics(run: Run) -> list[MetricPair]:
     """Every metric: what changed for sure first, counts before times, then by name and lane."""
-    return sorted(run.metrics, key=lambda pair: (not _moved(pair), pair.timed, pair.suite, pair.name, *_place(pair)))
+    return sorted(run.metrics, key=lambda pair: (not moved(pair), pair.timed, pair.suite, pair.name, *_place(pair)))
 
 
 def _place(pair: MetricPair) -> tuple[object, ...]:
     return _lane_order(lane_of(pair))
 
 
-def _moved(pair: MetricPair) -> bool:
+def moved(pair: MetricPair) -> bool:
+    """Did it change for sure?"""
     return pair.effect is not None and pair.effect.kind in (EffectKind.MORE, EffectKind.LESS)
 
 

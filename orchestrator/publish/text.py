@@ -32,7 +32,7 @@ def summary(run: Run, report: Path | None) -> str:
         (_reasons(run), REASON_LINES),
         ([text for culprit in run.culprits for text in _culprit(run, culprit)], CULPRIT_LINES),
         ([_fit(f"note: {line(note)}") for note in run.notes], NOTES),
-        ([_tally(tally) for tally in digest.tallies(run)], LANES),
+        ([_fit(line(digest.counts(tally))) for tally in digest.tallies(run)], LANES),
         (_binaries(run, names), LANES),
         (findings(run), FINDINGS),
         (_survivors(run), SURVIVORS),
@@ -82,13 +82,6 @@ def _culprit(run: Run, culprit: Culprit) -> list[str]:
 def _wrapped(text: str, indent: str) -> list[str]:
     """The text in two lines at most."""
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, max_lines=2, placeholder=" …")
-
-
-def _tally(tally: digest.Tally) -> str:
-    kinds = [f"{tally.kinds[kind]} {kind}" for kind in digest.WORST_FIRST if tally.kinds[kind]]
-    unmet = [f"{tally.unmet} unmet"] if tally.unmet else []
-    tests = f"{tally.total} test{'s' if tally.total != 1 else ''}"
-    return _fit(f"{line(tally.lane)}: {tests}{': ' if kinds else ''}{', '.join(kinds + unmet)}")
 
 
 def _binaries(run: Run, names: dict[Lane, str]) -> list[str]:

