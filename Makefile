@@ -41,6 +41,7 @@ bench: $(STAMP)
 	PYTHONPATH=. $(BIN)/python benchmarks/builds.py
 	$(BIN)/python benchmarks/plan_large.py
 	PYTHONPATH=. $(BIN)/python benchmarks/restores.py
+	PYTHONPATH=. $(BIN)/python benchmarks/history.py
 
 # How often kdelta is right about seeded changes; hours, and goes on where it was cut off. A part: `ARGS="--only thp"`.
 accuracy: $(STAMP)

@@ -12,7 +12,7 @@ import click
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import cache, scratch, show
-from orchestrator.commands import bisect, guests, machine, mutate, report, rootfs, run, stages
+from orchestrator.commands import bisect, guests, history, machine, mutate, report, rootfs, run, stages
 from orchestrator.publish import clean
 
 _HINTS = {
@@ -73,8 +73,14 @@ def _explain(fault: Error) -> None:
 @click.version_option(package_name="kdelta", prog_name="kdelta")
 @click.option("-v", "--verbose", is_flag=True, help="Say on stderr which processes are started.")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Instead of $KDELTA_CACHE or ~/.cache/kdelta.")
+@click.option(
+    "--history",
+    envvar="KDELTA_HISTORY",
+    metavar="PATH|URL|off",
+    help="Where results of all runs are kept. [default: results/history.sqlite]",
+)
 @click.pass_context
-def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
+def main(context: click.Context, verbose: bool, cache_dir: Path | None, history: str | None) -> None:
     """Say what a Linux kernel patch series changes, before it is posted.
 
     Builds the base and the patched kernel, boots both under QEMU, runs the same tests on both, compares, and judges.
@@ -88,12 +94,14 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None) -> None:
       kdelta doctor                       is this machine fit for it
     """
     show.log(verbose)
+    context.meta["history"] = history or str(Path("results", "history.sqlite").absolute())
     context.obj = (cache_dir.expanduser().resolve() if cache_dir else cache.default_root()).absolute()
 
 
 for command in (
     *(run.run, run.plan),
     *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, bisect.bisect, mutate.mutate, report.report),
+    *(history.history, history.compare, history.flakes),
     *(guests.shell, guests.debug, rootfs.rootfs),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):

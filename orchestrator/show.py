@@ -42,6 +42,7 @@ def log(verbose: bool) -> None:
     """Send what the modules log to stderr; with `verbose` every process that is started."""
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", handlers=[Log()], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
 

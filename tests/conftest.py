@@ -12,6 +12,8 @@ from kvm import proc
 from orchestrator import cache
 from tests import forked
 
+os.environ["KDELTA_HISTORY"] = "off"  # of this checkout; tests of the history name one of their own
+
 ROOT = Path(__file__).resolve().parent.parent
 
 Kdelta = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["orchestrator.cli"])
+SERVER.set_forkserver_preload(["orchestrator.cli", "orchestrator.history.flaky", "orchestrator.history.write"])
 
 
 def run(

@@ -4,10 +4,12 @@ import contextlib
 import datetime
 import errno
 import json
+import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +19,18 @@ from orchestrator import cache, config, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
 from orchestrator.intake import letters, mail
 from orchestrator.job import Job
-from orchestrator.model import VerdictValue
+from orchestrator.model import Run, VerdictValue
 from orchestrator.plan import Plan
 from orchestrator.publish import formats, html, text
 from orchestrator.publish.formats import FORMATS
 from orchestrator.request import Request
+
+if TYPE_CHECKING:
+    from orchestrator.history.book import Book
+
+log = logging.getLogger(__name__)
+
+NO_HISTORY = "off"
 
 
 def asked(cache_dir: Path, *, verbose: bool, **options: Any) -> Request:
@@ -71,8 +80,9 @@ def resume(directory: Path | None) -> Iterator[Job]:
 
 
 def answer(job: Job, *, as_json: bool) -> int:
-    """Write the report in all its forms, print the summary or run.json, and return the exit code."""
+    """Write the report in all its forms and the history, print the summary or run.json, and return the exit code."""
     run, directory, wanted = job.run, job.directory, job.plan.request.pipeline.report
+    remember(run, directory)
     page = store.save_report(html.render(run, directory), directory)
     for name in wanted.formats:
         disk.write(directory / FORMATS[name].file, formats.write(name, run, wanted.origin))
@@ -83,6 +93,35 @@ def answer(job: Job, *, as_json: bool) -> int:
         click.echo(text.summary(run, page), nl=False)
     value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
     return value.exit_code
+
+
+def history() -> "contextlib.AbstractContextManager[Book]":
+    """Open the history that --history names, else the one of the results that are here."""
+    from orchestrator.history import book  # noqa: PLC0415  (sqlalchemy: 0.3 s that most commands do without)
+
+    if (named := _history()) == NO_HISTORY:
+        raise UserError("the history is off", hint="--history or $KDELTA_HISTORY names a file or a URL")
+    return book.opened(named)
+
+
+def remember(run: Run, directory: Path) -> None:
+    """Add a run to the history. Whatever goes wrong with that is a warning: the run is whole without it."""
+    if _history() == NO_HISTORY:
+        return
+    try:
+        from orchestrator.history import write  # noqa: PLC0415
+
+        with history() as book:
+            write.add(book, run, directory)
+    except Exception as fault:  # a verdict must not depend on it
+        words = getattr(fault, "message", None) or f"{type(fault).__name__}: {fault}"
+        again = shlex.join(["kdelta", "history", "--add", str(directory)])
+        log.warning("the run is not in the history: %s\n  when that is mended: %s", words, again)
+
+
+def _history() -> str:
+    named: str = click.get_current_context().meta["history"]
+    return named
 
 
 def run_directory(directory: Path | None) -> Path:

@@ -43,6 +43,7 @@ from orchestrator.model.guests import (
 )
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.mutants import Fate, MutantRecord
+from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight
 from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
@@ -70,6 +71,7 @@ __all__ = [
     "Finding",
     "FindingChange",
     "FindingRecord",
+    "Flake",
     "GuestOutcome",
     "GuestRecord",
     "GuestRun",
@@ -83,11 +85,14 @@ __all__ = [
     "LineState",
     "Metric",
     "MetricPair",
+    "Moved",
     "MutantRecord",
     "ObjectChange",
     "Observed",
     "Outcome",
     "Pair",
+    "PastRun",
+    "PastSide",
     "Patch",
     "Presence",
     "Rate",
@@ -97,6 +102,7 @@ __all__ = [
     "Samples",
     "Series",
     "Side",
+    "Sight",
     "Splat",
     "SplatRule",
     "SplatRules",

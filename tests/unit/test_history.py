@@ -1,0 +1,255 @@
+"""The history of runs, in SQLite and in PostgreSQL: the same answers from both."""
+
+import dataclasses
+import datetime
+import itertools
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, func, select, text
+
+from kvm.errors import InfraError, UserError
+from orchestrator.history import ask, book, flaky, schema, write
+from orchestrator.history.book import Book
+from orchestrator.model import (
+    Change,
+    ChangeKind,
+    Evidence,
+    Observed,
+    Outcome,
+    Rate,
+    Run,
+    Side,
+    Verdict,
+    VerdictValue,
+)
+from orchestrator.publish import past
+from tests import postgres
+from tests.unit.runs import change, sample_run
+
+PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
+DAY = 86400
+NOON = 1_775_995_200  # 2026-04-12 12:00 UTC
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with postgres.cluster() as url:
+        yield url
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A history that is not there yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "deep" / "history.sqlite")
+    url, name = request.getfixturevalue("server"), f"history{next(_numbers)}"
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:").replace("/?", "/postgres?"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"create database {name}"))
+    engine.dispose()
+    return str(url.replace("/?", f"/{name}?"))
+
+
+@pytest.fixture
+def history(where: str) -> Iterator[Book]:
+    with book.opened(where) as opened:
+        yield opened
+
+
+def run(day: int, *tests: Change, images: str = "ab", **more: object) -> Run:
+    """One of a day's runs, on images that are named by a letter: base's, and patched's."""
+    empty = sample_run()
+    sides = dict(zip(Side, images, strict=True))
+    builds = tuple(
+        dataclasses.replace(one, image_sha256=sides[one.side]) for one in empty.builds if one.arch == "arm64"
+    )
+    began = datetime.datetime.fromtimestamp(NOON + day * DAY, datetime.UTC).isoformat()
+    fields = {"id": f"run-{day}", "started": began, "builds": builds, "tests": tests, **more}
+    return dataclasses.replace(empty, **fields)
+
+
+def arm(name: str, base: Outcome = PASS, patched: Outcome = PASS, **more: object) -> Change:
+    kind = more.pop("kind", ChangeKind.SAME if base is patched else ChangeKind.REGRESSED)
+    return change(name, "arm64", base, patched, kind, **more)  # type: ignore[arg-type]
+
+
+def add(history: Book, *runs: Run) -> None:
+    for one in runs:
+        write.add(history, one, Path("/results") / one.id)
+
+
+def seen(history: Book, name: str) -> list[tuple[str, str, str, int, int]]:
+    """Of every run: its name, and outcomes and failures of both sides."""
+    return [
+        (one.name, sight.base.outcome, sight.patched.outcome, sight.base.failed, sight.patched.failed)
+        for one, sight in ask.story(history, "madvise_locked", name)
+    ]
+
+
+def test_what_passed_failed_or_was_skipped_comes_back_from_every_run_that_had_it(history: Book) -> None:
+    evidence = Evidence(Rate(0, 6, 0, 0.4), Rate(6, 6, 0.6, 1))
+    add(
+        history,
+        run(2, arm("a"), arm("b", PASS, FAIL, evidence=evidence), arm("new")),
+        run(1, arm("a"), arm("b"), arm("c", SKIP, SKIP)),
+        run(3, arm("a", FAIL, FAIL, kind=ChangeKind.SAME_FAIL), arm("b")),
+    )
+    assert seen(history, "a") == [
+        ("run-1", "pass", "pass", 0, 0),
+        ("run-2", "pass", "pass", 0, 0),
+        ("run-3", "fail", "fail", 1, 1),
+    ]
+    assert seen(history, "b")[1] == ("run-2", "pass", "fail", 0, 6)
+    assert seen(history, "c") == [("run-1", "skip", "skip", 0, 0)]
+    assert [name for name, *_ in seen(history, "new")] == ["run-2"]
+
+
+def test_the_story_is_told_with_rates_first_seen_and_last_good(history: Book) -> None:
+    add(history, run(1, arm("a")), run(2, arm("a")), run(3, arm("a", PASS, FAIL)))
+    told = past.story("madvise_locked", "a", ask.story(history, "madvise_locked", "a")).splitlines()
+    assert told[1] == "arm64-fast: failed 0 of 3 on base, failed 1 of 3 on patched, in 3 runs"
+    assert told[2].startswith("  first seen 2026-04-13") and told[2].endswith("run-1")
+    assert told[3].startswith("  last good  2026-04-14") and told[3].endswith("run-2")
+    assert told[-1].split()[2:] == ["base", "pass", "patched", "fail", "1/1", "regressed", "run-3"]
+
+
+def test_a_run_that_is_added_again_counts_once(history: Book) -> None:
+    add(history, run(1, arm("a")), run(1, arm("a", PASS, FAIL)))
+    assert seen(history, "a") == [("run-1", "pass", "fail", 0, 1)]
+
+
+def test_runs_with_the_same_tests_share_them_and_what_passes_has_no_row(history: Book) -> None:
+    add(history, *(run(day, *(arm(f"t{number}") for number in range(50))) for day in range(4)))
+    with history.reading() as connection:
+        members, results = (
+            connection.scalar(select(func.count()).select_from(table)) for table in (schema.member, schema.result)
+        )
+    assert (members, results) == (50, 0)
+
+
+def test_two_runs_are_compared_lane_by_lane_and_what_is_worse_comes_first(history: Book) -> None:
+    add(
+        history,
+        run(1, arm("a"), arm("b", FAIL, FAIL), arm("gone"), arm("x86 alone", base=PASS)),
+        run(2, arm("a", PASS, FAIL), arm("b", FAIL, PASS, kind=ChangeKind.FIXED), arm("x86 alone"), change("other")),
+    )
+    found = ask.compare(history, ask.find(history, "run-1"), ask.find(history, "/results/./run-2/"))
+    assert [(one.name, one.worse, one.first, one.second) for one in found] == [
+        ("a", True, (PASS, PASS), (PASS, FAIL)),
+        ("b", False, (FAIL, FAIL), (FAIL, PASS)),
+        ("gone", False, (PASS, PASS), None),
+    ]
+    assert "! arm64-fast madvise_locked/a" in past.moved(ask.runs(history)[0], ask.runs(history)[1], found)
+
+
+def test_the_beginning_of_a_run_names_it_unless_it_begins_several(history: Book) -> None:
+    add(history, run(1), run(12), run(20))
+    assert ask.find(history, "run-1").name == "run-1"  # the whole name of one
+    assert ask.find(history, "run-2").name == "run-20"
+    for word, said in (("run-", "beginning of 3 runs"), ("run%", "no run"), ("", "beginning of 3 runs")):
+        with pytest.raises(UserError, match=said):
+            ask.find(history, word)
+
+
+def test_a_flake_failed_and_passed_on_one_image_and_a_broken_test_is_none(history: Book) -> None:
+    twice = {"evidence": Evidence(Rate(0, 5, 0, 1), Rate(1, 5, 0, 1)), "kind": ChangeKind.FLAKY_ON_PATCHED}
+    add(
+        history,
+        run(
+            1, arm("flaky base", FAIL, PASS), arm("broken", FAIL, FAIL), arm("series broke"), arm("skipped", FAIL, FAIL)
+        ),
+        run(2, arm("flaky base"), arm("broken", FAIL, FAIL), arm("series broke", PASS, FAIL), images="ac"),
+        run(3, arm("flaky base"), arm("pairs", PASS, PASS, **twice), arm("skipped", SKIP, SKIP), images="ad"),
+        run(4, arm("flaky base"), images="ef"),  # another base says nothing of the first
+    )
+    assert [(one.name, one.failed, one.runs, one.images) for one in flaky.flakes(history)] == [
+        ("flaky base", 1, 3, 1),
+        ("pairs", 1, 5, 1),
+    ]
+    assert [one.name for one in flaky.flakes(history, since=NOON + 2 * DAY)] == ["pairs"]
+
+
+def test_repeats_that_passed_count_as_often_as_they_ran(history: Book) -> None:
+    thrice = Observed(PASS, "", (PASS,) * 3)
+    once = dataclasses.replace(arm("a"), base=Observed(FAIL, "", (PASS, FAIL, PASS)), patched=thrice)
+    steady = [dataclasses.replace(arm(f"t{number}"), base=thrice, patched=thrice) for number in range(3)]
+    add(history, run(1, dataclasses.replace(steady[0], name="a"), *steady), run(2, once, *steady))
+    assert [(one.name, one.failed, one.runs) for one in flaky.flakes(history)] == [("a", 1, 6)]
+
+
+def test_hostile_names_are_kept_as_one_safe_line_of_bounded_length(history: Book) -> None:
+    names = [
+        "nul\0 and \x1b[31m red",
+        "\udcff no utf-8",
+        "long " * 2000,
+        "long " * 2001,
+        "two\nlines",
+        "%_'\"; drop table",
+    ]
+    add(history, run(1, *(arm(name, PASS, FAIL) for name in names), verdict=Verdict(VerdictValue.REGRESSED, ())))
+    for name in names:
+        [(suite, kept)] = ask.tests(history, f"madvise_locked/{name}")
+        assert len(kept) <= 500 and kept.isprintable()
+        assert len(ask.story(history, suite, kept)) == 1
+    assert len({ask.tests(history, name)[0] for name in names}) == len(names)
+
+
+def test_an_unknown_test_is_named_with_the_nearest_one(history: Book) -> None:
+    add(history, run(1, arm("drops_mlock")))
+    with pytest.raises(UserError, match="did you mean 'madvise_locked/drops_mlock'"):
+        ask.tests(history, "madvise_locked/drop_mlock")
+
+
+def test_the_tables_are_what_the_steps_make_and_the_newest_step_is_the_one_that_is_looked_for(history: Book) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    with history.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    assert ScriptDirectory(str(book._MIGRATIONS)).get_current_head() == schema.HEAD
+
+
+def test_a_history_of_a_newer_kdelta_is_left_alone(history: Book, where: str) -> None:
+    with history.writing() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(UserError, match="schema 9999, which this kdelta does not know"), book.opened(where):
+        pass
+
+
+def _add_one(where: str, day: int) -> None:
+    with book.opened(where) as opened:
+        add(opened, run(day, *(arm(f"t{number}") for number in range(day, day + 30))))
+
+
+@pytest.mark.long
+def test_processes_that_open_a_new_history_at_once_lose_nothing(where: str) -> None:
+    several = [multiprocessing.get_context("fork").Process(target=_add_one, args=(where, day)) for day in range(6)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+    assert [one.exitcode for one in several] == [0] * 6
+    with book.opened(where) as opened:
+        assert [one.name for one in ask.runs(opened)] == [f"run-{day}" for day in range(6)]
+        assert len(ask.story(opened, "madvise_locked", "t5")) == 6
+
+
+def test_what_is_no_database_is_a_fault_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite").write_text("something else\n" * 100)
+    with pytest.raises(InfraError, match="not a database") as fault, book.opened(str(tmp_path / "history.sqlite")):
+        pass
+    assert "--add" in str(fault.value.hint)
+
+
+@pytest.mark.parametrize("url", ["mysql://somewhere/x", "postgresql://a:secret@127.0.0.1:1/x", "://"])
+def test_a_url_that_leads_nowhere_is_a_fault_without_its_password(url: str) -> None:
+    with pytest.raises((UserError, InfraError)) as fault, book.opened(url):
+        pass
+    assert "secret" not in str(fault.value)
