@@ -13,7 +13,7 @@ from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
-FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown")
+FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown", "mail")
 CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 

@@ -1,5 +1,6 @@
 """A series in any form in, its mails out: files, mailboxes, directories, quilt, commits of a repository, lore."""
 
+import email.utils
 import hashlib
 import os
 import re
@@ -18,6 +19,7 @@ from orchestrator.intake.folder import Folder, natural
 from orchestrator.intake.head import Head
 from orchestrator.intake.letters import Letter
 from orchestrator.intake.patch import Mail, Mails
+from orchestrator.model import Posting
 
 FORMS = (
     "a mailbox, a patch file, a directory of patches, a Maildir or MH folder, a quilt directory, - for standard input, "
@@ -265,9 +267,30 @@ def _mail(letter: Letter, room: Path) -> Mail:
         body=text,
         diff=b"" if cover else letters.ended(patch),
         strip=letters.strip(patch),
-        message_id=letter.header("Message-ID"),
         trailers=patch if cover else b"",
+        posting=_posting(letter),
     )
+
+
+def _posting(letter: Letter) -> Posting | None:
+    """What an answer names; None without a Message-ID that could be named."""
+    own = re.fullmatch(r"<[!-;=?-~]+@[!-;=?-~]+>", letter.header("Message-ID"))
+    if not own:
+        return None
+    sender, *others = (email.utils.getaddresses([letter.header(name)]) for name in ("From", "To", "Cc"))
+    recipients = dict.fromkeys(_named(one) for some in others for one in some if "@" in one[1])
+    return Posting(
+        message_id=own[0],
+        subject=letter.header("Subject"),
+        sender=_named(sender[0]) if sender else "",
+        recipients=tuple(recipients),
+        references=tuple(reversed(_head(letter).parents)),
+    )
+
+
+def _named(pair: tuple[str, str]) -> str:
+    name, address = pair
+    return f"{name} <{address}>" if name else address
 
 
 def _result(mails: Sequence[Mail], chosen: Choice) -> Mails:

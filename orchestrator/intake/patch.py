@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from orchestrator.model import BaseRule
+from orchestrator.model import BaseRule, Posting
 
 TEMPLATE = "*** SUBJECT HERE ***"  # what `git format-patch` gives the author of a cover letter to fill in
 
@@ -15,7 +15,7 @@ class Mail:
     """One patch, or the cover letter, whose `diff` is empty.
 
     `source` names where it was read, `body` is its message without the subject, `strip` is what `patch -p` calls so.
-    `trailers` is what a cover letter says below its `---`.
+    `trailers` is what a cover letter says below its `---`, `posting` what an answer to it would name.
     """
 
     source: str
@@ -26,8 +26,8 @@ class Mail:
     body: bytes
     diff: bytes
     strip: int = 1
-    message_id: str = ""
     trailers: bytes = b""
+    posting: Posting | None = None
 
     @property
     def title(self) -> str:

@@ -141,4 +141,4 @@ def _diffs(names: list[bytes], reader: _Reader) -> dict[bytes, bytes]:
 
 def _mail(fields: list[bytes], diff: bytes) -> Mail:
     name, author, address, date, subject = (field.decode("utf-8", "replace") for field in fields[:5])
-    return Mail(f"commit {name[:12]}", subject, author, address, date, fields[5], diff, message_id=name)
+    return Mail(f"commit {name[:12]}", subject, author, address, date, fields[5], diff)

@@ -56,14 +56,19 @@ def apply(mails: Sequence[Mail], source: Source, limits: guard.Limits = guard.DE
     tree = repository.id(f"{commits[-1]}^{{tree}}") if commits else source.tree
     if tree is None:
         raise InfraError("git fast-import left no tree", hint="is the disk full?")
-    return Applied(Series(title(mails), named), commits, tree)
+    return Applied(Series(title(mails), named, mails[0].posting if mails else None), commits, tree)
 
 
 def describe(patches: Sequence[Mail], changes: Sequence[Delta], repository: git.Repository) -> tuple[Patch, ...]:
     """Say of each patch who wrote it and what it touches; raises a UserError for what a series may not make."""
     pairs = zip(patches, changes, strict=True)
     return tuple(
-        Patch(mail.title, f"{mail.author} <{mail.email}>", guard.check_change(mail.source, change, repository))
+        Patch(
+            mail.title,
+            f"{mail.author} <{mail.email}>",
+            guard.check_change(mail.source, change, repository),
+            mail.posting.message_id if mail.posting else "",
+        )
         for mail, change in pairs
     )
 

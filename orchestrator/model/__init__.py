@@ -46,7 +46,7 @@ from orchestrator.model.mutants import Fate, MutantRecord
 from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight
 from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
-from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Presence, Series
+from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Posting, Presence, Series
 
 __all__ = [
     "RESTORED",
@@ -94,6 +94,7 @@ __all__ = [
     "PastRun",
     "PastSide",
     "Patch",
+    "Posting",
     "Presence",
     "Rate",
     "Role",

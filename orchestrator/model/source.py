@@ -6,19 +6,39 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class Patch:
-    """One commit of the series; `author` is "Name <mail>", `files` are paths in the kernel tree."""
+    """One commit of the series; `author` is "Name <mail>", `files` are paths in the kernel tree.
+
+    `message_id` is that of its mail, in angle brackets; "" where it came by no mail.
+    """
 
     subject: str
     author: str
     files: tuple[str, ...]
+    message_id: str = ""
+
+
+@dataclass(frozen=True)
+class Posting:
+    """The mail that an answer to the series answers: its cover letter, or else its first patch.
+
+    `message_id` and `references`, the mails above it, have their angle brackets; `sender` and those of To and Cc are
+    "Name <mail>".
+    """
+
+    message_id: str
+    subject: str
+    sender: str
+    recipients: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is to be validated."""
+    """What is to be validated; `posting` is None where it came by no mail with a Message-ID."""
 
     title: str
     patches: tuple[Patch, ...]
+    posting: Posting | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a run is told in, and to whom, by the command line."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import config, store
+from orchestrator.model import Posting
 from orchestrator.publish import formats
 from orchestrator.publish.formats import FORMATS
 from tests.conftest import Kdelta
@@ -56,3 +58,41 @@ def test_a_form_that_is_not_known_is_named_with_its_place(kdelta: Kdelta, fakeli
     done = kdelta("run")
     assert done.returncode == 2
     assert "no format 'sarfi'; did you mean 'sarif'?" in done.stderr
+
+
+@pytest.fixture
+def posted(saved: Path) -> Path:
+    """The same, of a series that came by mail."""
+    posting = Posting("<2@example.org>", "[PATCH 0/2] mm: x", "Ada <ada@example.org>", ("linux-mm@kvack.org",))
+    series = dataclasses.replace(sample_run().series, posting=posting)
+    store.save(sample_run(series=series), saved)
+    return saved
+
+
+def sendmail(tmp_path: Path, *, status: int = 0) -> str:
+    """A PATH on which sendmail keeps what it is given."""
+    (program := tmp_path / "bin" / "sendmail").parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/words\ncat >{tmp_path}/sent\necho full >&2\nexit {status}\n')
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
+def test_a_mail_is_shown_and_goes_only_when_told_to(kdelta: Kdelta, posted: Path, tmp_path: Path) -> None:
+    path = sendmail(tmp_path)
+    shown = kdelta("report", "--mail", PATH=path)
+    assert "In-Reply-To: <2@example.org>" in shown.stdout
+    assert "not sent" in shown.stderr
+    assert not (tmp_path / "sent").exists()
+    sent = kdelta("report", posted, "--mail", "--send", PATH=path)
+    assert (sent.returncode, sent.stdout) == (0, "")
+    assert (tmp_path / "words").read_text() == "-i -t\n"
+    assert (tmp_path / "sent").read_text() == shown.stdout
+
+
+def test_a_mail_that_cannot_go_is_said(kdelta: Kdelta, posted: Path, tmp_path: Path) -> None:
+    refused = kdelta("report", "--mail", "--send", PATH=sendmail(tmp_path, status=75))
+    assert (refused.returncode, "(exit 75): full" in refused.stderr) == (125, True)
+    store.save(sample_run(), posted)
+    nobody = kdelta("report", "--mail", "--send")
+    assert (nobody.returncode, "nobody is there to answer" in nobody.stderr) == (2, True)
+    assert kdelta("report", "--format", "ktap", "--send").returncode == 2

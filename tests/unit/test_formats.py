@@ -1,9 +1,13 @@
 """Every form in which a run is written is read back by a reader of others, hostile words and all."""
 
 import dataclasses
+import email
 import html as entities
 import json
 from collections import Counter
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from importlib import resources
 from xml.etree import ElementTree
 
@@ -24,6 +28,7 @@ from orchestrator.model import (
     FindingRecord,
     Known,
     Outcome,
+    Posting,
     Rate,
     Run,
     Series,
@@ -325,3 +330,67 @@ def test_markdown_calls_nobody_and_keeps_long_lists_short() -> None:
     said = write("markdown", run)
     assert "@<!-- -->ada" in said
     assert "and 81 more" in entities.unescape(MarkdownIt().render(said))
+
+
+POSTING = Posting(
+    "<3@example.org>",
+    "re: RE: [PATCH v2 0/2] mm: größe",
+    "Ada Ünder <ada@example.org>",
+    ("linux-mm@kvack.org", "B, C <b@example.org>", "Ada Ünder <ada@example.org>"),
+    ("<1@example.org>", "<2@example.org>"),
+)
+
+
+def reply(**more: object) -> EmailMessage:
+    """What a mail program makes of it."""
+    series = dataclasses.replace(sample_run().series, posting=dataclasses.replace(POSTING, **more))  # type: ignore[arg-type]
+    return BytesParser(policy=policy.default).parsebytes(write("mail", sample_run(series=series)).encode())  # type: ignore[return-value]
+
+
+def test_mail_answers_the_series_in_its_thread() -> None:
+    mail = reply()
+    assert dict(mail.items()) == {
+        "Subject": "Re: [PATCH v2 0/2] mm: größe",
+        "To": "Ada Ünder <ada@example.org>",
+        "Cc": 'linux-mm@kvack.org, "B, C" <b@example.org>',
+        "In-Reply-To": "<3@example.org>",
+        "References": "<1@example.org> <2@example.org> <3@example.org>",
+        "Content-Type": 'text/plain; charset="utf-8"',
+        "Content-Transfer-Encoding": "8bit",
+        "MIME-Version": "1.0",
+    }
+    said = mail.get_content()
+    assert said.startswith(
+        "kdelta compared Linux 5.10.223 without and with this series:\n\n"
+        "VALIDATED: mm: add MADV_DONTNEED_LOCKED\n\n"
+        "- 3 of 3 declared tests fixed on x86_64 and arm64\n"
+        "- no other test changed in 9 compared per arch\n\n"
+        "Changed tests:\n"
+        "- madvise_locked/drops_locked_pages on x86_64, arm64: fail on base, pass\n"
+        "  on patched: fixed\n"
+    )
+    assert "Tested-by" not in said
+    assert max(map(len, said.splitlines())) <= 72
+
+
+def test_a_mail_about_a_series_that_came_by_none_names_nobody() -> None:
+    mail = email.message_from_string(write("mail", sample_run()))
+    assert [mail[name] for name in ("To", "Cc", "In-Reply-To", "References")] == [None] * 4
+    assert mail["Subject"] == "Re: mm: add MADV_DONTNEED_LOCKED"
+
+
+def test_a_long_message_id_is_still_that_message_id() -> None:
+    name = f"<{'x' * 200}@example.org>"
+    assert reply(message_id=name)["In-Reply-To"] == name
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_no_text_adds_a_header_or_an_address(text: str) -> None:
+    evil = f"{text}\r\nBcc: x@y\n\n<z@example.com>,"
+    mail = reply(
+        subject=evil, sender=evil, recipients=(evil, f"{text} <b@example.org>"), message_id=text, references=(text,)
+    )
+    assert set(mail.keys()) <= {"To", "Cc", *reply().keys()}
+    addresses = {one.addr_spec for name in ("To", "Cc") if mail[name] for one in mail[name].addresses}
+    assert addresses <= {"b@example.org"}
+    assert mail["Subject"].startswith("Re: ")

@@ -13,6 +13,7 @@ from orchestrator.intake import choice, cover, letters, lore, mail
 from orchestrator.intake.head import Head
 from orchestrator.intake.mail import Kind
 from orchestrator.intake.patch import Mail
+from orchestrator.model import Posting
 
 EXAMPLES = int(os.environ.get("KDELTA_EXAMPLES", "100"))
 FIXED = "KDELTA_EXAMPLES" not in os.environ  # a search for more is at random; the usual run is the same every time
@@ -315,3 +316,26 @@ def test_what_unpacks_to_more_than_a_series_can_be_is_refused(monkeypatch: pytes
     bomb = gzip.compress(b"\0" * (letters.MAX_BYTES + 1), compresslevel=1)
     with pytest.raises(UserError, match="more than 256 MiB"):
         mail.read_bytes(bomb, "bomb")
+
+
+def test_an_answer_to_a_series_names_its_cover_letter_and_all_who_got_it() -> None:
+    thread = (
+        "From ada Thu Jan  1 00:00:00 2026\nFrom: =?utf-8?q?Ada_=C3=9Cnder?= <ada@example.org>\nMessage-ID: <2@x>\n"
+        'In-Reply-To: <1@x>\nReferences: <0@x>\n <1@x>\nTo: "B, C" <b@x.org>,\n list@x.org\n'
+        "Cc: list@x.org, undisclosed:;\n"
+        "Subject: [PATCH v2 0/1] mm:\n x\n\nwords\n\n"
+        "From ada Thu Jan  1 00:00:01 2026\nFrom: Ada <ada@example.org>\nMessage-ID: <3@x>\nIn-Reply-To: <2@x>\n"
+        "Subject: [PATCH v2 1/1] mm: y\n\nwhy\n\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+    )
+    cover, patch = mail.read_bytes(thread.encode(), "thread").mails
+    assert cover.posting == Posting(
+        "<2@x>",
+        "[PATCH v2 0/1] mm: x",
+        "Ada Ünder <ada@example.org>",
+        ("B, C <b@x.org>", "list@x.org"),
+        ("<0@x>", "<1@x>"),
+    )
+    assert patch.posting
+    assert patch.posting.message_id == "<3@x>"
+    plain = mail.read_bytes(b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "a diff").mails
+    assert plain[0].posting is None

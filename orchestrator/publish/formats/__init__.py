@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.model import Run
-from orchestrator.publish.formats import junit, kcidb, ktap, markdown, sarif
+from orchestrator.publish.formats import junit, kcidb, ktap, mail, markdown, sarif
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ FORMATS = {
     "kcidb": Format(kcidb.write, "kcidb.json"),
     "sarif": Format(sarif.write, "findings.sarif"),
     "markdown": Format(markdown.write, "report.md"),
+    "mail": Format(mail.write, "report.eml"),
 }
 
 
