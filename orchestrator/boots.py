@@ -26,7 +26,9 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
             for side in Side:
                 job.watch(Cell(side, *lane), f"boot {number + 1} of {more + 1}")
             try:
-                done += paired.run(trials, job.take, yard, pairs.look(job), measured, number, f"boots/{number}")
+                done += paired.run(
+                    trials, job.take, yard, pairs.look(job), measured, number, f"{paired.BOOTS}/{number}"
+                )
             except (BootError, GuestLost) as fault:
                 job.recorder.note(f"{lane}: boot {number + 1} measured nothing: {fault.message}")
     store.save_pairs(done, _file(job, lane))

@@ -1,5 +1,6 @@
 """What the guests of a lane left on their consoles: the kernel's reports, and where in the sources they happened."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,11 @@ from orchestrator.build import toolchain
 from orchestrator.build.anatomy import trace
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.job import Job
-from orchestrator.judge import frames, splat
+from orchestrator.judge import frames, lines, splat
 from orchestrator.judge.splat import Found
-from orchestrator.model import Call, Cell, Splat, SplatRules
+from orchestrator.model import Call, Cell, ConsoleLine, GuestRecord, Lane, Side, Splat, SplatRules
 from orchestrator.sides import Built
+from orchestrator.trial.paired import AGAIN, BOOTS
 
 _BLOCK = 1 << 20  # characters that are read at once
 
@@ -20,6 +22,19 @@ _BLOCK = 1 << 20  # characters that are read at once
 def read(console: Path, rules: SplatRules) -> Found:
     """Find the reports on a console."""
     return splat.find(_blocks(console), rules)
+
+
+def new_lines(job: Job, lane: Lane, base: GuestRecord, patched: GuestRecord) -> list[ConsoleLine]:
+    """Compare what the kernels of one lane said in all their boots."""
+    before, after = (_boots(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
+    return lines.compare(lane, before, after, [*base.splats, *patched.splats])
+
+
+def _boots(directory: Path) -> list[lines.Heard]:
+    """The first boot's console holds all its guests' words; of a later one each has its own."""
+    first, later = directory / "console.log", [*directory.glob(f"{AGAIN}/*"), *directory.glob(f"{BOOTS}/*")]
+    consoles = [[first] if first.exists() else [], *(sorted(where.rglob(first.name)) for where in sorted(later))]
+    return [lines.heard(itertools.chain.from_iterable(map(_blocks, some))) for some in consoles if some]
 
 
 def locate(job: Job, built: Built) -> None:

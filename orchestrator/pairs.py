@@ -16,7 +16,6 @@ from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
 
 FILE = "pairs.json"
-AGAIN = "again"
 MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
 MOST_LOST = 3  # pairs for which a kernel did not boot: it booted in the first pass, and may do so again
 
@@ -88,7 +87,7 @@ def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[
         for side in Side:
             job.watch(Cell(side, *lane), f"pair {number}")
         try:
-            pairs = run(names, number, f"{AGAIN}/{number}")
+            pairs = run(names, number, f"{paired.AGAIN}/{number}")
         except (BootError, GuestLost) as fault:
             job.recorder.note(f"{lane}: pair {number} has no result: {fault.message}")
             lost += 1

@@ -15,6 +15,7 @@ from orchestrator.model import (
     AccelChoice,
     Cell,
     Change,
+    ConsoleLine,
     GuestOutcome,
     GuestRecord,
     GuestRun,
@@ -119,10 +120,11 @@ def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directo
 
 def compare(job: Job) -> Run:
     """Diff what the guests gave, and judge."""
-    changes, metrics = [], []
+    changes, metrics, lines = [], [], list[ConsoleLine]()
     for lane in job.plan.lanes:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
+            lines += consoles.new_lines(job, lane, base.guest, patched.guest)
             changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched))
             least = job.plan.request.pipeline.minimum_effect
             metrics += diff.pair_metrics(base, patched, boots.load(job, lane), least)
@@ -144,7 +146,12 @@ def compare(job: Job) -> Run:
     answer = replace(answer, strength=words)
     timeline = job.engine.timeline or run.timeline
     return job.recorder.update(
-        guests=guests, tests=tuple(changes), metrics=tuple(metrics), verdict=answer, timeline=timeline
+        guests=guests,
+        lines=tuple(lines),
+        tests=tuple(changes),
+        metrics=tuple(metrics),
+        verdict=answer,
+        timeline=timeline,
     )
 
 

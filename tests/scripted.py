@@ -242,7 +242,7 @@ def _new(workdir: Path) -> Path:
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "qemu.sh").write_text("#!/bin/sh\n")
     console = workdir / "console.log"
-    console.write_text(f"[{time.time()}] scripted kernel\n")
+    console.write_text(f"[{time.monotonic():12.6f}] scripted kernel\n")
     return console
 
 

@@ -125,6 +125,8 @@ def _lacks_on(arch: str, must: Wanted, record: Record) -> Iterator[str]:
     yield from _named("report", must.reports, reports)
     new = [found for found in _on(arch, record["findings"]) if found["change"] == "new"]
     yield from _named("finding", must.findings, new)
+    said = [line["words"] for line in _on(arch, record["lines"]) if line["side"] == "patched"]
+    yield from (f"no line {form!r}" for form in must.lines if not any(re.search(form, words) for words in said))
     yield from _binary(must, _on(arch, record["binaries"]))
 
 

@@ -44,6 +44,7 @@ class Wanted(Section):
     guest: list[str] = Field(default_factory=list)
     reports: list[Named] = Field(default_factory=list)
     findings: list[Named] = Field(default_factory=list)
+    lines: list[str] = Field(default_factory=list)
     binary: Binary = Binary()
     build: str | None = None
     steps: list[int] = Field(default_factory=list)

@@ -11,5 +11,10 @@ _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b|\d+(?:\.\d+)?", re.IGNORE
 
 def of(seen: Observed) -> str:
     """Hash how a test ended and what it said, but for numbers."""
-    words = " ".join(_NUMBER.sub("#", seen.output[-_KEPT:]).split())
+    words = fold(seen.output[-_KEPT:])
     return hashlib.sha256(f"{seen.outcome}\n{words}".encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def fold(text: str) -> str:
+    """Leave out of a text what differs from run to run: numbers, addresses, white space."""
+    return " ".join(_NUMBER.sub("#", text).split())

@@ -61,6 +61,11 @@ def fingerprint(kind: str, title: str, found: Sequence[str]) -> str:
     return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
 
 
+def marks_guest(message: str) -> bool:
+    """Is it the line that stands between what two guests said?"""
+    return _NEXT_GUEST.match(message) is not None
+
+
 @dataclass(eq=False)
 class _Report:
     """A report that is being read."""
@@ -179,7 +184,7 @@ class _Cutter:
         return Found(tuple(splat for _, splat in ordered), self._more)
 
     def _take(self, record: Record) -> None:
-        if record.time is None and _NEXT_GUEST.match(record.message):
+        if record.time is None and marks_guest(record.message):
             self._close_all()
         spoken = record.time is not None or not self._stamped
         target = self._target(record)

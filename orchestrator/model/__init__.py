@@ -30,6 +30,7 @@ from orchestrator.model.code import (
 from orchestrator.model.coverage import LineCoverage, LineState
 from orchestrator.model.guests import (
     RESTORED,
+    ConsoleLine,
     GuestOutcome,
     GuestRecord,
     GuestRun,
@@ -62,6 +63,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ConfigChange",
+    "ConsoleLine",
     "Culprit",
     "Effect",
     "EffectKind",

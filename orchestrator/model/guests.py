@@ -114,6 +114,22 @@ class GuestRecord:
     went_on: bool = False
 
 
+@dataclass(frozen=True)
+class ConsoleLine:
+    """A line that the kernel of one `side` says and the other's does not: `times` in `came` of `of` boots.
+
+    `words` are as they stood first; numbers in them may differ.
+    """
+
+    arch: str
+    flavour: str
+    side: Side
+    words: str
+    times: int
+    came: int
+    of: int
+
+
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """One test on one kernel in one repeat; `output` is the test's own words, never the console's."""

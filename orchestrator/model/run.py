@@ -6,7 +6,7 @@ from enum import StrEnum
 from orchestrator.model.answers import Change, Culprit, MetricPair, Verdict
 from orchestrator.model.code import BinaryDiff, FindingRecord
 from orchestrator.model.coverage import LineCoverage
-from orchestrator.model.guests import GuestRecord
+from orchestrator.model.guests import ConsoleLine, GuestRecord
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.mutants import MutantRecord
 from orchestrator.model.source import KernelSource, Series
@@ -72,6 +72,7 @@ class Run:
     mutants: tuple[MutantRecord, ...] = ()
     notes: tuple[str, ...] = ()
     guests: tuple[GuestRecord, ...] = ()
+    lines: tuple[ConsoleLine, ...] = ()
     tests: tuple[Change, ...] = ()
     metrics: tuple[MetricPair, ...] = ()
     verdict: Verdict | None = None

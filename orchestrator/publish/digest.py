@@ -12,6 +12,7 @@ from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
+    ConsoleLine,
     Culprit,
     EffectKind,
     Fate,
@@ -29,7 +30,7 @@ from orchestrator.model import (
     VerdictValue,
 )
 
-_Located = BuildRecord | GuestRecord | Change | MetricPair | BinaryDiff
+_Located = BuildRecord | GuestRecord | ConsoleLine | Change | MetricPair | BinaryDiff
 
 R = TypeVar("R")
 
@@ -190,6 +191,16 @@ def findings(run: Run) -> list[FindingRecord]:
     """What the author should read first: new, gone, then what moved or was not looked at."""
     order = list(FindingChange)
     return sorted(run.findings, key=lambda found: (order.index(found.change), found.file, found.line, found.message))
+
+
+def console_lines(run: Run) -> list[ConsoleLine]:
+    """What the kernel newly says first, then what it says no more; what it says in every boot before the rest."""
+    return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of))
+
+
+def said(one: ConsoleLine) -> str:
+    """Which side's line it is, in two words."""
+    return "new line" if one.side is Side.PATCHED else "no line"
 
 
 def mutants(run: Run) -> list[MutantRecord]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.model import (
     Change,
+    ConsoleLine,
     Culprit,
     Fate,
     FindingChange,
@@ -19,7 +20,7 @@ from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES, FINDINGS, NOTES, SURVIVORS = 5, 4, 6, 3, 2, 3
+REASON_LINES, LANES, CHANGES, FINDINGS, CONSOLE_LINES, NOTES, SURVIVORS = 5, 4, 6, 3, 2, 2, 3
 CULPRIT_LINES = 4
 
 
@@ -35,6 +36,7 @@ def summary(run: Run, report: Path | None) -> str:
         ([_fit(line(digest.counts(tally))) for tally in digest.tallies(run)], LANES),
         (_binaries(run, names), LANES),
         (findings(run), FINDINGS),
+        (_lines(run, names), CONSOLE_LINES),
         (_survivors(run), SURVIVORS),
         (_changes(run, names), CHANGES),
     ]
@@ -94,6 +96,17 @@ def findings(run: Run) -> list[str]:
     new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
     merged = digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message))
     return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in merged]
+
+
+def _lines(run: Run, names: dict[Lane, str]) -> list[str]:
+    """What the kernel newly says, or says no more, in every boot; a line each."""
+    always = [one for one in digest.console_lines(run) if one.came == one.of]
+    merged = digest.merged(always, lambda one: (one.side, one.words))
+    return [_fit(f"{digest.said(some[0])} {line(_where(some, names))}: {line(some[0].words)}") for some in merged]
+
+
+def _where(some: Iterable[ConsoleLine], names: dict[Lane, str]) -> str:
+    return " ".join(names[digest.lane_of(one)] for one in some)
 
 
 def _survivors(run: Run) -> list[str]:

@@ -12,6 +12,8 @@ from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.turn import Turn
 
+AGAIN, BOOTS = "again", "boots"  # below the directory of a cell, a directory for each boot beside the first
+
 Look = Callable[[Trial, str, GuestRecord], GuestRecord]
 Named = tuple[str, str]  # a suite, and a test of it
 

@@ -15,7 +15,8 @@ from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator import job, pipeline, plan, sides, store
 from orchestrator.config import Pipeline
-from orchestrator.model import Cell, Run, RunStatus
+from orchestrator.model import Cell, Run, RunStatus, Side
+from orchestrator.publish import text
 from orchestrator.request import Request
 from tests import scripted
 from tests.contract import GuestContract
@@ -366,6 +367,22 @@ WARNING = """\
 [    2.000003]  madvise_vma+0x1/0x20
 [    2.000004] ---[ end trace 0000000000000000 ]---
 """
+
+
+def test_what_only_the_patched_kernel_says_is_told_and_judges_nothing(validate: Validate) -> None:
+    @contextlib.contextmanager
+    def take(machine: Machine, *, workdir: Path, **asked):  # type: ignore[no-untyped-def]
+        with scripted.take(machine, workdir=workdir, **asked) as kept:
+            with (workdir / "console.log").open("a") as console:
+                console.write("[    1.500000] madvise: is here\n" * ("# patched" in machine.image.read_text()))
+            yield kept
+
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take)
+    assert verdict(run)[0] == "clean"
+    assert [(line.arch, line.side, line.words) for line in run.lines] == [
+        (arch, Side.PATCHED, "madvise: is here") for arch in DEFAULT
+    ]
+    assert "new line arm64 x86_64: madvise: is here" in text.summary(run, None).replace("x86_64 arm64", "arm64 x86_64")
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def make_entry(tmp_path: Path) -> Any:
 
 def record(verdict: str, **parts: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {
-        part: [] for part in ("builds", "steps", "guests", "tests", "findings", "binaries", "timeline")
+        part: [] for part in ("builds", "steps", "guests", "tests", "findings", "lines", "binaries", "timeline")
     }
     return {"verdict": {"value": verdict}, "status": "done", "wall_seconds": 1.0} | empty | parts
 

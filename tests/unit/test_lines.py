@@ -1,35 +1,56 @@
-"""Where a kernel has the code of an object that is compiled again."""
+"""What one kernel says and the other does not: numbers aside, and without what is told elsewhere."""
 
-import subprocess
-from pathlib import Path
+from orchestrator.judge import lines
+from orchestrator.model import Lane, Side, Splat
 
-from orchestrator.build import lines
-from orchestrator.build.anatomy.elf import STT_FUNC, Elf
-
-PARTS = {
-    "first": "static int twice(void) { return 1; }\nint (*first)(void) = twice;\n",
-    "second": "static int twice(void) { return 2; }\nint alone(void) { return 3; }\nint (*second)(void) = twice;\n",
-    "third": "int (*third)(void);\n",
-}
-
-
-def compiled(directory: Path, name: str, *flags: str) -> Path:
-    made = directory / f"{name}{''.join(flags)}.o"
-    subprocess.run(["gcc", "-c", *flags, "-xc", "-", "-o", made], input=PARTS[name].encode(), check=True)
-    return made
+LANE = Lane("arm64", "fast")
+BOOT = """\
+[    0.000000] Booting Linux on physical CPU 0x0000000000 [0x000f0510]
+[    0.001234] Memory: 481200K/524288K available
+[    0.400000] kdelta: /init is ready
+a program's words
+"""
 
 
-def test_the_code_of_an_object_is_where_the_functions_are_that_the_kernel_has_once(tmp_path: Path) -> None:
-    objects = [compiled(tmp_path, name) for name in PARTS]
-    subprocess.run(["ld", "-e", "alone", "-o", tmp_path / "vmlinux", *objects], check=True)
-    linked = Elf((tmp_path / "vmlinux").read_bytes())
-    kernel = lines.functions(linked)
-    assert set(kernel) == {"alone"}
-    again = {name: Elf(compiled(tmp_path, name, "-g").read_bytes()) for name in PARTS}
-    start = lines.address(again["second"], kernel)
-    own = {one.name: one.value for one in again["second"].symbols if one.kind == STT_FUNC}
-    assert start is not None
-    assert start + own["alone"] == kernel["alone"]
-    assert start + own["twice"] in {one.value for one in linked.symbols if one.name == "twice"}
-    assert lines.address(again["first"], kernel) is None
-    assert lines.address(again["third"], kernel) is None
+def told(base: list[str], patched: list[str], *reports: Splat) -> list[tuple[Side, str, int, int, int]]:
+    before, after = ([lines.heard([text]) for text in some] for some in (base, patched))
+    found = lines.compare(LANE, before, after, reports)
+    return [(one.side, one.words, one.times, one.came, one.of) for one in found]
+
+
+def test_numbers_and_addresses_make_no_new_line() -> None:
+    other = BOOT.replace("481200K", "480016K").replace("0x000f0510", "0x000a0000").replace("0.4", "1.9")
+    assert told([BOOT], [other]) == []
+
+
+def test_what_one_side_alone_says_is_told_with_how_often_and_in_how_many_boots() -> None:
+    refused = "[    1.000000] madvise: prog 17: refused\n[    1.100000] madvise: prog 18: refused\n"
+    gone = "[    1.000000] unsupported, and told so\n"
+    assert told([BOOT + gone, BOOT + gone], [BOOT + refused, BOOT]) == [
+        (Side.PATCHED, "madvise: prog 17: refused", 2, 1, 2),
+        (Side.BASE, "unsupported, and told so", 2, 2, 2),
+    ]
+
+
+def test_a_line_that_any_boot_of_base_said_is_not_new() -> None:
+    late = "[    1.000000] hrtimer: interrupt took 36174608 ns\n"
+    assert told([BOOT, BOOT + late], [BOOT + late]) == []
+
+
+def test_what_a_program_writes_and_what_announces_a_test_are_not_the_kernels() -> None:
+    more = "another program's words\n[    2.000000] kdelta: runs example/second\n"
+    assert told([BOOT], [BOOT + more]) == []
+
+
+def test_lines_of_a_report_are_told_with_the_report() -> None:
+    report = "[    2.000000] WARNING: CPU: 0 PID: 44 at mm/madvise.c:790\n[    2.000001] Call trace:\n"
+    splat = Splat("warning", "WARNING in do_madvise", report.strip())
+    assert told([BOOT], [BOOT + report], splat) == []
+    assert len(told([BOOT], [BOOT + report])) == 2
+
+
+def test_a_console_without_end_costs_no_more_than_its_beginning() -> None:
+    block = "".join(f"[    3.000000] word{chr(97 + number % 26)} {'x' * 100}\n" for number in range(10_000))
+    found = lines.heard(block for _ in range(40))
+    assert len(found) == 26
+    assert sum(said.times for said in found.values()) < 10_000 * 9
