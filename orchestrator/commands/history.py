@@ -22,10 +22,11 @@ _DAY = 86400
 @click.command()
 @click.argument("words", metavar="[TEST|RUN...]", nargs=-1)
 @click.option("--add", is_flag=True, help="Add the run directories RUN... to the history.")
+@click.option("--index", is_flag=True, help="Write results/index.html: runs, trends and flakes, as a page.")
 @click.option("--arch", help="Only this architecture.")
 @click.option("--most", type=click.IntRange(1), default=30, show_default=True, help="Of runs: so many, the newest.")
 @_as_json
-def history(words: tuple[str, ...], add: bool, arch: str | None, most: int, as_json: bool) -> None:
+def history(words: tuple[str, ...], add: bool, index: bool, arch: str | None, most: int, as_json: bool) -> None:
     """Say what became of TEST (SUITE/NAME) in every run: rates by architecture, first seen, last good.
 
     Without TEST the newest runs are listed. Every run is added when it ends; --add adds older ones, and those of other
@@ -35,11 +36,16 @@ def history(words: tuple[str, ...], add: bool, arch: str | None, most: int, as_j
     Examples:
       kdelta history
       kdelta history madvise_locked/drops_mlock --arch arm64
-      kdelta history --add results/2026*/
+      kdelta history --add results/2026*/ --index
     """
     if add:
         _add(map(Path, words))
-    elif len(words) > 1:
+    if index:
+        with opening.history() as book:
+            click.echo(opening.write_index(book, Path.cwd() / "results"))
+    if add or index:
+        return
+    if len(words) > 1:
         raise UserError(f"{len(words)} tests were named", hint="name one; or --add, if these are run directories")
     elif words:
         _tell(words[0], arch, as_json=as_json)

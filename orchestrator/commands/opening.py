@@ -119,6 +119,16 @@ def remember(run: Run, directory: Path) -> None:
         log.warning("the run is not in the history: %s\n  when that is mended: %s", words, again)
 
 
+def write_index(book: "Book", results: Path) -> Path:
+    """Write the page of all runs, and return its path."""
+    from orchestrator.history import ask, flaky  # noqa: PLC0415
+    from orchestrator.publish import index  # noqa: PLC0415
+
+    page = results / "index.html"
+    disk.write(page, index.render(ask.trends(book, index.MOST_RUNS), flaky.flakes(book), results))
+    return page
+
+
 def _history() -> str:
     named: str = click.get_current_context().meta["history"]
     return named

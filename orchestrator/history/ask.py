@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, and_, case, func, or_, select
 
 from kvm.errors import UserError
 from orchestrator.history import entry, schema
 from orchestrator.history.book import Book
-from orchestrator.model import ChangeKind, Moved, Outcome, PastRun, PastSide, Sight
+from orchestrator.model import ChangeKind, Moved, Outcome, PastRun, PastSide, Sight, Trend
 from orchestrator.yamlfile import nearest
 
 _run, _test, _lane, _result = schema.run.c, schema.test.c, schema.lane.c, schema.result.c
@@ -24,6 +24,32 @@ def runs(book: Book, most: int | None = None) -> list[PastRun]:
     with book.reading() as connection:
         newest = select(schema.run).order_by(_run.began.desc(), _run.id.desc()).limit(most)
         return [_past_run(row) for row in connection.execute(newest)][::-1]
+
+
+def trends(book: Book, most: int) -> list[Trend]:
+    """What the newest `most` runs had, the newest last."""
+    sizes = select(schema.member.c.set_id, func.count().label("tests")).group_by(schema.member.c.set_id).subquery()
+    bad = [outcome.value for outcome in Outcome if outcome.bad]
+    counted = {
+        "base_failed": _result.base.in_(bad),
+        "patched_failed": _result.patched.in_(bad),
+        "regressed": _result.change == ChangeKind.REGRESSED,
+    }
+    in_lane = select(_result.lane_id, *(func.sum(case((which, 1), else_=0)).label(n) for n, which in counted.items()))
+    results = in_lane.group_by(_result.lane_id).subquery()
+    sums = [func.coalesce(func.sum(column), 0) for column in (sizes.c.tests, *(results.c[name] for name in counted))]
+    found = (
+        select(schema.run, *(total.label(name) for total, name in zip(sums, ("tests", *counted), strict=True)))
+        .outerjoin(schema.lane, _lane.run_id == _run.id)
+        .outerjoin(sizes, sizes.c.set_id == _lane.tests)
+        .outerjoin(results, results.c.lane_id == _lane.id)
+        .group_by(_run.id)
+        .order_by(_run.began.desc(), _run.id.desc())
+        .limit(most)
+    )
+    with book.reading() as connection:
+        rows = connection.execute(found).all()
+    return [Trend(_past_run(row), row.tests, *(row._mapping[name] for name in counted)) for row in rows[::-1]]
 
 
 def tests(book: Book, wanted: str) -> list[tuple[str, str]]:

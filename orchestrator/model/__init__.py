@@ -44,7 +44,7 @@ from orchestrator.model.guests import (
 )
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.mutants import Fate, MutantRecord
-from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight
+from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight, Trend
 from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Posting, Presence, Series
@@ -115,6 +115,7 @@ __all__ = [
     "TestResult",
     "TextChange",
     "TimelineEntry",
+    "Trend",
     "UapiProblem",
     "Uncompiled",
     "Until",

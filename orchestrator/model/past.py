@@ -78,3 +78,14 @@ class Flake:
     def rate(self) -> float:
         """The part of the runs that failed."""
         return self.failed / self.runs
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What one run had in all its lanes: tests, those that failed on either side, those that regressed."""
+
+    run: PastRun
+    tests: int
+    base_failed: int
+    patched_failed: int
+    regressed: int

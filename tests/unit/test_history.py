@@ -1,9 +1,11 @@
 """The history of runs, in SQLite and in PostgreSQL: the same answers from both."""
 
+import base64
 import dataclasses
 import datetime
 import itertools
 import multiprocessing
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import past
+from orchestrator.publish import index, past
 from tests import postgres
 from tests.unit.runs import change, sample_run
 
@@ -253,3 +255,24 @@ def test_a_url_that_leads_nowhere_is_a_fault_without_its_password(url: str) -> N
     with pytest.raises((UserError, InfraError)) as fault, book.opened(url):
         pass
     assert "secret" not in str(fault.value)
+
+
+def test_the_page_of_all_runs_shows_hostile_names_as_text_and_links_only_what_lies_below_it(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script> $x^{2$ \x1b[31m \u202e"
+    with book.opened(str(tmp_path / "history.sqlite")) as opened:
+        for day, outcome in enumerate((PASS, FAIL, PASS)):
+            write.add(opened, run(day, arm(name, outcome, outcome)), tmp_path / "results" / f"run #{day}")
+        (tmp_path / "results" / "run #1").mkdir(parents=True)
+        (tmp_path / "results" / "run #1" / "report.html").touch()
+        trends = ask.trends(opened, 2)
+        page = index.render(trends, flaky.flakes(opened), tmp_path / "results")
+    assert [(one.run.name, one.tests, one.base_failed, one.patched_failed) for one in trends] == [
+        ("run-1", 1, 1, 1),
+        ("run-2", 1, 0, 0),
+    ]
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert re.findall(r'(?:href|src)="(?!data:)([^"]*)"', page) == ["./run%20%231/report.html"]
+    images = [base64.b64decode(image).decode() for image in re.findall(r"svg\+xml;base64,([^\"]*)", page)]
+    assert len(images) == 3 and "&lt;script&gt;alert(1)" in images[2]
+    assert not any(re.search(r"href=\"(?!#)|url\((?!#)|@import", image) for image in images)
+    assert "default-src &#39;none&#39;" in page
