@@ -70,6 +70,47 @@ class Report(Section):
     origin: str = Field("kdelta", pattern="^[a-z0-9_]+$")
 
 
+class NightlyTree(Section):
+    """Branches of a git: kernel, of which each night what is new since the last one is looked at."""
+
+    kernel: str
+    branches: list[str] = Field(min_length=1)
+
+
+class NightlyQueue(Section):
+    """Where series come from, one of: a directory, a Maildir, branches of the git: kernel, Message-IDs for b4."""
+
+    directory: str | None = None
+    maildir: str | None = None
+    branches: list[str] | None = None
+    b4: list[str] | None = None
+    kernel: str | None = None
+    base: str | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """Which of them are given."""
+        return [name for name in ("directory", "maildir", "branches", "b4") if getattr(self, name) is not None]
+
+
+class NightlyKeep(Section):
+    """Which run directories stay: the newest ones, if they are not too old; open regressions in any case."""
+
+    runs: int = Field(200, ge=1)
+    days: float = Field(30, gt=0)
+
+
+class Nightly(Section):
+    """What `kdelta nightly` does, in how many seconds, and what it keeps."""
+
+    trees: list[NightlyTree] = Field(default_factory=list)
+    queues: list[NightlyQueue] = Field(default_factory=list)
+    arches: list[str] | None = None
+    flavours: list[str] | None = None
+    budget: float = Field(8 * 3600, gt=0)
+    keep: NightlyKeep = NightlyKeep()
+
+
 class Pipeline(Section):
     """What to validate. `series` and `suites` are names of what kdelta ships, or paths relative to the file."""
 
@@ -100,6 +141,7 @@ class Pipeline(Section):
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
     report: Report = Report()
+    nightly: Nightly | None = None
 
 
 def share() -> Path:
@@ -182,7 +224,22 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
         *_unknown("toolchain", "toolchain", pipeline.toolchain, TOOLCHAINS),
         *_no_files(pipeline, near),
         *_no_arches(pipeline.guest.root),
+        *_of_nightly(pipeline.nightly or Nightly()),
     ]
+
+
+def _of_nightly(nightly: Nightly) -> Iterator[Fault]:
+    for at, words in (
+        *_unknown("arches", "arch", nightly.arches or [], list(ARCHES)),
+        *_unknown("flavours", "flavour", nightly.flavours or [], flavours()),
+    ):
+        yield ("nightly", *at), words
+    for index, tree in enumerate(nightly.trees):
+        if not tree.kernel.startswith("git:"):
+            yield ("nightly", "trees", index, "kernel"), f"a tree with branches is git:PATH, not {tree.kernel!r}"
+    for index, queue in enumerate(nightly.queues):
+        if len(queue.sources) != 1:
+            yield ("nightly", "queues", index), "a queue is one of directory, maildir, branches, b4"
 
 
 def _no_arches(root: str | dict[str, str] | None) -> Iterator[Fault]:

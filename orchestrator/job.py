@@ -74,6 +74,11 @@ def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterato
             yield job
 
 
+def resumable(directory: Path) -> bool:
+    """Is it a run that can be gone on with?"""
+    return all((directory / name).is_file() for name in (store.RECORD, _REQUEST))
+
+
 def planned(directory: Path) -> Plan:
     """Plan again what the run in `directory` was asked to do."""
     try:
@@ -137,7 +142,7 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
         _save_series(todo, directory / "series")
         series, ours = "series", str(directory / "series")
         commit = todo.base.commit if todo.source.spec.startswith("git:") else None
-    asked = todo.request.pipeline.model_copy(update={"series": series, "base": commit})
+    asked = todo.request.pipeline.model_copy(update={"series": series, "base": commit, "nightly": None})
     disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
     script = directory / "reproduce.sh"
     disk.write(script, recipe.SCRIPT)

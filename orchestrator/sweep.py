@@ -68,11 +68,12 @@ def free(found: Survey, *, age: float, most: int | None) -> dict[str, int]:
     return dict(freed)
 
 
-def trim(root: Path, most: int) -> None:
-    """Keep no more than `most` bytes in the cache, the last used; it is looked at once an hour."""
+def trim(root: Path, most: int, *, every: float = TRIM_SECONDS) -> None:
+    """Keep no more than `most` bytes in the cache, the last used; it is looked at once in `every` seconds."""
     stamp = root / "locks" / "trimmed"
+    stamp.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        if time.time() - stamp.stat().st_mtime < TRIM_SECONDS:
+        if time.time() - stamp.stat().st_mtime < every:
             return
     stamp.touch()
     found = survey(root)

@@ -80,12 +80,10 @@ def resume(directory: Path | None) -> Iterator[Job]:
 
 
 def answer(job: Job, *, as_json: bool) -> int:
-    """Write the report in all its forms and the history, print the summary or run.json, and return the exit code."""
-    run, directory, wanted = job.run, job.directory, job.plan.request.pipeline.report
+    """Write the history and the report, print the summary or run.json, and return the exit code."""
+    run, directory = job.run, job.directory
     remember(run, directory)
-    page = store.save_report(html.render(run, directory), directory)
-    for name in wanted.formats:
-        disk.write(directory / FORMATS[name].file, formats.write(name, run, wanted.origin))
+    page = publish(job)
     if as_json:
         # all but ASCII is escaped: what guests and patches say may go to a terminal
         click.echo(json.dumps(json.loads((directory / store.RECORD).read_bytes()), indent=1))
@@ -93,6 +91,14 @@ def answer(job: Job, *, as_json: bool) -> int:
         click.echo(text.summary(run, page), nl=False)
     value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
     return value.exit_code
+
+
+def publish(job: Job) -> Path:
+    """Write the report in all its forms, and return the page's path."""
+    wanted = job.plan.request.pipeline.report
+    for name in wanted.formats:
+        disk.write(job.directory / FORMATS[name].file, formats.write(name, job.run, wanted.origin))
+    return store.save_report(html.render(job.run, job.directory), job.directory)
 
 
 def history() -> "contextlib.AbstractContextManager[Book]":

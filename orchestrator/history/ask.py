@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select
+from sqlalchemy import Connection, Row, ScalarSelect, and_, case, func, or_, select
 
 from kvm.errors import UserError
 from orchestrator.history import entry, schema
@@ -139,10 +139,25 @@ def compare(book: Book, first: PastRun, second: PastRun) -> list[Moved]:
     )
 
 
+def still_bad(book: Book, then: PastRun, now: PastRun) -> list[int]:
+    """The tests that regressed in one run and fail on patched in a later one, by their numbers."""
+    with book.reading() as connection:
+        regressed = connection.scalars(
+            select(_result.test_id)
+            .join(schema.lane, _lane.id == _result.lane_id)
+            .where(_lane.run_id == _id(then), _result.change == ChangeKind.REGRESSED)
+        ).all()
+        states = _states(connection, now).values()
+    return sorted({test for test in regressed for lane in states if (got := lane.get(test)) and got[1].bad})
+
+
+def _id(run: PastRun) -> ScalarSelect[int]:
+    return select(_run.id).where(_run.name == run.name, _run.began == run.began).scalar_subquery()
+
+
 def _states(connection: Connection, of: PastRun) -> dict[tuple[str, str], dict[int, State]]:
     """The outcomes on both sides of every test of a run, by lane."""
-    wanted = and_(_run.name == of.name, _run.began == of.began)
-    lanes = connection.execute(select(schema.lane).join(schema.run).where(wanted)).all()
+    lanes = connection.execute(select(schema.lane).where(_lane.run_id == _id(of))).all()
     return {(lane.arch, lane.flavour): _outcomes(connection, lane) for lane in lanes}
 
 

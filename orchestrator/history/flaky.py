@@ -31,63 +31,59 @@ def _mixed(since: int) -> Select[tuple[int, str, str, int, int]]:
     kernels = _kernels(since)
     failing, shapes = _failing(kernels), _shapes(kernels)
     has, skips = schema.member.alias("has"), schema.member.alias("skips")
-    same = and_(*(failing.c[name] == shapes.c[name] for name in ("arch", "flavour", "image")))
     ran = failing.c.ran + func.sum(shapes.c.repeats) - failing.c.repeats
     return (
-        select(failing.c.test_id, failing.c.arch, failing.c.flavour, failing.c.failed, ran.label("ran"))
-        .join(shapes, same)
+        select(failing.c.test_id, shapes.c.arch, shapes.c.flavour, failing.c.failed, ran.label("ran"))
+        .join(shapes, shapes.c.image == failing.c.image)
         .join(has, and_(has.c.set_id == shapes.c.tests, has.c.test_id == failing.c.test_id))
         .outerjoin(skips, and_(skips.c.set_id == shapes.c.skipped, skips.c.test_id == failing.c.test_id))
         .where(skips.c.test_id.is_(None))
-        .where((failing.c.failed < failing.c.ran) | (failing.c.repeats < shapes.c.of_image))
-        .group_by(*failing.c)
+        .group_by(*failing.c, shapes.c.arch, shapes.c.flavour)
         .having(failing.c.failed < ran)
     )
 
 
 def _kernels(since: int) -> CTE:
-    """Every image that booted in a run, on whichever side."""
-    recent = schema.lane.join(schema.run)
-    sides = (
-        select(
-            *(_lane.id, literal(side).label("side"), _lane.arch, _lane.flavour),
-            *(_lane[f"{side}_image"].label("image"), _lane.repeats, _lane.tests, _lane.skipped),
+    """Every image that was to boot, on whichever side; `image` is a number of its own in each kind of lane."""
+    sides = union_all(
+        *(
+            select(
+                *(_lane.id, literal(side).label("side"), _lane.arch, _lane.flavour),
+                *(_lane[f"{side}_image"].label("image"), _lane.repeats, _lane.tests, _lane.skipped),
+            )
+            .select_from(schema.lane.join(schema.run))
+            .where(schema.run.c.began >= since)
+            for side in ("base", "patched")
         )
-        .select_from(recent)
-        .where(schema.run.c.began >= since)
-        for side in ("base", "patched")
+    ).subquery()
+    alike = (sides.c.arch, sides.c.flavour, sides.c.image)
+    number, of_image = func.dense_rank().over(order_by=alike), func.sum(sides.c.repeats).over(partition_by=alike)
+    columns = [column for column in sides.c if column.name != "image"]
+    return (
+        select(*columns, number.label("image"), of_image.label("of_image")).cte("kernels").prefix_with("MATERIALIZED")
     )
-    return union_all(*sides).cte("kernels")
 
 
 def _failing(kernels: CTE) -> CTE:
-    """What `result` says by test and image, where it says of a failure; `repeats` are the runs if these had passed."""
-    at = (kernels.c.arch, kernels.c.flavour, kernels.c.image)
+    """What `result` says by test and image, where others may have passed; `repeats` are the runs if these had."""
     base = kernels.c.side == "base"
     failed, ran = (
         func.sum(case((base, _result[f"base_{what}"]), else_=_result[f"patched_{what}"])) for what in ("failed", "runs")
     )
+    repeats = func.sum(kernels.c.repeats)
     return (
         select(
-            *(_result.test_id, *at, failed.label("failed"), ran.label("ran")),
-            func.sum(kernels.c.repeats).label("repeats"),
+            *(_result.test_id, kernels.c.image, failed.label("failed"), ran.label("ran")),
+            repeats.label("repeats"),
         )
         .join(kernels, kernels.c.id == _result.lane_id)
-        .group_by(_result.test_id, *at)
-        .having(failed > 0)
+        .group_by(_result.test_id, kernels.c.image)
+        .having(failed > 0, (failed < ran) | (repeats < func.max(kernels.c.of_image)))
         .cte("failing")
     )
 
 
 def _shapes(kernels: CTE) -> CTE:
-    """By image and sets of tests: how often what passes ran; and on the image in all, whatever the sets."""
-    at = (kernels.c.arch, kernels.c.flavour, kernels.c.image)
-    ran = func.sum(kernels.c.repeats)
-    return (
-        select(
-            *(*at, kernels.c.tests, kernels.c.skipped, ran.label("repeats")),
-            func.sum(ran).over(partition_by=at).label("of_image"),
-        )
-        .group_by(*at, kernels.c.tests, kernels.c.skipped)
-        .cte("shapes")
-    )
+    """By image and sets of tests: how often what passes ran."""
+    by_sets = (kernels.c.image, kernels.c.arch, kernels.c.flavour, kernels.c.tests, kernels.c.skipped)
+    return select(*by_sets, func.sum(kernels.c.repeats).label("repeats")).group_by(*by_sets).cte("shapes")

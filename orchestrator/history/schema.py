@@ -4,7 +4,7 @@ share. So 1,000 runs of 10,000 tests are some ten thousand members of sets and t
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-HEAD = "0001"  # the newest revision below migrations/versions
+HEAD = "0002"  # the newest revision below migrations/versions
 
 metadata = MetaData(
     naming_convention={
@@ -86,4 +86,19 @@ result = Table(
     Column("patched_runs", Integer, nullable=False),
     Index("ix_result_test", "test_id"),
     sqlite_with_rowid=False,
+)
+
+# What a nightly run has done: `item` is where it comes from, `content` the trees and all else that it was made of; one
+# without a `verdict` was cut off. `tip` is the commit of a branch.
+night = Table(
+    "night",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("item", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("tip", Text, nullable=False),
+    Column("began", BigInteger, nullable=False),
+    Column("directory", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    UniqueConstraint("item", "content"),
 )

@@ -44,6 +44,7 @@ from orchestrator.model.guests import (
 )
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
 from orchestrator.model.mutants import Fate, MutantRecord
+from orchestrator.model.night import ItemEnd, ItemReport, NightReport
 from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight, Trend
 from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
@@ -79,6 +80,8 @@ __all__ = [
     "GuestRun",
     "HostFacts",
     "InTree",
+    "ItemEnd",
+    "ItemReport",
     "KernelSource",
     "Known",
     "KnownIssue",
@@ -89,6 +92,7 @@ __all__ = [
     "MetricPair",
     "Moved",
     "MutantRecord",
+    "NightReport",
     "ObjectChange",
     "Observed",
     "Outcome",

@@ -1,0 +1,53 @@
+"""Everything new, each night: `nightly`."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import click
+
+from kvm import disk
+from orchestrator import request, show
+from orchestrator.build import sandbox
+from orchestrator.commands import opening
+from orchestrator.model import NightReport
+from orchestrator.places import processors
+from orchestrator.publish import night as words
+
+
+@click.command()
+@click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml.")
+@click.option("--jobs", type=click.IntRange(1), default=processors, show_default="processors", help="make -j.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
+def nightly(cache_dir: Path, file: Path | None, jobs: int, as_json: bool) -> int:
+    """Run what is new in the trees and queues of pipeline.yaml's `nightly:`, and write one summary.
+
+    What was done before is not done again; what regressed since the last night is bisected; an item that fails keeps no
+    other from running; what is cut off, by the budget, a kill or a reboot, goes on the next time. Run it from the
+    directory that holds results/. Exit: as `run`, by the worst item. See docs/nightly.md.
+
+    \b
+    Examples:
+      kdelta nightly
+      kdelta nightly --pipeline lab.yaml --json >last-night.json
+    """
+    from orchestrator.nightly import night  # noqa: PLC0415  (sqlalchemy)
+
+    asked = request.make(cache_dir, file=file, jobs=jobs)
+    if not asked.pipeline.unsandboxed:
+        sandbox.require()
+    results = Path.cwd() / "results"
+    with opening.history() as book:
+        with show.Board() as board:
+            report = night.run(asked, night.Place(book, results, opening.publish, board.tell))
+        _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
+        opening.write_index(book, results)
+    click.echo(json.dumps(dataclasses.asdict(report), indent=1) if as_json else words.summary(report), nl=as_json)
+    return report.exit_code
+
+
+def _write(report: NightReport, name: Path) -> None:
+    disk.write(name.with_suffix(".json"), json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    disk.write(name.with_suffix(".txt"), words.summary(report))

@@ -1,0 +1,67 @@
+"""What nightly runs have done: which item with which content, where, and what came of it."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from orchestrator.history.book import Book
+from orchestrator.history.schema import night
+from orchestrator.model import VerdictValue
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item with one content; it `began` in seconds since the epoch. `verdict` is "" while it has not ended."""
+
+    item: str
+    content: str
+    tip: str
+    began: int
+    directory: str
+    verdict: str
+
+    @property
+    def open(self) -> bool:
+        """Does it wait for somebody to look at it?"""
+        return self.verdict in (VerdictValue.REGRESSED, VerdictValue.UNMET)
+
+
+def entries(book: Book) -> list[Entry]:
+    """All that nightly runs have done, the newest last."""
+    with book.reading() as connection:
+        return [_entry(row) for row in connection.execute(select(night).order_by(night.c.began, night.c.id))]
+
+
+def begin(book: Book, entry: Entry) -> None:
+    """Say that an item is begun; what was said of the same content before goes."""
+    with book.writing() as connection:
+        connection.execute(delete(night).where(night.c.item == entry.item, night.c.content == entry.content))
+        connection.execute(insert(night).values(**entry.__dict__))
+
+
+def end(book: Book, entry: Entry, verdict: str) -> None:
+    """Say what came of an item that was begun."""
+    same = (night.c.item == entry.item, night.c.content == entry.content)
+    with book.writing() as connection:
+        connection.execute(update(night).where(*same).values(verdict=verdict))
+
+
+def prune(found: list[Entry], named: Container[str], *, runs: int, oldest: int) -> list[Path]:
+    """The directories that may go: all but the newest `runs` and what began since `oldest`, of those that are there.
+
+    Those that are `named` stay, and what was cut off while nothing newer of the same item has begun.
+    """
+    newest = {one.item: one for one in found}
+    cut_off = {one.directory for one in newest.values() if not one.verdict}
+    there = [one for one in found if Path(one.directory).is_dir()]
+    return [
+        Path(one.directory)
+        for number, one in enumerate(reversed(there))
+        if (number >= runs or one.began < oldest) and one.directory not in cut_off and one.directory not in named
+    ]
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    return Entry(**{name: row._mapping[name] for name in Entry.__dataclass_fields__})

@@ -1,0 +1,49 @@
+"""What one nightly run did."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.model.answers import VerdictValue
+
+
+class ItemEnd(StrEnum):
+    """What became of one item tonight."""
+
+    RAN = "ran"
+    KNOWN = "known"  # it was done before, and nothing in it has changed
+    FAILED = "failed"
+    LEFT = "left"  # the time was spent
+
+
+@dataclass(frozen=True)
+class ItemReport:
+    """One item of a night. `worse` is what fails and did not the last time; `culprits` who brought it."""
+
+    item: str
+    end: ItemEnd
+    title: str = ""
+    verdict: str = ""
+    words: str = ""
+    directory: str = ""
+    seconds: float = 0.0
+    worse: tuple[str, ...] = ()
+    culprits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """One nightly run: its items, the `open` ones of all nights (item: directory), run directories that went."""
+
+    began: str
+    seconds: float
+    items: tuple[ItemReport, ...]
+    open: dict[str, str]
+    pruned: tuple[str, ...]
+    schema: str = "kdelta.nightly/1"
+
+    @property
+    def exit_code(self) -> int:
+        """That of the worst of what ran; an item that failed counts as inconclusive."""
+        ran = [VerdictValue(one.verdict) for one in self.items if one.end is ItemEnd.RAN]
+        ran += [VerdictValue.INCONCLUSIVE for one in self.items if one.end is ItemEnd.FAILED]
+        return min(ran, key=list(VerdictValue).index, default=VerdictValue.CLEAN).exit_code

@@ -1,0 +1,237 @@
+"""One night: every item that is new is run and compared with the last time, whatever becomes of the others."""
+
+import contextlib
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kvm import disk, proc, snapshot
+from kvm.errors import Error, Interrupted, UserError
+from kvm.snapshot import Take
+from orchestrator import cache, culprits, job, pipeline, plan, store, sweep
+from orchestrator.config import Nightly
+from orchestrator.history import ask, nights, write
+from orchestrator.history.book import Book
+from orchestrator.history.nights import Entry
+from orchestrator.job import Job, Watch
+from orchestrator.model import ItemEnd, ItemReport, NightReport, Run, VerdictValue
+from orchestrator.nightly import queue
+from orchestrator.nightly.queue import Item
+from orchestrator.plan import Plan
+from orchestrator.request import Request
+
+log = logging.getLogger(__name__)
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a night works: the history, the directory of all results, and who is told of what.
+
+    `publish` writes the report of a run that has ended.
+    """
+
+    book: Book
+    results: Path
+    publish: Callable[[Job], object]
+    watch: Watch
+    take: Take = snapshot.take
+
+    @property
+    def own(self) -> Path:
+        """The directory of nightly runs' own files."""
+        return self.results / "nightly"
+
+
+@dataclass
+class Budget:
+    """So many seconds for a night; when they are spent all that runs is stopped, to go on the next night."""
+
+    seconds: float
+    began: float = field(default_factory=time.monotonic)
+    spent: bool = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Stop what runs in the block at the end of the budget, by Interrupted, after which `spent` is true."""
+        timer = threading.Timer(max(0.0, self.began + self.seconds - time.monotonic()), self._stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _stop(self) -> None:
+        self.spent = True
+        proc.stop.set()
+
+
+def run(asked: Request, place: Place) -> NightReport:
+    """Do what is new, and clean up. Raises UserError where another night is at it, or nothing is to be looked at."""
+    nightly, began = asked.pipeline.nightly or Nightly(), time.time()
+    place.own.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(disk.alone(place.own.resolve()))
+        except BlockingIOError as fault:
+            raise UserError(f"another nightly runs in {place.results}", hint="wait until it has ended") from fault
+        reports = _all(asked, place, Budget(nightly.budget))
+        disk.clear(place.own / "mail")
+        still_open = _open(place.book)
+        pruned = _prune(place, nightly, still_open, began)
+        cache.let_go()
+        sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
+    return NightReport(
+        time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
+        round(time.time() - began, 1),
+        tuple(reports),
+        {name: one.directory for name, one in still_open.items()},
+        pruned,
+    )
+
+
+def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
+    done = nights.entries(place.book)
+    tips = {one.item: one.tip for one in done if one.verdict not in ("", VerdictValue.INCONCLUSIVE)}
+    items, reports = queue.find(asked, tips, place.own / "mail")
+    last = {one.item: one.began for one in done}
+    items.sort(key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
+    by_item = {item.name: [one for one in done if one.item == item.name] for item in items}
+    for number, item in enumerate(items, 1):
+        if budget.spent:
+            reports.append(ItemReport(item.name, ItemEnd.LEFT, words="the time was spent before it was begun"))
+            continue
+        log.info("%d of %d: %s", number, len(items), item.name)
+        reports.append(_guarded(item, by_item[item.name], place, budget))
+    return reports
+
+
+def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
+    """Do one item, and say what became of it, whatever that is."""
+    began = time.monotonic()
+    try:
+        with budget.watched():
+            report = _one(item, done, place)
+    except Interrupted:
+        if not budget.spent:  # a person, or the system, ends it all
+            raise
+        report = ItemReport(item.name, ItemEnd.LEFT, words="cut off, since the time was spent; the next night goes on")
+    except Error as fault:
+        report = ItemReport(item.name, ItemEnd.FAILED, words=fault.message)
+    except Exception as fault:
+        log.exception("%s", item.name)
+        report = ItemReport(item.name, ItemEnd.FAILED, words=f"a fault of kdelta itself: {fault!r}")
+    if budget.spent:
+        proc.stop.clear()
+    return replace(report, seconds=round(time.monotonic() - began, 1))
+
+
+def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
+    """Run an item whose content is new, or was cut off."""
+    if item.tip and (known := _ended(done, item.tip)):
+        return known
+    todo = plan.make(item.request)
+    content = item.tip or _content(todo)
+    if known := _ended(done, content):
+        return known
+    begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
+    now = datetime.datetime.now().astimezone()
+    directory = (
+        begun[-1] if begun else store.new_directory(place.results, item.branch or todo.applied.series.title, now)
+    )
+    entry = Entry(item.name, content, item.tip, int(now.timestamp()), str(directory), "")
+    nights.begin(place.book, entry)
+    if begun:
+        with job.resume(directory, place.watch, place.take) as resumed:
+            report = _ran(resumed, pipeline.go_on(resumed), item, done, place)
+    else:
+        with job.start(todo, directory, place.watch, place.take) as started:
+            report = _ran(started, pipeline.validate(started), item, done, place)
+    nights.end(place.book, entry, report.verdict)
+    return report
+
+
+def _ended(done: list[Entry], content: str) -> ItemReport | None:
+    """What is known of a content that was run to its end."""
+    found = [one for one in done if one.content == content and one.verdict]
+    return (
+        ItemReport(found[-1].item, ItemEnd.KNOWN, verdict=found[-1].verdict, directory=found[-1].directory)
+        if found
+        else None
+    )
+
+
+def _content(todo: Plan) -> str:
+    """What is compared, on which lanes, by which suites; with other compilers, or another kdelta, it is not new."""
+    suites = sorted(suite.name for suite in todo.suites)
+    return cache.key([todo.source.tree, todo.applied.tree, *map(str, todo.lanes), *suites])
+
+
+def _ran(of: Job, run: Run, item: Item, done: list[Entry], place: Place) -> ItemReport:
+    """Put a run into the history, compare it with the item's last one, and look for who did what is new in it."""
+    assert run.verdict
+    write.add(place.book, run, of.directory)
+    before = next((one for one in reversed(done) if one.verdict), None)
+    worse = _worse(before, of.directory, place.book) if before else ()
+    new = before is None or bool(worse) or before.verdict != VerdictValue.REGRESSED
+    if run.verdict.value is VerdictValue.REGRESSED and new and of.plan.request.pipeline.bisect:
+        run = culprits.look(of)
+    place.publish(of)
+    return ItemReport(
+        item.name,
+        ItemEnd.RAN,
+        title=run.series.title,
+        verdict=run.verdict.value if run.verdict else "",
+        words="; ".join(run.verdict.reasons if run.verdict else ()),
+        directory=str(of.directory),
+        worse=worse,
+        culprits=tuple(f"{one.commit[:12]} {one.subject}" for found in run.culprits for one in found.suspects),
+    )
+
+
+def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
+    """What fails now and did not in the last run of the same item."""
+    with contextlib.suppress(UserError):  # the history may have been made anew since
+        moved = ask.compare(book, ask.find(book, before.directory), ask.find(book, str(directory)))
+        return tuple(f"{one.arch}-{one.flavour} {one.suite}/{one.name}" for one in moved if one.worse)
+    return ()
+
+
+def _open(book: Book) -> dict[str, Entry]:
+    """What waits for somebody, by item: its newest regression, unless all that failed then passes in the newest run."""
+    newest: dict[str, Entry] = {}
+    regressed: dict[str, Entry] = {}
+    for one in nights.entries(book):
+        if one.verdict:
+            newest[one.item] = one
+        if one.open:
+            regressed[one.item] = one
+    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+
+
+def _still_bad(then: Entry, now: Entry, book: Book) -> bool:
+    """Does something still fail that regressed then?"""
+    with contextlib.suppress(UserError):
+        return bool(ask.still_bad(book, ask.find(book, then.directory), ask.find(book, now.directory)))
+    return False
+
+
+def _prune(place: Place, nightly: Nightly, still_open: Mapping[str, Entry], now: float) -> tuple[str, ...]:
+    """Remove old run directories of nightly runs, and what is left of the reports of old nights."""
+    keep, named = nightly.keep, {one.directory for one in still_open.values()}
+    oldest = int(now - keep.days * _DAY)
+    going = nights.prune(nights.entries(place.book), named, runs=keep.runs, oldest=oldest)
+    inside = [path for path in going if path.parent == place.results and job.resumable(path)]
+    for path in inside:
+        disk.clear(path)
+    for report in sorted(place.own.glob("*.json"))[: -keep.runs]:
+        report.unlink()
+        report.with_suffix(".txt").unlink(missing_ok=True)
+    return tuple(map(str, inside))

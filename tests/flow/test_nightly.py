@@ -1,0 +1,233 @@
+"""Nights on the fake tree: real git and make, guests that follow the script in their image."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kvm import disk, proc
+from kvm.errors import Interrupted, UserError
+from kvm.qemu import Machine
+from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
+from orchestrator.history import book, nights
+from orchestrator.model import ItemEnd, ItemReport, NightReport
+from orchestrator.nightly import night
+from orchestrator.publish import night as words
+from tests import scripted
+from tests.conftest import Kdelta
+from tests.flow.conftest import git
+from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.long
+
+Night = Callable[..., NightReport]
+
+
+def commit(where: Path, text: str) -> None:
+    (where / "mm" / "madvise.c").write_text(text)
+    git(where, "commit", "-q", "-a", "-m", f"mm: {text.splitlines()[0]}")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[book.Book]:
+    with book.opened(str(tmp_path / "history.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Night:  # type: ignore[no-untyped-def]  # noqa: F811
+    """Have a night of `main`, and of a queue if there is one."""
+
+    def run(
+        *, take=scripted.take, queues: tuple[NightlyQueue, ...] = (), trees: bool = True, **keys: object
+    ) -> NightReport:
+        tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
+        nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
+        asked = request_for(None, arches=["arm64"], nightly=nightly)
+        return night.run(asked, night.Place(history, results, lambda _: None, lambda *_: None, take))
+
+    return run
+
+
+def ends(report: NightReport) -> list[str]:
+    return [one.verdict if one.end is ItemEnd.RAN else one.end.value for one in report.items]
+
+
+def test_a_branch_is_compared_with_its_last_tip_and_a_regression_is_bisected_once(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first night\n{PASSES}")
+    assert ends(spend()) == ["clean"]
+    assert ends(spend()) == ["known"]
+    for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
+        commit(fakelinux, text)
+    third = spend()
+    [item] = third.items
+    assert (item.verdict, third.exit_code) == ("regressed", 1)
+    assert "arm64-fast example/second" in item.worse
+    assert [who.split(" ", 1)[1] for who in item.culprits] == ["mm: breaks it"]
+    assert "brought by" in words.summary(third) and "open regressions:" in words.summary(third)
+    fourth = spend()
+    assert (ends(fourth), fourth.exit_code, len(fourth.open)) == (["known"], 0, 1)
+
+
+def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinux: Path) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    opened = spend().open
+    commit(fakelinux, f"touches it\n{FAILS}")
+    report = spend(keep=NightlyKeep(runs=1))
+    assert (ends(report), report.open, report.pruned) == (["clean"], opened, ())
+    assert all(Path(where).is_dir() for where in opened.values())
+    commit(fakelinux, f"repairs it\n{PASSES}")
+    report = spend(keep=NightlyKeep(runs=1))
+    assert (ends(report), report.open) == (["clean"], {})
+    assert set(opened.values()) < set(report.pruned)
+
+
+def test_an_item_that_fails_keeps_no_other_from_running_and_is_tried_again(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    (queue / "0-broken.patch").write_text("no patch\n")
+    make_series(f"a series\n{PASSES}").rename(queue / "1-fine")
+    where = NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}")
+    gone = NightlyQueue(directory=str(tmp_path / "gone"))
+    report = spend(queues=(gone, where))
+    assert sorted(ends(report)) == ["clean", "clean", "failed", "failed"]
+    assert report.exit_code == 125
+    assert sorted(ends(spend(queues=(gone, where)))) == ["failed", "failed", "known", "known"]
+    shutil.rmtree(queue / "1-fine")
+    make_series(f"another version\n{FAILS}").rename(queue / "1-fine")
+    report = spend(queues=(where,))
+    [item] = [one for one in report.items if one.end is ItemEnd.RAN]
+    assert (item.verdict, report.exit_code) == ("regressed", 1)
+    assert "arm64-fast example/second" in item.worse  # than the version before
+
+
+def test_series_come_from_a_maildir_and_from_branches(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    box = tmp_path / "mail"
+    for part in ("cur", "new", "tmp"):
+        (box / part).mkdir(parents=True)
+    for number, patch in enumerate(sorted(make_series(f"mailed\n{PASSES}", f"twice\n{PASSES}").glob("*.patch"))):
+        head = f"Message-ID: <{number}@x>\n" + ("References: <0@x>\n" if number else "")
+        (box / "new" / f"{number}.host").write_text(head + patch.read_text().split("\n", 1)[1])
+    (box / "new" / "9.host").write_text("From: a@b\nMessage-ID: <9@x>\nSubject: lunch?\n\nno patch\n")
+    (box / "new" / "8.host").write_text("From: a@b\nMessage-ID: <8@x>\nIn-Reply-To: <0@x>\nSubject: Re: it\n\nnice\n")
+    queues = (
+        NightlyQueue(maildir=str(box), kernel=f"git:{fakelinux}", base="main"),
+        NightlyQueue(branches=["top*"], kernel=f"git:{fakelinux}", base="main"),
+    )
+    report = spend(queues=queues, trees=False)
+    assert [(one.end, one.verdict) for one in report.items] == [(ItemEnd.RAN, "clean")] * 2
+    assert [one.item.split(": ")[1] for one in report.items] == ["<0@x>", "topic"]
+    assert ends(spend(queues=queues, trees=False)) == ["known", "known"]
+    assert not (tmp_path / "results" / "nightly" / "mail").exists()
+
+
+def test_b4_is_named_where_it_is_missing(spend: Night, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_: None)
+    [item] = spend(queues=(NightlyQueue(b4=["20260101-x@example.org"]),), trees=False).items
+    assert item.end is ItemEnd.FAILED and "b4 is needed" in item.words
+
+
+def test_what_is_cut_off_goes_on_the_next_night(
+    spend: Night, fakelinux: Path, results: Path, history: book.Book
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+
+    def killed(machine: Machine, **asked: object) -> object:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        spend(take=killed)
+    proc.stop.clear()
+    [begun] = nights.entries(history)
+    assert begun.verdict == ""
+    report = spend()
+    assert (ends(report), report.items[0].directory) == (["clean"], begun.directory)
+    assert len(list(results.glob("*/run.json"))) == 1
+
+
+def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_what_waited(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    for name in ("a", "b"):
+        make_series(f"series {name}\n{PASSES}").rename(queue / name)
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),)
+
+    def endless(machine: Machine, **asked: object) -> object:
+        proc.wait_readable([], 600)
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=endless, queues=where, trees=False, budget=0.5)
+    assert (ends(report), report.exit_code) == (["left", "left"], 0)
+    assert "the time was spent" in words.summary(report)
+    assert not proc.stop.is_set()
+    report = spend(queues=where, trees=False)
+    assert ends(report) == ["clean", "clean"]
+    assert report.items[0].item.endswith("b")
+
+
+def test_two_nights_never_run_at_once(spend: Night, results: Path, fakelinux: Path) -> None:
+    (results / "nightly").mkdir(parents=True)
+    with disk.alone(results / "nightly"), pytest.raises(UserError, match="another nightly runs"):
+        spend()
+
+
+def test_the_command_prints_and_writes_one_summary_and_the_page(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "queue" / "empty").mkdir(parents=True)
+    (tmp_path / "pipeline.yaml").write_text(
+        f"kernel: git:{fakelinux}\nnightly:\n  queues:\n  - directory: queue\n  keep: {{runs: 3}}\n"
+    )
+    done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "1 clean" in done.stdout
+    [written] = (tmp_path / "results" / "nightly").glob("*.txt")
+    assert written.read_text() == done.stdout
+    assert json.loads(written.with_suffix(".json").read_text())["items"][0]["item"] == "directory queue: empty"
+    assert "1 runs" in (tmp_path / "results" / "index.html").read_text()
+    again = kdelta("nightly", "--json", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert json.loads(again.stdout)["items"][0]["end"] == "known"
+
+
+def test_the_summary_shows_hostile_words_as_text() -> None:
+    item = ItemReport("queue: \x1b[2J", ItemEnd.FAILED, words="says \x1b]0;x\x07 and\nmore")
+    said = words.summary(NightReport("now", 1.0, (item,), {}, ()))
+    assert "\x1b" not in said and len(said.splitlines()) == 3
+
+
+def test_what_is_kept_of_a_night(tmp_path: Path) -> None:
+    def entry(number: int, verdict: str = "clean", item: str = "") -> nights.Entry:
+        (where := tmp_path / f"run{number}").mkdir()
+        return nights.Entry(item or f"item{number}", "c", "", number, str(where), verdict)
+
+    found = [entry(0, ""), entry(1), entry(2, "", "again"), entry(3, "clean", "again"), entry(4)]
+    going = nights.prune(found, {str(tmp_path / "run1")}, runs=1, oldest=0)
+    assert [path.name for path in going] == ["run3", "run2"]
+    assert [path.name for path in nights.prune(found, (), runs=9, oldest=4)] == ["run3", "run2", "run1"]
+
+
+def test_a_queue_that_is_two_things_is_a_fault_with_its_place(kdelta: Kdelta, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("nightly:\n  queues:\n  - directory: a\n    maildir: b\n")
+    done = kdelta("nightly", KDELTA_HISTORY="")
+    assert done.returncode == 2
+    assert "pipeline.yaml:3:5: a queue is one of directory, maildir, branches, b4" in done.stderr
