@@ -1,0 +1,179 @@
+"""Nights without end: does `kdelta nightly` leak, lose a result, or let the cache grow? `python benchmarks/soak.py`.
+
+50 rounds on the fake tree with guests that follow a script; in each one the branch has a new tip and the queue a new
+version of its series. Every fifth round the branch breaks, and is repaired in the next one. Every tenth night is cut
+off, and done again. Prints a line for every tenth round, and exits 1 where something was lost or has grown.
+"""
+
+import argparse
+import gc
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from kvm import proc
+from kvm.errors import Interrupted
+from orchestrator import cache
+from orchestrator.config import Limits, Nightly, NightlyKeep, NightlyQueue, NightlyTree, Pipeline
+from orchestrator.history import ask
+from orchestrator.history.book import opened
+from orchestrator.model import ItemEnd, NightReport
+from orchestrator.nightly import night
+from orchestrator.request import Request
+from tests import scripted
+from tests.flow.conftest import MAKEFILE, git
+from tests.flow.test_scripted import FAILS, PASSES
+
+KEEP = 10
+CACHE_MIB = 64
+
+
+class Lab:
+    """A fake tree, a queue, a history and a cache below one directory."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.tree, self.queue = top, top / "tree", top / "queue"
+        for directory in (self.tree / "mm", self.tree / "drivers", self.queue, top / "example", top / "cache"):
+            directory.mkdir(parents=True)
+        for part in ("apt", "rootfs"):  # copies, because what is too much in this cache is removed
+            if (cache.default_root() / part).is_dir():
+                shutil.copytree(cache.default_root() / part, top / "cache" / part)
+        (top / "example" / "main.c").write_text("int main(void) { return 0; }\n")
+        (top / "example" / "suite.yaml").write_text("name: example\nkind: ktap\nsources: [main.c]\n")
+        for name, text in (("Makefile", MAKEFILE), ("Kconfig.off", "BROKEN\n"), ("drivers/foo.c", "a module\n")):
+            (self.tree / name).write_text(text)
+        git(self.tree, "init", "-q", "-b", "main")
+        self.commit(f"first\n{PASSES}")
+        self.commit(f"second\n{PASSES}")
+
+    def commit(self, text: str) -> None:
+        (self.tree / "mm" / "madvise.c").write_text(text)
+        git(self.tree, "add", ".")
+        git(self.tree, "commit", "-q", "-m", f"mm: {text.splitlines()[0]}")
+
+    def new_version(self, number: int) -> None:
+        """Write the queue's series anew, on what the branch is now."""
+        git(self.tree, "checkout", "-q", "-B", "topic", "main")
+        self.commit(f"version {number}\n{PASSES}")
+        (self.queue / "series.patch").write_text(git(self.tree, "format-patch", "--stdout", "main..topic") + "\n")
+        git(self.tree, "checkout", "-q", "main")
+
+    def request(self) -> Request:
+        kernel = f"git:{self.tree}"
+        nightly = Nightly(
+            trees=[NightlyTree(kernel=kernel, branches=["main"])],
+            queues=[NightlyQueue(directory=str(self.queue))],
+            keep=NightlyKeep(runs=KEEP),
+        )
+        pipeline = Pipeline(
+            kernel=kernel,
+            suites=[str(self.top / "example")],
+            arches=["arm64"],
+            nightly=nightly,
+            limits=Limits(cache_gib=CACHE_MIB / 1024),
+        )
+        return Request(pipeline=pipeline, near=str(self.top), cache=str(self.top / "cache"), jobs=2)
+
+
+def spend(lab: Lab, number: int, place: night.Place) -> NightReport:
+    """One night; every tenth one is killed in its first guest, and begun again."""
+    if number % 10 == 3:
+        try:
+            night.run(lab.request(), night.Place(place.book, place.results, place.publish, place.watch, _killed))
+        except Interrupted:
+            proc.stop.clear()
+            cache.let_go()
+    return night.run(lab.request(), place)
+
+
+def _killed(*_: object, **__: object) -> object:
+    raise Interrupted
+
+
+def size(of: Path) -> int:
+    """Bytes below a directory."""
+    return sum(path.lstat().st_size for path in of.rglob("*"))
+
+
+def state(lab: Lab) -> dict[str, int]:
+    """What may grow."""
+    gc.collect()
+    rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
+    children = subprocess.run(
+        ["ps", "--no-headers", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+    )
+    return {
+        "files open": len(list(Path("/proc/self/fd").iterdir())),
+        "threads": threading.active_count(),
+        "children": len(children.stdout.splitlines()) - 1,  # but for ps
+        "memory KiB": rss,
+        "cache KiB": size(lab.top / "cache") >> 10,
+        "run directories": len(list((lab.top / "results").glob("*/run.json"))),
+        "history KiB": (lab.top / "history.sqlite").stat().st_size >> 10,
+    }
+
+
+def faults(lab: Lab, number: int, report: NightReport) -> Iterator[str]:
+    """What a night did otherwise than it should."""
+    broken = number % 5 == 0
+    verdicts = sorted(one.verdict if one.end is ItemEnd.RAN else one.end.value for one in report.items)
+    if verdicts != (["clean", "regressed"] if broken else ["clean", "clean"]):
+        yield f"round {number}: {verdicts}"
+    if broken and [who.split(" ", 1)[1] for one in report.items for who in one.culprits] != [f"mm: breaks {number}"]:
+        yield f"round {number}: the culprit was not found"
+    if bool(report.open) is not broken:
+        yield f"round {number}: open are {report.open}"
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--rounds", type=int, default=50)
+    rounds = asked.parse_args().rounds
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="kdelta-soak-") as own, opened(str(Path(own) / "history.sqlite")) as book:
+        lab = Lab(Path(own))
+        place = night.Place(book, lab.top / "results", lambda _: None, lambda *_: None, scripted.take)  # type: ignore[arg-type]
+        wrong, states = [], []
+        for number in range(1, rounds + 1):
+            if number % 5 == 0:
+                lab.commit(f"harmless {number}\n{PASSES}")
+            lab.commit(f"breaks {number}\n{FAILS}" if number % 5 == 0 else f"round {number}\n{PASSES}")
+            lab.new_version(number)
+            wrong += faults(lab, number, spend(lab, number, place))
+            states.append(state(lab))
+            if number % 10 == 0:
+                print(number, states[-1], flush=True)
+        kept = ask.runs(book)
+    if len(kept) != 2 * rounds:
+        wrong.append(f"the history has {len(kept)} runs of {2 * rounds}")
+    wrong += grown(states)
+    print("\n".join(wrong) or f"{rounds} rounds, {len(kept)} runs: nothing lost, nothing has grown")
+    return bool(wrong)
+
+
+def grown(states: list[dict[str, int]]) -> Iterator[str]:
+    """What is more in the last fifth of the rounds than it ever was in the second: once warm nothing should be."""
+    fifth = max(1, len(states) // 5)
+    for what, slack in (
+        ("files open", 0),
+        ("threads", 0),
+        ("children", 0),
+        ("run directories", 2),
+        ("memory KiB", 30_000),
+    ):
+        early, late = (max(one[what] for one in part) for part in (states[fifth : 2 * fifth], states[-fifth:]))
+        if late > early + slack:
+            yield f"{what} grew from {early} to {late}"
+    if max(one["cache KiB"] for one in states) > CACHE_MIB * 1024:
+        yield f"the cache grew to {max(one['cache KiB'] for one in states)} KiB"
+
+
+sys.exit(main())
