@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def run(asked: Request, place: Place) -> NightReport:
             raise UserError(f"another nightly runs in {place.results}", hint="wait until it has ended") from fault
         reports = _all(asked, place, Budget(nightly.budget))
         disk.clear(place.own / "mail")
-        still_open = _open(place.book)
+        still_open = _open(place.book, {one.item for one in reports})
         pruned = _prune(place, nightly, still_open, began)
         cache.let_go()
         sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
@@ -119,18 +119,27 @@ def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> Ite
     try:
         with budget.watched():
             report = _one(item, done, place)
+        if budget.spent:  # just when it was done
+            proc.stop.clear()
     except Interrupted:
         if not budget.spent:  # a person, or the system, ends it all
             raise
         report = ItemReport(item.name, ItemEnd.LEFT, words="cut off, since the time was spent; the next night goes on")
-    except Error as fault:
-        report = ItemReport(item.name, ItemEnd.FAILED, words=fault.message)
-    except Exception as fault:
-        log.exception("%s", item.name)
-        report = ItemReport(item.name, ItemEnd.FAILED, words=f"a fault of kdelta itself: {fault!r}")
-    if budget.spent:
         proc.stop.clear()
+    except Exception as fault:
+        report = ItemReport(item.name, ItemEnd.FAILED, words=_said(fault, item))
+        proc.stop.clear()  # the engine sets it, so that what ran beside it ends
     return replace(report, seconds=round(time.monotonic() - began, 1))
+
+
+def _said(fault: Exception, item: Item) -> str:
+    """A fault in a line; one that is ours goes to the log whole."""
+    if isinstance(fault, Error):
+        return fault.message
+    if isinstance(fault, OSError):
+        return f"{fault.filename or 'the system'}: {fault.strerror}"
+    log.error("%s", item.name, exc_info=fault)
+    return f"a fault of kdelta itself: {fault!r}"
 
 
 def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
@@ -204,8 +213,8 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _open(book: Book) -> dict[str, Entry]:
-    """What waits for somebody, by item: its newest regression, unless all that failed then passes in the newest run."""
+def _open(book: Book, items: Container[str]) -> dict[str, Entry]:
+    """What waits for somebody, of the items that are there: the newest regression, unless what failed passes by now."""
     newest: dict[str, Entry] = {}
     regressed: dict[str, Entry] = {}
     for one in nights.entries(book):
@@ -213,7 +222,11 @@ def _open(book: Book) -> dict[str, Entry]:
             newest[one.item] = one
         if one.open:
             regressed[one.item] = one
-    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+    return {
+        item: one
+        for item, one in regressed.items()
+        if item in items and (one is newest[item] or _still_bad(one, newest[item], book))
+    }
 
 
 def _still_bad(then: Entry, now: Entry, book: Book) -> bool:

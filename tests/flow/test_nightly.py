@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvm import disk, proc
-from kvm.errors import Interrupted, UserError
+from kvm.errors import InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import book, nights
@@ -113,6 +113,26 @@ def test_an_item_that_fails_keeps_no_other_from_running_and_is_tried_again(
     [item] = [one for one in report.items if one.end is ItemEnd.RAN]
     assert (item.verdict, report.exit_code) == ("regressed", 1)
     assert "arm64-fast example/second" in item.worse  # than the version before
+
+
+def test_a_machine_that_fails_in_one_item_works_for_the_next(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    make_series(f"a series\n{PASSES}").rename(queue / "one")
+    calls: list[int] = []
+
+    def take(machine: Machine, **asked: object) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise InfraError("the disk is full")
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=take, queues=(NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),))
+    assert sorted(ends(report)) == ["clean", "failed"]
+    assert "the disk is full" in words.summary(report)
 
 
 def test_series_come_from_a_maildir_and_from_branches(
