@@ -117,7 +117,7 @@ def state(lab: Lab) -> dict[str, int]:
         "memory KiB": rss,
         "cache KiB": size(lab.top / "cache") >> 10,
         "run directories": len(list((lab.top / "results").glob("*/run.json"))),
-        "history KiB": (lab.top / "history.sqlite").stat().st_size >> 10,
+        "history KiB": sum(part.stat().st_size for part in lab.top.glob("history.sqlite*")) >> 10,
     }
 
 

@@ -67,16 +67,17 @@ def _kernels(since: int) -> CTE:
 def _failing(kernels: CTE) -> CTE:
     """What `result` says by test and image, where others may have passed; `repeats` are the runs if these had."""
     base = kernels.c.side == "base"
-    failed, ran = (
-        func.sum(case((base, _result[f"base_{what}"]), else_=_result[f"patched_{what}"])) for what in ("failed", "runs")
+    failures, runs = (
+        case((base, _result[f"base_{what}"]), else_=_result[f"patched_{what}"]) for what in ("failed", "runs")
     )
-    repeats = func.sum(kernels.c.repeats)
+    failed, ran, repeats = func.sum(failures), func.sum(runs), func.sum(kernels.c.repeats)
+    alone = kernels.c.of_image == kernels.c.repeats  # it booted in no other run: this one must have seen both
     return (
         select(
-            *(_result.test_id, kernels.c.image, failed.label("failed"), ran.label("ran")),
-            repeats.label("repeats"),
+            *(_result.test_id, kernels.c.image, failed.label("failed"), ran.label("ran"), repeats.label("repeats")),
         )
         .join(kernels, kernels.c.id == _result.lane_id)
+        .where(~alone | ((failures > 0) & (failures < runs)))
         .group_by(_result.test_id, kernels.c.image)
         .having(failed > 0, (failed < ran) | (repeats < func.max(kernels.c.of_image)))
         .cte("failing")

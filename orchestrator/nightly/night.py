@@ -86,8 +86,9 @@ def run(asked: Request, place: Place) -> NightReport:
         disk.clear(place.own / "mail")
         still_open = _open(place.book, {one.item for one in reports})
         pruned = _prune(place, nightly, still_open, began)
-        cache.let_go()
-        sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
+        if any(one.end is ItemEnd.RAN for one in reports):
+            cache.let_go()
+            sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
     return NightReport(
         time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         round(time.time() - began, 1),
