@@ -4,7 +4,6 @@ import email.header
 import hashlib
 import mailbox
 import re
-import shutil
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -25,23 +24,23 @@ def split(folder: Path, into: Path) -> Iterator[tuple[str, Path]]:
     if not (folder / "cur").is_dir():
         raise UserError(f"{folder} is no Maildir", hint="a Maildir has cur/, new/ and tmp/")
     disk.clear(into)
-    for root, files in _threads(folder).items():
+    box = mailbox.Maildir(folder, factory=None, create=False)
+    for root, keys in _threads(box).items():
         target = into / hashlib.sha256(root.encode()).hexdigest()[:12]
         for part in ("cur", "new", "tmp"):
             (target / part).mkdir(parents=True)
-        for file in files:
-            shutil.copyfile(file, target / "cur" / file.name)
+        for key in keys:
+            (target / "cur" / key).write_bytes(box.get_bytes(key))
         yield root[:_LONGEST], target
 
 
-def _threads(folder: Path) -> dict[str, list[Path]]:
-    """The files of each thread with a patch, by the Message-ID of the first message."""
-    box = mailbox.Maildir(folder, factory=None, create=False)
-    heads: dict[str, tuple[Path, Message]] = {}
+def _threads(box: mailbox.Maildir) -> dict[str, list[str]]:
+    """The keys of each thread with a patch, by its first Message-ID; what is marked as deleted is left out."""
+    heads: dict[str, tuple[str, Message]] = {}
     for key in sorted(box.keys()):
         message = box.get_message(key)
-        file = folder / box._lookup(key)  # type: ignore[attr-defined]
-        heads[_one(message, "Message-ID") or f"<{key}>"] = (file, message)
+        if "T" not in message.get_flags():
+            heads[_one(message, "Message-ID") or f"<{key}>"] = (key, message)
     found: dict[str, list[str]] = {}
     for name in heads:
         found.setdefault(_root(name, heads), []).append(name)
@@ -52,7 +51,7 @@ def _threads(folder: Path) -> dict[str, list[Path]]:
     }
 
 
-def _root(name: str, heads: dict[str, tuple[Path, Message]]) -> str:
+def _root(name: str, heads: dict[str, tuple[str, Message]]) -> str:
     """The first message of a thread, be it there or not."""
     seen = {name}
     while name in heads:

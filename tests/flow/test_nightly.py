@@ -147,6 +147,7 @@ def test_series_come_from_a_maildir_and_from_branches(
         (box / "new" / f"{number}.host").write_text(head + patch.read_text().split("\n", 1)[1])
     (box / "new" / "9.host").write_text("From: a@b\nMessage-ID: <9@x>\nSubject: lunch?\n\nno patch\n")
     (box / "new" / "8.host").write_text("From: a@b\nMessage-ID: <8@x>\nIn-Reply-To: <0@x>\nSubject: Re: it\n\nnice\n")
+    (box / "cur" / "7.host:2,T").write_text("From: a@b\nMessage-ID: <7@x>\nSubject: [PATCH] deleted\n\nno\n")
     queues = (
         NightlyQueue(maildir=str(box), kernel=f"git:{fakelinux}", base="main"),
         NightlyQueue(branches=["top*"], kernel=f"git:{fakelinux}", base="main"),
