@@ -18,7 +18,7 @@ from orchestrator.history import ask, nights, write
 from orchestrator.history.book import Book
 from orchestrator.history.nights import Entry
 from orchestrator.job import Job, Watch
-from orchestrator.model import ItemEnd, ItemReport, NightReport, Run, VerdictValue
+from orchestrator.model import ItemEnd, ItemReport, NightReport, VerdictValue
 from orchestrator.nightly import queue
 from orchestrator.nightly.queue import Item
 from orchestrator.plan import Plan
@@ -158,12 +158,16 @@ def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
     )
     entry = Entry(item.name, content, item.tip, int(now.timestamp()), str(directory), "")
     nights.begin(place.book, entry)
-    if begun:
-        with job.resume(directory, place.watch, place.take) as resumed:
-            report = _ran(resumed, pipeline.go_on(resumed), item, done, place)
-    else:
-        with job.start(todo, directory, place.watch, place.take) as started:
-            report = _ran(started, pipeline.validate(started), item, done, place)
+    opening = (
+        job.resume(directory, place.watch, place.take) if begun else job.start(todo, directory, place.watch, place.take)
+    )
+    with opening as of:
+        run = pipeline.go_on(of) if begun else pipeline.validate(of)
+        write.add(place.book, run, directory)
+        worse = _looked_at(of, [one for one in done if one.verdict], place.book)
+    write.add(place.book, of.run, directory)  # it has ended, and says how long it took
+    place.publish(of)
+    report = _report(item, of, worse)
     nights.end(place.book, entry, report.verdict)
     return report
 
@@ -184,22 +188,26 @@ def _content(todo: Plan) -> str:
     return cache.key([todo.source.tree, todo.applied.tree, *map(str, todo.lanes), *suites])
 
 
-def _ran(of: Job, run: Run, item: Item, done: list[Entry], place: Place) -> ItemReport:
-    """Put a run into the history, compare it with the item's last one, and look for who did what is new in it."""
+def _looked_at(of: Job, done: list[Entry], book: Book) -> tuple[str, ...]:
+    """Compare a run with the item's last one, and look for who did what is new in it; returns what is worse."""
+    run = of.run
+    worse = _worse(done[-1], of.directory, book) if done else ()
+    new = not done or bool(worse) or done[-1].verdict != VerdictValue.REGRESSED
+    regressed = run.verdict and run.verdict.value is VerdictValue.REGRESSED
+    if regressed and new and of.plan.request.pipeline.bisect:
+        culprits.look(of)
+    return worse
+
+
+def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
+    run = of.run
     assert run.verdict
-    write.add(place.book, run, of.directory)
-    before = next((one for one in reversed(done) if one.verdict), None)
-    worse = _worse(before, of.directory, place.book) if before else ()
-    new = before is None or bool(worse) or before.verdict != VerdictValue.REGRESSED
-    if run.verdict.value is VerdictValue.REGRESSED and new and of.plan.request.pipeline.bisect:
-        run = culprits.look(of)
-    place.publish(of)
     return ItemReport(
         item.name,
         ItemEnd.RAN,
         title=run.series.title,
-        verdict=run.verdict.value if run.verdict else "",
-        words="; ".join(run.verdict.reasons if run.verdict else ()),
+        verdict=run.verdict.value,
+        words="; ".join(run.verdict.reasons),
         directory=str(of.directory),
         worse=worse,
         culprits=tuple(f"{one.commit[:12]} {one.subject}" for found in run.culprits for one in found.suspects),

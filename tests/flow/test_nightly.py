@@ -11,8 +11,9 @@ from kvm import disk, proc
 from kvm.errors import InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
-from orchestrator.history import book, nights
-from orchestrator.model import ItemEnd, ItemReport, NightReport
+from orchestrator.history import ask, book, nights
+from orchestrator.job import Job
+from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
 from orchestrator.publish import night as words
 from tests import scripted
@@ -51,7 +52,10 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
         asked = request_for(None, arches=["arm64"], nightly=nightly)
-        return night.run(asked, night.Place(history, results, lambda _: None, lambda *_: None, take))
+        return night.run(asked, night.Place(history, results, published, lambda *_: None, take))
+
+    def published(of: Job) -> None:
+        assert of.run.status is RunStatus.DONE  # a report that says it still runs would be wrong for ever
 
     return run
 
@@ -61,11 +65,12 @@ def ends(report: NightReport) -> list[str]:
 
 
 def test_a_branch_is_compared_with_its_last_tip_and_a_regression_is_bisected_once(
-    spend: Night, fakelinux: Path
+    spend: Night, fakelinux: Path, history: book.Book
 ) -> None:
     commit(fakelinux, f"start\n{PASSES}")
     commit(fakelinux, f"first night\n{PASSES}")
     assert ends(spend()) == ["clean"]
+    assert [one.seconds > 0 for one in ask.runs(history)] == [True]
     assert ends(spend()) == ["known"]
     for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
         commit(fakelinux, text)
