@@ -12,7 +12,7 @@ import click
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import cache, scratch, show
-from orchestrator.commands import bisect, guests, history, machine, mutate, nightly, report, rootfs, run, stages
+from orchestrator.commands import b4, bisect, guests, history, machine, mutate, nightly, report, rootfs, run, stages
 from orchestrator.publish import clean
 
 _HINTS = {
@@ -101,7 +101,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None, history:
 for command in (
     *(run.run, run.plan),
     *(stages.build, stages.boot, stages.test, stages.diff, stages.resume, bisect.bisect, mutate.mutate, report.report),
-    nightly.nightly,
+    *(nightly.nightly, b4.b4_check),
     *(history.history, history.compare, history.flakes),
     *(guests.shell, guests.debug, rootfs.rootfs),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from orchestrator import config, store
 from orchestrator.model import Posting
 from orchestrator.publish import formats
 from orchestrator.publish.formats import FORMATS
-from tests.conftest import Kdelta
+from tests.conftest import ROOT, Kdelta, kdelta_argv
 from tests.unit.runs import sample_run
+
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture
@@ -96,3 +99,17 @@ def test_a_mail_that_cannot_go_is_said(kdelta: Kdelta, posted: Path, tmp_path: P
     nobody = kdelta("report", "--mail", "--send")
     assert (nobody.returncode, "nobody is there to answer" in nobody.stderr) == (2, True)
     assert kdelta("report", "--format", "ktap", "--send").returncode == 2
+
+
+def test_b4_is_answered_from_the_run_that_knows_the_mail(posted: Path, tmp_path: Path) -> None:
+    def check(message: str) -> list[dict[str, str]]:
+        argv = kdelta_argv("b4-check", "--results", posted.parent)
+        done = subprocess.run(argv, input=message, capture_output=True, text=True, check=True, env=ENV, cwd=tmp_path)
+        answer: list[dict[str, str]] = json.loads(done.stdout)
+        return answer
+
+    [found] = check("From: a\nMessage-ID: <2@example.org>\nSubject: x\n\nwords\n")
+    assert (found["tool"], found["status"]) == ("kdelta", "pass")
+    assert found["url"] == f"file://{posted}/report.html"
+    assert "VALIDATED: mm: add MADV_DONTNEED_LOCKED" in found["details"]
+    assert check("Message-ID: <other@example.org>\n\n") == check("\n") == []

@@ -1,0 +1,37 @@
+"""What b4 shows beside a mail that it reviews: the run's verdict as it concerns that mail (b4's check protocol)."""
+
+from orchestrator.model import Run, StepRecord, VerdictValue
+from orchestrator.publish import digest
+from orchestrator.publish.clean import line
+from orchestrator.publish.formats import mail
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+
+Result = dict[str, str]
+
+
+def results(run: Run, message_id: str, where: str) -> list[Result]:
+    """One result for a mail of the series, none for another; `where` is the run's report as a URL."""
+    ids = [patch.message_id for patch in run.series.patches]
+    cover = run.series.posting.message_id if run.series.posting else ""
+    if not message_id or message_id not in (cover, *ids):
+        return []
+    number = ids.index(message_id) + 1 if message_id in ids else 0
+    status, summary = _judged(run, number)
+    return [{"tool": "kdelta", "status": status, "summary": line(summary), "url": where, "details": mail.body(run)}]
+
+
+def _judged(run: Run, number: int) -> tuple[str, str]:
+    """What the run says of patch `number`, or of the whole series for 0."""
+    value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
+    said = f"{digest.answer(run)}: {digest.reasons(run)[0] if digest.reasons(run) else ''}"
+    if number and (broken := _broken(run, number)):
+        return FAIL, f"does not build after this patch: {broken.error}"
+    blamed = {suspect.number for culprit in run.culprits for suspect in culprit.suspects}
+    if value.exit_code == 1 and number and blamed and number not in blamed:
+        return WARN, f"the series is {said}; not by this patch: {digest.blame(run, run.culprits[0])}"
+    return {0: PASS, 1: FAIL}.get(value.exit_code, WARN), said
+
+
+def _broken(run: Run, number: int) -> StepRecord | None:
+    return next((step for step in run.steps if step.number == number and step.error), None)

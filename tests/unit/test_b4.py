@@ -1,0 +1,43 @@
+"""What b4 is told of each mail of a series."""
+
+import dataclasses
+
+import pytest
+
+from orchestrator.model import Culprit, Patch, Posting, Run, Series, StepRecord, Suspect, Verdict, VerdictValue
+from orchestrator.publish.formats import b4
+from tests.unit.runs import sample_run
+
+SERIES = Series(
+    "mm: x",
+    tuple(Patch(f"mm: {number}", "A <a@x>", (), f"<{number}@x>") for number in (1, 2)),
+    Posting("<0@x>", "[PATCH 0/2] mm: x", "A <a@x>"),
+)
+
+
+def asked(message_id: str, value: VerdictValue = VerdictValue.REGRESSED, **more: object) -> list[tuple[str, str]]:
+    run: Run = dataclasses.replace(sample_run(series=SERIES, verdict=Verdict(value, ("why \x1b[2J",))), **more)
+    return [(one["status"], one["summary"]) for one in b4.results(run, message_id, "file:///report.html")]
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(VerdictValue.VALIDATED, "pass"), (VerdictValue.INCONCLUSIVE, "warn"), (VerdictValue.UNMET, "fail")],
+)
+def test_a_mail_of_the_series_has_the_verdict_and_another_nothing(value: VerdictValue, status: str) -> None:
+    for name in ("<0@x>", "<1@x>", "<2@x>"):
+        assert asked(name, value) == [(status, f"{value}: why ")]
+    assert asked("<3@x>") == asked("") == []
+
+
+def test_where_bisection_named_a_patch_the_others_do_not_fail() -> None:
+    culprit = Culprit(("mm/t",), ("arm64",), (Suspect(2, "c", "mm: 2"),), 0.99, 1, 2, "kdelta", "")
+    assert [status for status, _ in asked("<2@x>", culprits=(culprit,))] == ["fail"]
+    [(status, summary)] = asked("<1@x>", culprits=(culprit,))
+    assert (status, "not by this patch: patch 2 of 2 (mm: 2)" in summary) == ("warn", True)
+    assert [status for status, _ in asked("<0@x>", culprits=(culprit,))] == ["fail"]
+
+
+def test_a_patch_after_which_the_tree_does_not_build_fails() -> None:
+    step = StepRecord(1, "mm: 1", "arm64", "fast", 1, 1, False, "log", error="x.c:1: error")
+    assert asked("<1@x>", steps=(step,)) == [("fail", "does not build after this patch: x.c:1: error")]
