@@ -11,7 +11,7 @@ import click
 
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
-from orchestrator import cache, scratch, show
+from orchestrator import actions, cache, scratch, show
 from orchestrator.commands import b4, bisect, guests, history, machine, mutate, nightly, report, rootfs, run, stages
 from orchestrator.publish import clean
 
@@ -62,7 +62,9 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
 
 
 def _explain(fault: Error) -> None:
-    click.echo(f"Error: {clean.printable(fault.message)}", err=True)  # it may quote a guest or a patch
+    click.echo(
+        f"Error: {actions.harmless(clean.printable(fault.message))}", err=True
+    )  # it may quote a guest or a patch
     if fault.log:
         click.echo(f"  log:  {fault.log}", err=True)
     if fault.hint:

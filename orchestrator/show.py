@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kvm.probe import Fact
+from orchestrator import actions
 from orchestrator.doctor import Finding
 from orchestrator.model import BuildRecord, Cell, Run
 from orchestrator.publish import digest, text
@@ -35,7 +36,7 @@ class Log(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         """What it says, which may quote a guest, without anything that moves a cursor."""
-        return printable(super().format(record))
+        return actions.harmless(printable(super().format(record)))
 
 
 def log(verbose: bool) -> None:

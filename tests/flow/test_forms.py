@@ -113,3 +113,11 @@ def test_b4_is_answered_from_the_run_that_knows_the_mail(posted: Path, tmp_path:
     assert found["url"] == f"file://{posted}/report.html"
     assert "VALIDATED: mm: add MADV_DONTNEED_LOCKED" in found["details"]
     assert check("Message-ID: <other@example.org>\n\n") == check("\n") == []
+
+
+def test_under_github_actions_the_step_has_a_summary(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:
+    out = asks(tmp_path, fakelinux)
+    where = {"KDELTA_CACHE": str(tmp_path / "cache"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    (tmp_path / "summary").write_text("from the step before\n")
+    assert kdelta("run", "--out", out, GITHUB_ACTIONS="true", **where).returncode == 0
+    assert (tmp_path / "summary").read_text().startswith("from the step before\n## CLEAN:")

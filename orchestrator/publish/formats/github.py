@@ -1,0 +1,53 @@
+"""What GitHub Actions reads: workflow commands that annotate lines, and text that is none.
+
+The runner obeys a line that begins with `::`, and `##[` anywhere in a line; words of a guest must do neither.
+"""
+
+import re
+from collections.abc import Iterator
+
+from orchestrator.model import Run
+from orchestrator.publish import clean, digest
+from orchestrator.publish.formats import cases
+from orchestrator.publish.formats.cases import Standing
+
+MOST = 10  # GitHub shows so many errors, and so many warnings, of one step
+SUMMARY_BYTES = 1 << 20
+_COMMAND = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+
+
+def annotations(run: Run) -> str:
+    """One workflow command a line: what counts against the series, then what compilers and checkers newly say."""
+    against = [case for case in cases.of(run) if case.standing is Standing.AGAINST]
+    lines = [_command("error", f"{case.group}/{case.name} {case.lane}", case.why) for case in against[:MOST]]
+    return "".join(f"{text}\n" for text in (*lines, *list(_findings(run))[:MOST]))
+
+
+def _findings(run: Run) -> Iterator[str]:
+    new = [found for found in digest.findings(run) if found.change == "new"]
+    for some in digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message)):
+        place = {"file": some[0].file, "line": str(some[0].line)} if some[0].file and some[0].line else {}
+        yield _command("warning", f"{some[0].tool} {some[0].kind}", some[0].message, **place)
+
+
+def _command(name: str, title: str, message: str, **place: str) -> str:
+    properties = ",".join(f"{key}={_property(value)}" for key, value in (place | {"title": title}).items())
+    return f"::{name} {properties}::{_data(clean.printable(message))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace("##[", "## [")
+
+
+def _property(text: str) -> str:
+    return _data(clean.line(text)).replace(":", "%3A").replace(",", "%2C")
+
+
+def harmless(text: str) -> str:
+    """The text, with nothing in it that the runner would obey."""
+    return _COMMAND.sub(r"\1: ", text).replace("##[", "## [")
+
+
+def summary(markdown: str) -> str:
+    """As much of it as a step may have."""
+    return markdown.encode()[:SUMMARY_BYTES].decode(errors="ignore")

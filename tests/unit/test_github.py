@@ -1,0 +1,49 @@
+"""What GitHub's runner is told, and what it must not take for an order."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from orchestrator.model import ChangeKind, FindingChange, FindingRecord, Outcome
+from orchestrator.publish.formats import github
+from tests.unit.runs import change, sample_run
+
+
+def obeyed(text: str) -> list[str]:
+    """The lines that the runner takes for commands."""
+    return [line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line]
+
+
+def test_what_counts_against_the_series_is_an_error_and_what_is_new_a_warning_at_its_line() -> None:
+    tests = (change("broke", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED), change("good"))
+    found = FindingRecord("gcc", "-Wx", "mm/a,b.c", 7, "100% odd:\nyes", "arm64", "fast", FindingChange.NEW)
+    assert github.annotations(sample_run(tests=tests, findings=(found,))).splitlines() == [
+        "::error title=madvise_locked/broke x86_64-fast::pass on base, fail on patched: regressed",
+        "::warning file=mm/a%2Cb.c,line=7,title=gcc -Wx::100%25 odd:%0Ayes",
+    ]
+    assert github.annotations(sample_run()) == ""
+
+
+def test_no_more_annotations_are_written_than_are_shown() -> None:
+    tests = tuple(change(f"t{n}", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED) for n in range(50))
+    assert len(github.annotations(sample_run(tests=tests)).splitlines()) == github.MOST
+
+
+@given(st.text())
+@example("x\n::add-mask::y")
+@example("##[add-mask]y\r::error::")
+def test_words_of_a_guest_are_one_annotation_and_no_other_order(words: str) -> None:
+    test = change(words, suite=words, patched=Outcome.FAIL, kind=ChangeKind.REGRESSED)
+    found = FindingRecord("gcc", words, words, 1, words, "arm64", "fast", FindingChange.NEW)
+    told = github.annotations(sample_run(tests=(test,), findings=(found,)))
+    assert [line.split(" ")[0] for line in told.split("\n")] == ["::error", "::warning", ""]
+    assert "##[" not in told
+
+
+@given(st.text(alphabet=":# \n[]xa\t"))
+@example("   ::stop-commands::x\n:::y\nsee ##[error]z")
+def test_what_is_printed_there_is_no_order(words: str) -> None:
+    assert obeyed(github.harmless(words)) == []
+
+
+def test_a_summary_is_cut_where_github_would_refuse_it() -> None:
+    assert len(github.summary("ä" * github.SUMMARY_BYTES).encode()) == github.SUMMARY_BYTES
