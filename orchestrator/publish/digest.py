@@ -118,10 +118,11 @@ def rates(change: Change) -> str:
 
 def noteworthy(run: Run) -> list[Change]:
     """Every test that changed or should have: worst first, then by name and lane."""
-    return sorted(filter(differs, run.tests), key=_worst_first)
+    return sorted(filter(differs, run.tests), key=worst_first)
 
 
-def _worst_first(change: Change) -> tuple[object, ...]:
+def worst_first(change: Change) -> tuple[object, ...]:
+    """What tests are sorted by."""
     regressed = change.change is ChangeKind.REGRESSED
     rank = (not regressed, not change.unmet, WORST_FIRST.index(change.change))
     return (*rank, change.suite, change.name, _lane_order(lane_of(change)))

@@ -11,8 +11,13 @@ from orchestrator.publish import digest
 from orchestrator.publish.clean import printable
 
 CONSOLE_LIMIT = 64 * 1024
+AROUND_LIMIT = 8 * 1024
 OUTPUT_LIMIT = 16 * 1024
-ROOM = 4 * 1024 * 1024
+OUTPUTS_ROOM = 1 << 20  # characters in one report, which a mail must still carry
+AROUND_ROOM = 1 << 18
+CONSOLES_ROOM = 1 << 19
+
+Key = Callable[[str], str]  # what of a line is compared
 
 _STAMP = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?")
 _NUMBER = re.compile(r"\b(?=[a-fx]*+\d)[0-9a-fx]++\b")
@@ -39,7 +44,7 @@ class Pane:
 class Shelf:
     """The room that one report has for excerpts: first come, first held."""
 
-    def __init__(self, room: int = ROOM) -> None:
+    def __init__(self, room: int) -> None:
         self.room = room
 
     def hold(self, excerpt: Excerpt) -> Excerpt:
@@ -52,12 +57,21 @@ class Shelf:
 
 def output(text: str) -> Excerpt:
     """The end of a test's words."""
-    if not text.strip():
-        return Excerpt("", "no output")
-    if len(text) <= OUTPUT_LIMIT:
+    return _end(text, OUTPUT_LIMIT, "run.json") if text.strip() else Excerpt("", "no output")
+
+
+def around(text: str | None) -> Excerpt:
+    """The end of what a console says around a test."""
+    if text is None:
+        return Excerpt("", "not on the console")
+    return _end(text, AROUND_LIMIT, "console.log") if text.strip() else Excerpt("", "the console says nothing")
+
+
+def _end(text: str, limit: int, source: str) -> Excerpt:
+    if len(text) <= limit:
         return Excerpt(printable(text))
-    note = f"the last {digest.size(OUTPUT_LIMIT)} of {digest.size(len(text))}; run.json has all of it"
-    return Excerpt(printable(_from_line_start(text[-OUTPUT_LIMIT:])), note, cut=True)
+    note = f"the last {digest.size(limit)} of {digest.size(len(text))}; {source} has all of it"
+    return Excerpt(printable(_from_line_start(text[-limit:])), note, cut=True)
 
 
 def console(path: Path | None) -> Excerpt:
@@ -89,7 +103,7 @@ def same_message(text: str) -> str:
     return _NUMBER.sub("#", _STAMP.sub("", text.rstrip()))
 
 
-def pane(title: str, shown: Excerpt, other: Excerpt | None, key: Callable[[str], str]) -> Pane:
+def pane(title: str, shown: Excerpt, other: Excerpt | None, key: Key) -> Pane:
     """The excerpt, its lines marked that the other side does not have; no marks where either was cut or is empty."""
     if not shown.text or other is None or not other.text or shown.cut or other.cut:
         return Pane(title, shown.note, ((shown.text, False),) if shown.text else ())

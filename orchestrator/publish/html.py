@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import shlex
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
@@ -10,43 +11,82 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.model import Run
-from orchestrator.publish import annotated, clean, digest, rows
-from orchestrator.publish.excerpt import Shelf
+from orchestrator import store
+from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
+from orchestrator.publish import advice, annotated, changed, clean, digest, rows, stretch
+from orchestrator.publish.attach import Attachment, Bag
 
-_HERE = Path(__file__).parent
+_PAGE = Path(__file__).parent / "page"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the run: what links to it from beside it, and the file itself where it travels in the report."""
+
+    href: str
+    attached: Attachment | None
 
 
 def render(run: Run, directory: Path) -> str:
-    """The report as text; of `directory` it reads the consoles, and which logs are there."""
+    """The report as text; of `directory` it reads the diff, the consoles, and what it carries along."""
     style, script = _own("report.css"), _own("report.js")
-    names, shelf = digest.lanes(run), Shelf()
-    changes = rows.changes(run, names, shelf)
+    names, files = digest.lanes(run), _files(run, directory)
+    tests = changed.rows(run, names, directory, _consoles(run, directory))
     return _environment().get_template("report.html.j2").render(
         run=run,
         digest=digest,
         lanes=names,
-        changes=changes,
-        suites=rows.suites(run, changes, names, shelf),
+        rows=tests,
+        choices=changed.choices(run),
+        steps=advice.steps(run, directory, {test: row.anchor for row, _ in tests.full for test in row.tests}),
         metrics=rows.metrics(run, names),
-        outcomes=rows.outcomes(run),
         consoles=rows.consoles(run, names, lambda path: _find(directory, path)),
         bars=rows.bars(run),
         command=shlex.join(run.command),
         boots=rows.boots(run, directory),
         patch=annotated.read(run, directory, names),
-        kept=lambda path: _link(directory, path),
+        kept=files.get,
         policy=_policy(style, script),
         style=style,
         script=script,
     )  # fmt: skip
 
 
+def _consoles(run: Run, directory: Path) -> changed.Said:
+    """What each guest's console says around a test; a console is read once."""
+    path = {(guest.side, digest.lane_of(guest)): guest.console for guest in run.guests}
+
+    @cache
+    def read(side: Side, lane: Lane) -> stretch.Stretches:
+        return stretch.read(_find(directory, path.get((side, lane), "")))
+
+    def said(side: Side, lane: Lane, test: Change) -> str | None:
+        return stretch.around(read(side, lane), test.suite, test.name)
+
+    return said
+
+
+def _files(run: Run, directory: Path) -> dict[str, File]:
+    """Every file that the report names and the run directory holds; what explains most is attached first."""
+    bag, troubled_first = Bag(), sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK)
+    builds: list[BuildRecord | StepRecord] = [*run.builds, *run.steps]
+    paths = (
+        store.RECORD,
+        *("pipeline.yaml", "reproduce.sh", store.DIFF),
+        *(culprit.log for culprit in run.culprits),
+        *(build.log for build in builds if build.error),
+        *(guest.console for guest in troubled_first),
+        *(build.log for build in builds),
+    )
+    found = {path: _find(directory, path) for path in paths}
+    return {path: File(_link(path), bag.hold(file, path.replace("/", "-"))) for path, file in found.items() if file}
+
+
 @cache
 def _environment() -> Environment:
     """Every value that the template prints goes through `_shown`, and is escaped after that."""
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -66,7 +106,7 @@ def _shown(value: object) -> object:
 
 def _own(name: str) -> Markup:
     """Our own style or script: the one text that is not escaped."""
-    return Markup((_HERE / name).read_text(encoding="utf-8"))  # noqa: S704
+    return Markup((_PAGE / name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _policy(style: str, script: str) -> str:
@@ -89,6 +129,6 @@ def _find(directory: Path, path: str) -> Path | None:
     return found if found.is_file() and found.is_relative_to(directory.resolve()) else None
 
 
-def _link(directory: Path, path: str) -> str | None:
+def _link(path: str) -> str:
     """A relative link to it; `./` keeps a colon in a name from becoming a scheme."""
-    return f"./{quote(path, errors='surrogateescape')}" if _find(directory, path) else None
+    return f"./{quote(path, errors='surrogateescape')}"

@@ -1,51 +1,17 @@
-"""What the HTML report shows, shaped and ordered for its tables; a test, a side or a guest is never dropped here."""
+"""What the report shows beside its tests, shaped and ordered for its tables; a side or a guest is never dropped."""
 
 import shlex
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
-from orchestrator.model import Change, GuestOutcome, GuestRecord, Lane, MetricPair, Observed, Outcome, Run, Side
+from orchestrator.model import GuestOutcome, GuestRecord, Lane, MetricPair, Run, Side
 from orchestrator.publish import digest, excerpt
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 
-FOLD_FROM = 40  # a suite of more tests starts closed, unless it holds a change
-
 Names = dict[Lane, str]
 Find = Callable[[str], Path | None]
-
-
-@dataclass(frozen=True)
-class ChangeRow:
-    """One change, in every lane that shows it alike."""
-
-    anchor: str
-    tests: tuple[Change, ...]
-    lanes: tuple[str, ...]
-    unmet: bool
-    panes: tuple[Pane, ...]
-
-
-@dataclass(frozen=True)
-class TestRow:
-    """One test in every lane; `told` is the anchor of the change that shows its output."""
-
-    name: str
-    cells: dict[Lane, Change]
-    told: str | None
-    panes: tuple[Pane, ...]
-
-
-@dataclass(frozen=True)
-class Suite:
-    """The tests of one suite, and how many of its results are changes."""
-
-    name: str
-    rows: tuple[TestRow, ...]
-    changed: int
-    open: bool
 
 
 @dataclass(frozen=True)
@@ -71,80 +37,6 @@ class Bar:
     side: str
 
 
-def changes(run: Run, names: Names, shelf: Shelf) -> list[ChangeRow]:
-    """Every change, worst first, lanes that show it alike together."""
-    groups = digest.merged(digest.noteworthy(run), _alike)
-    return [_change(f"change-{number}", tests, names, shelf) for number, tests in enumerate(groups, 1)]
-
-
-def _alike(test: Change) -> tuple[object, ...]:
-    return (test.suite, test.name, test.change, test.expected, test.base.outcome, test.patched.outcome, test.evidence)
-
-
-def _change(anchor: str, tests: list[Change], names: Names, shelf: Shelf) -> ChangeRow:
-    where = tuple(names[digest.lane_of(test)] for test in tests)
-    return ChangeRow(anchor, tuple(tests), where, tests[0].unmet, _outputs(tests, names, shelf))
-
-
-def _outputs(tests: Iterable[Change], names: Names, shelf: Shelf) -> tuple[Pane, ...]:
-    """Base and patched of each lane, in turn; none of a lane where the test said nothing."""
-    return tuple(pane for test in tests if _said(test) for pane in _both(test, names[digest.lane_of(test)], shelf))
-
-
-def _said(test: Change) -> bool:
-    return any(side.output.strip() or len(set(side.repeats)) > 1 for side in (test.base, test.patched))
-
-
-def _both(test: Change, lane: str, shelf: Shelf) -> tuple[Pane, Pane]:
-    base, patched = (shelf.hold(excerpt.output(side.output)) for side in (test.base, test.patched))
-    return (
-        excerpt.pane(f"base {lane}: {_repeats(test.base)}", base, patched, excerpt.same_line),
-        excerpt.pane(f"patched {lane}: {_repeats(test.patched)}", patched, base, excerpt.same_line),
-    )
-
-
-def _repeats(observed: Observed) -> str:
-    """The outcome, or all of them in order where repeats differ."""
-    return " ".join(observed.repeats) if len(set(observed.repeats)) > 1 else str(observed.outcome)
-
-
-def suites(run: Run, shown: list[ChangeRow], names: Names, shelf: Shelf) -> list[Suite]:
-    """Every test by suite and name, its lanes side by side."""
-    told = {test: row.anchor for row in shown for test in row.tests}
-    ordered = sorted(run.tests, key=lambda test: (test.suite, test.name, list(names).index(digest.lane_of(test))))
-    by_suite = groupby(ordered, key=lambda test: test.suite)
-    return [_suite(name, [_test(row, told, names, shelf) for row in _rows(tests)]) for name, tests in by_suite]
-
-
-def _rows(tests: Iterable[Change]) -> Iterator[list[Change]]:
-    """Tests of one name in one row; a name that occurs twice in a lane gets two rows."""
-    nth = Counter[tuple[str, Lane]]()
-    rows: dict[tuple[str, int], list[Change]] = {}
-    for test in tests:
-        key = (test.name, digest.lane_of(test))
-        rows.setdefault((test.name, nth[key]), []).append(test)
-        nth[key] += 1
-    return iter(rows.values())
-
-
-def _test(tests: list[Change], told: dict[Change, str], names: Names, shelf: Shelf) -> TestRow:
-    anchors = [told[test] for test in tests if test in told]
-    panes = _outputs([test for test in tests if test not in told], names, shelf)
-    cells = {digest.lane_of(test): test for test in tests}
-    return TestRow(tests[0].name, cells, anchors[0] if anchors else None, panes)
-
-
-def _suite(name: str, rows: list[TestRow]) -> Suite:
-    changed = sum(digest.differs(test) for row in rows for test in row.cells.values())
-    return Suite(name, tuple(rows), changed, bool(changed) or len(rows) <= FOLD_FROM)
-
-
-def outcomes(run: Run) -> list[Outcome]:
-    """The outcomes that occur, in the order of the type."""
-    seen = {side.outcome for test in run.tests for side in (test.base, test.patched)}
-    return [outcome for outcome in Outcome if outcome in seen]
-
-
 def metrics(run: Run, names: Names) -> list[MetricRow]:
     """Every metric with what its table shows."""
     return [_metric(pair, names[digest.lane_of(pair)]) for pair in digest.metrics(run)]
@@ -164,7 +56,7 @@ def _place(value: float, low: float, high: float) -> float:
 
 def consoles(run: Run, names: Names, find: Find) -> dict[str, list[Pane]]:
     """The consoles of each lane, base beside patched; those of guests that did not end well get room first."""
-    shelf = Shelf()
+    shelf = Shelf(excerpt.CONSOLES_ROOM)
     troubled_first = sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK)
     held = {guest: shelf.hold(excerpt.console(find(guest.console))) for guest in troubled_first}
     shown = {name: _lane_consoles(run, lane, name, held) for lane, name in names.items()}

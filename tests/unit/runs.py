@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator import store
 from orchestrator.model import (
     AccelChoice,
     BuildRecord,
@@ -102,8 +103,8 @@ def sample_run(**changes: Any) -> Run:
 
 def write_files(run: Run, directory: Path, console: str = "") -> None:
     """The logs and consoles that the run names, and its run.json."""
+    store.save(run, directory)
     for path, text in [
-        ("run.json", "{}"),
         *((build.log, "  CC      mm/madvise.o\n") for build in run.builds),
         *((guest.console, console or console_text(guest)) for guest in run.guests),
     ]:
@@ -120,10 +121,11 @@ def console_text(guest: GuestRecord) -> str:
         "virtio_net virtio0 eth0: link up",
         "Run /init as init process",
         "kdelta: ready",
-        "kdelta: test madvise_locked/drops_locked_pages",
+        "kdelta: madvise_locked starts",
     ]
     more = ["madvise: 16 locked pages dropped"] if guest.side is Side.PATCHED else []
-    texts = [*(f"{splat.text}" for splat in guest.splats), *lines, *more]
+    reports = [line for splat in guest.splats for line in splat.text.splitlines()]
+    texts = [*lines, *more, *reports, "kdelta: madvise_locked ends"]
     return "".join(f"[    {0.01 * number:.6f}] {text}\r\n" for number, text in enumerate(texts, 1))
 
 
