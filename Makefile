@@ -30,6 +30,7 @@ check: $(STAMP)
 # The other whole runs; then real QEMU, real kernels: one after the other, because each of them uses all processors.
 slow: $(STAMP)
 	$(QUICK) -m long
+	$(BIN)/pytest tests/browser
 	$(BIN)/pytest tests/vm tests/kernel
 
 # What must be said of each fault, on real guests; docs/faults.md is written anew.

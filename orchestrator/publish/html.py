@@ -15,6 +15,7 @@ from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
 from orchestrator.publish import advice, annotated, changed, clean, digest, rows, stretch
 from orchestrator.publish.attach import Attachment, Bag
+from orchestrator.publish.formats import mail
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -45,6 +46,7 @@ def render(run: Run, directory: Path) -> str:
         command=shlex.join(run.command),
         boots=rows.boots(run, directory),
         patch=annotated.read(run, directory, names),
+        reply=mail.body(run),
         kept=files.get,
         policy=_policy(style, script),
         style=style,

@@ -1,124 +1,184 @@
-import shutil
-from collections.abc import Iterator
+import gzip
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
 
-from orchestrator import store
 from orchestrator.model import ChangeKind, Outcome
-from orchestrator.publish import html
-from tests.unit.runs import change, sample_run, write_files
-from tests.unit.test_annotated import DIFF, covered
+from tests.browser.conftest import EVIL, Watch, written
+from tests.unit.runs import change, sample_run
 
 pytestmark = pytest.mark.browser
 
-QUIET = [
-    "--no-sandbox",  # the tests run as root in containers
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+
+@pytest.fixture
+def page(chromium: Browser, report: str) -> "Page":  # type: ignore[misc]
+    opened = chromium.new_page(viewport={"width": 1440, "height": 900})
+    watch = Watch(opened, report)
+    yield opened
+    assert watch.nothing()
+    opened.close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright for Python is not installed")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
-        yield browser
-        browser.close()
+def rows(page: Page) -> list[str]:
+    """The names of the tests that the table shows, in its order."""
+    return [name.removesuffix("#").strip() for name in page.locator("#rows tbody.test th").all_inner_texts()]
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    run = sample_run()
-    broken = change(
-        "mremap.locked", "arm64", Outcome.PASS, Outcome.FAIL, ChangeKind.REGRESSED, said=("ok\n", "not ok\n")
-    )
-    hostile = change(
-        "<script>alert(1)</script>\x1b[2J" + "long" * 40, said=("<img src=x onerror=alert(1)>", "\u202eabc")
-    )
-    run = sample_run(tests=(*run.tests, broken, hostile), coverage=covered().coverage)
-    directory: Path = tmp_path_factory.mktemp("run")
-    write_files(run, directory)
-    (directory / store.DIFF).write_text(DIFF)
-    return store.save_report(html.render(run, directory), directory).as_uri()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 800, 1440])
-def test_the_report_fits_its_window_asks_nothing_and_breaks_no_rule(
-    chromium: Any, report: str, width: int, scheme: str, tmp_path: Path
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (800, "dark"), (1440, "light")])
+def test_the_report_fits_its_window_asks_nothing_and_breaks_no_rule_of_axe(
+    chromium: Browser, report: str, width: int, scheme: str
 ) -> None:
-    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.goto(report)
-    for summary in page.query_selector_all("summary"):
-        summary.evaluate("summary => summary.parentElement.open = true")
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    watch = Watch(page, report)
+    page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert [url for url in asked if url not in (report, "data:,")] == []
-    assert said == []
-    assert page.locator(".answer").inner_text().strip() == "Validated"
-    page.screenshot(path=tmp_path / f"report-{width}-{scheme}.png", full_page=True)
+    found = Axe().run(page)
+    assert found.response["violations"] == [], found.generate_report()
+    assert len(found.response["passes"]) > 30
+    assert watch.nothing()
     page.close()
 
 
-def test_the_filter_narrows_by_text_arch_and_outcome_and_opens_what_fits(chromium: Any, report: str) -> None:
-    page = chromium.new_page()
-    page.goto(report)
-    shown = page.locator("#tests tbody.test:visible")
+def test_the_first_screen_says_verdict_strength_changes_and_what_to_do(page: Page) -> None:
+    for words in (
+        "Validated",
+        "3 of 3 declared tests fixed",
+        "regressed",
+        "Read how madvise_locked/mremap.locked failed",
+    ):
+        assert page.get_by_text(words).first.is_visible(), words
+        box = page.get_by_text(words).first.bounding_box()
+        assert box and box["y"] < 900, words
+
+
+def test_filters_narrow_by_class_text_architecture_outcome_and_suite(page: Page) -> None:
     count = page.locator("#filter-count")
-    assert count.inner_text() == "14 of 14 tests"
+    assert count.inner_text() == "4 of 14 rows"
+    assert rows(page)[0] == "madvise_locked/mremap.locked"
+    page.select_option("#filter-kind", "")
+    assert count.inner_text() == "14 of 14 rows"
     page.fill("#filter-text", "LOCKED pages")
-    assert (count.inner_text(), shown.count()) == ("1 of 14 tests", 1)
+    assert rows(page) == ["madvise_locked/drops_locked_pages"]
     page.fill("#filter-text", "")
     page.select_option("#filter-outcome", "fail")
-    assert count.inner_text() == "4 of 14 tests"
+    assert count.inner_text() == "4 of 14 rows"
     page.select_option("#filter-arch", "x86_64")
-    assert count.inner_text() == "3 of 14 tests"
-    page.select_option("#filter-outcome", "changed")
-    assert shown.locator("th").all_inner_texts() == ["drops_locked_pages", "keeps_vm_locked", "refaults_zero_filled"]
-    page.close()
+    assert count.inner_text() == "3 of 14 rows"
+    page.select_option("#filter-outcome", "")
+    page.select_option("#filter-suite", "mm")
+    assert count.inner_text() == "5 of 14 rows"
+    page.select_option("#filter-kind", "regressed")
+    assert rows(page) == []
 
 
-def test_the_patch_says_in_words_what_ran_and_needs_no_colour(chromium: Any, report: str) -> None:
-    page = chromium.new_page()
-    page.goto(report)
+def test_a_column_s_head_sorts_by_it_and_says_so(page: Page) -> None:
+    head = page.locator("#rows thead th").nth(1)
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    up = rows(page)
+    assert up == sorted(up)
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert rows(page) == up[::-1]
+
+
+def test_a_key_opens_base_beside_patched_the_consoles_around_it_and_how_to_repeat_it(page: Page) -> None:
+    opened = page.locator("#rows .opened").nth(1)
+    assert not opened.is_visible()
+    page.locator("#rows .switch summary").nth(1).focus()
+    page.keyboard.press("Enter")
+    left, right = opened.locator(".panes").first.locator(".pane").all()[:2]
+    assert left.bounding_box()["y"] == right.bounding_box()["y"]  # type: ignore[index]
+    assert left.locator("mark").inner_text() == "madvise: Invalid argument\nnot ok 1 drops_locked_pages\n"
+    assert "16 locked pages dropped" in opened.inner_text()
+    assert "--at madvise_locked/drops_locked_pages" in opened.locator(".command").inner_text()
+    assert f"WARNING at {EVIL}" in opened.inner_text()
+
+
+def test_a_test_that_did_not_change_opens_what_it_said_from_the_record(page: Page) -> None:
+    page.select_option("#filter-kind", "")
+    page.fill("#filter-text", "script")
+    assert rows(page) == [f"madvise_locked/{EVIL}" + "long" * 40]
+    page.locator("#rows .switch summary").click()
+    panes = page.locator("#rows .detail .pane")
+    panes.first.wait_for()
+    assert panes.nth(0).locator("pre").inner_text() == "<img src=x onerror=alert(1)>\n"
+    assert panes.nth(1).locator("pre").inner_text() == "<U+202E>abc\n"
+
+
+def test_a_link_to_a_test_opens_it_also_when_it_is_filtered_out(page: Page, report: str) -> None:
+    anchor = page.locator("#rows .anchor").nth(2).get_attribute("href")
+    assert anchor
+    page.select_option("#filter-suite", "mm")
+    page.evaluate("(hash) => { location.hash = hash; }", anchor)
+    opened = page.locator(f"{anchor} .opened")
+    opened.wait_for()
+    assert page.evaluate("(hash) => document.querySelector(hash).getBoundingClientRect().top < 100", anchor)
+    page.goto(f"{report}{anchor}")
+    page.reload()
+    opened.wait_for()
+
+
+def test_the_patch_says_in_words_what_ran_and_needs_no_colour(page: Page) -> None:
     row = page.locator("#patch tr.line-part")
     assert row.locator("td").all_inner_texts()[:4] == ["", "6", "never ran", "ran"]
     assert page.locator("#patch .line-ran .text").inner_text() == "+\tnew(<script>alert(1)</script>);"
-    page.close()
 
 
-def test_a_key_opens_the_output_across_the_table(chromium: Any, report: str) -> None:
-    page = chromium.new_page()
-    page.goto(report)
-    output = page.locator("#change-1 .opened")
-    assert not output.is_visible()
-    page.locator("#change-1 .switch summary").focus()
-    page.keyboard.press("Enter")
-    assert output.is_visible()
-    assert output.locator("mark").all_inner_texts() == ["ok\n", "not ok\n"]
-    page.close()
-
-
-def test_without_javascript_everything_is_there_and_no_dead_filter(chromium: Any, report: str) -> None:
-    context = chromium.new_context(java_script_enabled=False)
+def test_the_button_copies_the_block_for_a_reply(chromium: Browser, report: str) -> None:
+    context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(report)
-    assert page.locator("#filter").is_hidden()
-    assert page.locator("#tests tbody.test:visible").count() == 14
-    page.locator("#change-1 .switch summary").click()
-    assert page.locator("#change-1 .opened").is_visible()
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_text("copied", exact=True).wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "VALIDATED: mm: add MADV_DONTNEED_LOCKED" in copied
+    assert max(map(len, copied.splitlines())) <= 72
     context.close()
+
+
+def test_without_javascript_all_is_there_files_can_be_saved_and_no_dead_filter_shows(
+    chromium: Browser, report: str, tmp_path: Path
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    watch = Watch(page, report)
+    assert page.locator("#filter").is_hidden()
+    assert page.get_by_role("button").count() == 0
+    assert page.locator("#rows tbody.test:visible").count() == 4
+    page.locator("#rows .switch summary").first.click()
+    assert page.locator("#rows .opened").first.is_visible()
+    page.locator("#list-same summary").click()
+    assert "same\tpass\tpass\tx86_64, arm64\tmm\tmmap.grows_down" in page.locator("#list-same pre").inner_text()
+    with page.expect_download() as download:
+        page.locator("#attached-run").click()
+    assert json.loads(gzip.decompress(download.value.path().read_bytes()))["verdict"]["value"] == "validated"
+    assert watch.said == []
+    context.close()
+
+
+def test_of_ten_thousand_tests_only_so_many_rows_are_made_and_more_on_demand(chromium: Browser, tmp_path: Path) -> None:
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
+    tests = tuple(change(f"number_{number}", **(broken if number < 300 else {})) for number in range(10_000))
+    page = chromium.new_page()
+    watch = Watch(page, written(sample_run(tests=tests), tmp_path))
+    assert page.locator("#filter-count").inner_text() == "300 of 10000 rows"
+    assert len(rows(page)) == 200
+    page.get_by_role("button", name="Show 100 more").click()
+    assert len(rows(page)) == 300
+    page.select_option("#filter-kind", "")
+    page.fill("#filter-text", "number_9999")
+    assert rows(page) == ["madvise_locked/number_9999"]
+    assert watch.nothing()
+    page.close()
+
+
+def test_print_shows_what_the_rows_open_and_no_controls(page: Page) -> None:
+    page.emulate_media(media="print")
+    assert page.locator("#rows .opened").first.is_visible()
+    assert page.locator("#filter").is_hidden()
+    assert page.get_by_role("button", name="Copy").is_hidden()

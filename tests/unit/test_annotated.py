@@ -70,7 +70,7 @@ def test_the_report_shows_the_patch_and_escapes_what_it_holds(tmp_path: Path) ->
     write_files(covered(), tmp_path)
     (tmp_path / "series.diff").write_text(DIFF)
     page = html.render(covered(), tmp_path)
-    assert page.count("1 of 2 changed lines ran on both architectures") == 2
+    assert page.count("1 of 2 changed lines ran on both architectures") == 3
     assert "new(&lt;script&gt;" in page
     assert "never ran" in page
     assert "\x1b" not in page

@@ -450,6 +450,14 @@ def test_of_ten_thousand_tests_none_is_dropped_and_the_report_can_be_mailed(tmp_
     assert len(report.source) < 2_000_000
 
 
+def test_the_block_for_a_reply_is_no_wider_than_a_mail_and_signs_for_nobody(tmp_path: Path) -> None:
+    source = page(sample_run(), tmp_path).source
+    (block,) = re.findall(r'<pre class="command" id="reply-text" tabindex="0">\n(.*?)</pre>', source, re.DOTALL)
+    assert "VALIDATED: mm: add MADV_DONTNEED_LOCKED" in block
+    assert max(map(len, block.splitlines())) <= 72
+    assert "Tested-by" not in block
+
+
 def test_what_the_report_carries_along_is_the_file_itself(tmp_path: Path) -> None:
     run = sample_run()
     write_files(run, tmp_path)

@@ -44,7 +44,7 @@
     for (const line of text.trimEnd().split("\n")) {
       pre.append(other && line.trim() && !known.has(line.trimEnd()) ? element("mark", "", `${line}\n`) : `${line}\n`);
     }
-    return element("section", "pane", element("h4", "", title), text.trim() ? pre : element("p", "quiet", "no output"));
+    return element("section", "pane", element("p", "title", title), text.trim() ? pre : element("p", "quiet", "no output"));
   };
 
   const panes = async (record) => {
