@@ -76,13 +76,17 @@ def _under(job: Job, lane: Lane) -> dict[str, str]:
 
 
 def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[Pair]]) -> list[Pair]:
-    """Run, after each round of pairs, what is wanted most then, on kernels booted for it."""
+    """Run, after each round of pairs, what is wanted most then, on kernels booted for it.
+
+    The seconds do not cut off what is slow before it can be decided at all, as a test that hangs each time.
+    """
     budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](), 0
     end = time.monotonic() + budget.seconds
     for number in itertools.count(1):
         wanted = (name for name in suspects.look(changes, done, alpha(job)).wanted if name not in alone)
         names = [name for name in wanted if sum(pair.runs(name) for pair in done) < budget.pairs][:MOST_AT_ONCE]
-        if not names or lost == MOST_LOST or time.monotonic() > end:
+        late = time.monotonic() > end and number > chance.fewest(alpha(job))
+        if not names or lost == MOST_LOST or late:
             break
         for side in Side:
             job.watch(Cell(side, *lane), f"pair {number}")

@@ -5,6 +5,7 @@ A pair is one run on base and one on patched. All that is claimed here, and why 
 
 import bisect
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ def evidence(suspected: int, other: int) -> float:
     share = float(betainc(other + 1, suspected + 1, 0.5))
     even = (both + 1) * math.log(2) + float(betaln(suspected + 1, other + 1)) + math.log(share) if share else -math.inf
     return _exp(math.log(_EVEN) + _log_sum(sure, even))
+
+
+def fewest(alpha: float) -> int:
+    """Return how many pairs it takes to name what shows in each of them on one side alone."""
+    return next(pairs for pairs in itertools.count(1) if evidence(pairs, 0) * alpha >= 1)
 
 
 @functools.lru_cache(maxsize=4096)

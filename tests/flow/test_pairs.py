@@ -119,6 +119,13 @@ def test_a_budget_that_ends_too_early_is_no_guess(validate: Validate) -> None:  
     assert verdict(run)[0] == "inconclusive"
 
 
+def test_seconds_leave_room_for_what_shows_in_each_pair(validate: Validate) -> None:  # noqa: F811
+    run = validate(PASSES, FAILS, arches=["arm64"], rerun={"seconds": 0.001})
+    found = second(run)
+    assert found.change == "regressed"
+    assert found.evidence and found.evidence.patched.of == 5
+
+
 def test_a_declared_change_is_run_once_more(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second], same: [first]}}\n")
