@@ -15,6 +15,7 @@ from orchestrator.model import (
     ByteChange,
     ChangeKind,
     ConfigChange,
+    ConsoleLine,
     FindingChange,
     FindingRecord,
     GuestOutcome,
@@ -25,6 +26,7 @@ from orchestrator.model import (
     Run,
     RunStatus,
     Series,
+    Side,
     Splat,
     StepRecord,
     TextChange,
@@ -178,6 +180,16 @@ def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path
     shown = page(sample_run(), tmp_path).text("metrics")
     assert "mm/ mlock_1024_pages x86_64 us time 1,849 [1,840 .. 1,866] 5 1,845 [1,840 .. 1,871] 5 x1.00" in shown
     assert "madvise_locked/ drop_1024_pages arm64 us time — 0 81.25 [79.4 .. 84] 3 —" in shown
+
+
+def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path) -> None:
+    said = ConsoleLine("arm64", "fast", Side.PATCHED, "madvise: <script>alert(1)</script>", times=7, came=2, of=6)
+    gone = dataclasses.replace(said, side=Side.BASE, words="old words", came=6)
+    report = page(dataclasses.replace(sample_run(), lines=(gone, said)), tmp_path)
+    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 gone old words arm64-fast 6 of 6" in report.text(
+        "lines"
+    )
+    assert "Neither kernel says" in page(sample_run(), tmp_path).text("lines")
 
 
 def test_builds_show_time_hash_noop_error_and_link_only_to_logs_that_exist(tmp_path: Path) -> None:
