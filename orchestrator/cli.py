@@ -62,9 +62,8 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
 
 
 def _explain(fault: Error) -> None:
-    click.echo(
-        f"Error: {actions.harmless(clean.printable(fault.message))}", err=True
-    )  # it may quote a guest or a patch
+    message = actions.harmless(clean.printable(fault.message))  # it may quote a guest or a patch
+    click.echo(f"Error: {message}", err=True)
     if fault.log:
         click.echo(f"  log:  {fault.log}", err=True)
     if fault.hint:

@@ -19,9 +19,9 @@ from orchestrator import actions, cache, config, job, plan, request, show, store
 from orchestrator.build import sandbox
 from orchestrator.intake import letters, mail
 from orchestrator.job import Job
-from orchestrator.model import Run, VerdictValue
+from orchestrator.model import Run
 from orchestrator.plan import Plan
-from orchestrator.publish import formats, html, text
+from orchestrator.publish import digest, formats, html, text
 from orchestrator.publish.formats import FORMATS
 from orchestrator.request import Request
 
@@ -91,8 +91,7 @@ def answer(job: Job, *, as_json: bool) -> int:
     else:
         click.echo(actions.harmless(text.summary(run, page)), nl=False)
     actions.tell(run)
-    value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
-    return value.exit_code
+    return digest.exit_code(run)
 
 
 def publish(job: Job) -> Path:

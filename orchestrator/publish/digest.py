@@ -155,7 +155,7 @@ def counts(tally: Tally) -> str:
     """A lane's tests in words: x86_64: 58 tests: 35 fixed, 23 same."""
     found = [f"{tally.kinds[kind]} {kind}" for kind in WORST_FIRST if tally.kinds[kind]]
     found += [f"{tally.unmet} unmet"] if tally.unmet else []
-    return f"{tally.lane}: {_some(tally.total, 'test')}{': ' if found else ''}{', '.join(found)}"
+    return f"{tally.lane}: {counted(tally.total, 'test')}{': ' if found else ''}{', '.join(found)}"
 
 
 def metrics(run: Run) -> list[MetricPair]:
@@ -204,6 +204,12 @@ def said(one: ConsoleLine) -> str:
     return "new line" if one.side is Side.PATCHED else "no line"
 
 
+def new_findings(run: Run) -> list[list[FindingRecord]]:
+    """What compilers and checkers newly say, the same words of several lanes together."""
+    new = [found for found in findings(run) if found.change is FindingChange.NEW]
+    return merged(new, lambda found: (found.tool, found.file, found.line, found.message))
+
+
 def mutants(run: Run) -> list[MutantRecord]:
     """What the tests did not notice first, then as they were tried."""
     order = (Fate.SURVIVED, Fate.UNKNOWN, Fate.CAUGHT, Fate.EQUIVALENT, Fate.BROKEN)
@@ -222,7 +228,7 @@ def blame(run: Run, culprit: Culprit) -> str:
     if not culprit.builds and not culprit.boots:
         return f"{who}, the only one" if len(run.series.patches) == 1 else who
     sure = math.floor(culprit.confidence * 1000) / 10  # 100 % is never rounded up to
-    return f"{who}, {sure:g} % sure after {_some(culprit.builds, 'build')} and {_some(culprit.boots, 'boot')}"
+    return f"{who}, {sure:g} % sure after {counted(culprit.builds, 'build')} and {counted(culprit.boots, 'boot')}"
 
 
 def _suspect(run: Run, suspect: Suspect) -> str:
@@ -231,7 +237,8 @@ def _suspect(run: Run, suspect: Suspect) -> str:
     return f'{suspect.commit[:12]} ("{suspect.subject}")' if suspect.commit else suspect.subject
 
 
-def _some(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 test`, `2 tests`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -13,7 +13,6 @@ from orchestrator.publish.clean import printable
 CONSOLE_LIMIT = 64 * 1024
 AROUND_LIMIT = 8 * 1024
 OUTPUT_LIMIT = 16 * 1024
-ROOM = 4 * 1024 * 1024
 OUTPUTS_ROOM = 1 << 20  # characters in one report, which a mail must still carry
 AROUND_ROOM = 1 << 18
 CONSOLES_ROOM = 1 << 19
@@ -45,7 +44,7 @@ class Pane:
 class Shelf:
     """The room that one report has for excerpts: first come, first held."""
 
-    def __init__(self, room: int = ROOM) -> None:
+    def __init__(self, room: int) -> None:
         self.room = room
 
     def hold(self, excerpt: Excerpt) -> Excerpt:

@@ -1,7 +1,5 @@
 """The report: one file that shows a run and asks nothing of any other machine; its links stay in the run directory."""
 
-import base64
-import hashlib
 import shlex
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +11,7 @@ from markupsafe import Markup
 
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
-from orchestrator.publish import advice, annotated, changed, clean, digest, rows, stretch
+from orchestrator.publish import advice, annotated, changed, clean, digest, policy, rows, stretch
 from orchestrator.publish.attach import Attachment, Bag
 from orchestrator.publish.formats import mail
 
@@ -48,7 +46,7 @@ def render(run: Run, directory: Path) -> str:
         patch=annotated.read(run, directory, names),
         reply=mail.body(run),
         kept=files.get,
-        policy=_policy(style, script),
+        policy=policy.of(style, script),
         style=style,
         script=script,
     )  # fmt: skip
@@ -109,18 +107,6 @@ def _shown(value: object) -> object:
 def _own(name: str) -> Markup:
     """Our own style or script: the one text that is not escaped."""
     return Markup((_PAGE / name).read_text(encoding="utf-8"))  # noqa: S704
-
-
-def _policy(style: str, script: str) -> str:
-    """The Content-Security-Policy under which only this style and this script work, and no request leaves."""
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _find(directory: Path, path: str) -> Path | None:

@@ -6,7 +6,7 @@ The lines hold words of guests and patches as they are: whoever writes them make
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.model import Change, FindingChange, Lane, Run
+from orchestrator.model import Change, Lane, Run
 from orchestrator.publish import digest
 
 MOST = 20  # lines of one section
@@ -63,8 +63,7 @@ def words(change: Change) -> str:
 
 
 def _findings(run: Run) -> Iterator[str]:
-    new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
-    for some in digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message)):
+    for some in digest.new_findings(run):
         place = f"{some[0].file}{f':{some[0].line}' if some[0].line else ''}"
         yield f"{place}: {some[0].message} ({some[0].tool} {some[0].kind})"
 

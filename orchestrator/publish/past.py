@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.model import Flake, Moved, PastRun, PastSide, Sight
+from orchestrator.publish.digest import counted
 
 Story = Sequence[tuple[PastRun, Sight]]
 
@@ -29,7 +30,7 @@ def story(suite: str, name: str, found: Story) -> str:
 def _of_lane(lane: tuple[str, str], found: Story) -> Iterator[str]:
     first, last = found[0][0], next((run for run, sight in reversed(found) if sight.patched.good), None)
     yield f"{'-'.join(lane)}: {_rate([sight.base for _, sight in found])} on base, " + (
-        f"{_rate([sight.patched for _, sight in found])} on patched, in {_times(len(found), 'run')}"
+        f"{_rate([sight.patched for _, sight in found])} on patched, in {counted(len(found), 'run')}"
     )
     yield f"  first seen {day(first.began)}  {first.name}"
     yield f"  last good  {day(last.began)}  {last.name}" if last else "  last good  never"
@@ -45,10 +46,6 @@ def _rate(sides: Iterable[PastSide]) -> str:
 
 def _side(side: PastSide) -> str:
     return f"{side.outcome} {side.failed}/{side.runs}" if side.failed or side.runs > 1 else str(side.outcome)
-
-
-def _times(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def moved(first: PastRun, second: PastRun, found: Iterable[Moved]) -> str:
@@ -68,7 +65,7 @@ def _sides(state: tuple[str, str] | None) -> str:
 def flakes(found: Iterable[Flake]) -> str:
     """Tests that both failed and passed on one image, those that fail most often first."""
     lines = [
-        f"{one.rate:6.1%}  {one.failed} of {one.runs} on {_times(one.images, 'image')}  "
+        f"{one.rate:6.1%}  {one.failed} of {one.runs} on {counted(one.images, 'image')}  "
         f"{one.arch}-{one.flavour} {one.suite}/{one.name}"
         for one in found
     ]

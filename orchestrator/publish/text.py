@@ -9,7 +9,6 @@ from orchestrator.model import (
     ConsoleLine,
     Culprit,
     Fate,
-    FindingChange,
     FindingRecord,
     Lane,
     MetricPair,
@@ -93,9 +92,7 @@ def _binaries(run: Run, names: dict[Lane, str]) -> list[str]:
 
 def findings(run: Run) -> list[str]:
     """What the builds and checkers newly say, a line each."""
-    new = [found for found in digest.findings(run) if found.change is FindingChange.NEW]
-    merged = digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message))
-    return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in merged]
+    return [_fit(f"new {line(_place(some[0]))}: {line(some[0].message)}") for some in digest.new_findings(run)]
 
 
 def _lines(run: Run, names: dict[Lane, str]) -> list[str]:

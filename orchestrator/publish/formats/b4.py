@@ -1,6 +1,6 @@
 """What b4 shows beside a mail that it reviews: the run's verdict as it concerns that mail (b4's check protocol)."""
 
-from orchestrator.model import Run, StepRecord, VerdictValue
+from orchestrator.model import Run, StepRecord
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
 from orchestrator.publish.formats import mail
@@ -23,14 +23,14 @@ def results(run: Run, message_id: str, where: str) -> list[Result]:
 
 def _judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
-    value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
+    code = digest.exit_code(run)
     said = f"{digest.answer(run)}: {digest.reasons(run)[0] if digest.reasons(run) else ''}"
     if number and (broken := _broken(run, number)):
         return FAIL, f"does not build after this patch: {broken.error}"
     blamed = {suspect.number for culprit in run.culprits for suspect in culprit.suspects}
-    if value.exit_code == 1 and number and blamed and number not in blamed:
+    if code == 1 and number and blamed and number not in blamed:
         return WARN, f"the series is {said}; not by this patch: {digest.blame(run, run.culprits[0])}"
-    return {0: PASS, 1: FAIL}.get(value.exit_code, WARN), said
+    return {0: PASS, 1: FAIL}.get(code, WARN), said
 
 
 def _broken(run: Run, number: int) -> StepRecord | None:

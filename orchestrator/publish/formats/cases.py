@@ -17,7 +17,6 @@ from orchestrator.model import (
     Outcome,
     Run,
     Side,
-    VerdictValue,
 )
 from orchestrator.publish import digest, outline
 
@@ -59,8 +58,7 @@ def of(run: Run) -> list[Case]:
 
 
 def _verdict(run: Run) -> Case:
-    value = run.verdict.value if run.verdict else VerdictValue.INCONCLUSIVE
-    standing = {0: Standing.GOOD, 1: Standing.AGAINST}.get(value.exit_code, Standing.UNSURE)
+    standing = {0: Standing.GOOD, 1: Standing.AGAINST}.get(digest.exit_code(run), Standing.UNSURE)
     return Case(OWN, "verdict", "", standing, f"{digest.answer(run)}: {'; '.join(digest.reasons(run))}")
 
 

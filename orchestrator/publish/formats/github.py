@@ -24,8 +24,7 @@ def annotations(run: Run) -> str:
 
 
 def _findings(run: Run) -> Iterator[str]:
-    new = [found for found in digest.findings(run) if found.change == "new"]
-    for some in digest.merged(new, lambda found: (found.tool, found.file, found.line, found.message)):
+    for some in digest.new_findings(run):
         place = {"file": some[0].file, "line": str(some[0].line)} if some[0].file and some[0].line else {}
         yield _command("warning", f"{some[0].tool} {some[0].kind}", some[0].message, **place)
 

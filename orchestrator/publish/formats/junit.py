@@ -11,6 +11,7 @@ from orchestrator.publish.formats.cases import Case, Standing
 
 # Those that XML 1.0 has no way to write and that `clean` leaves alone.
 _REFUSED = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ROOM = 4 << 20  # characters of guests' words in one file
 _TAGS = {
     Standing.AGAINST: "failure",
     Standing.UNSURE: "error",
@@ -21,7 +22,7 @@ _TAGS = {
 
 def write(run: Run) -> str:
     """The whole run as one XML file."""
-    top, shelf = Element("testsuites", name=_safe(run.series.title)), Shelf()
+    top, shelf = Element("testsuites", name=_safe(run.series.title)), Shelf(_ROOM)
     for some in digest.merged(cases.of(run), lambda case: (case.lane, case.group)):
         top.append(_suite(run, some, shelf))
     _count(top, [case for suite in top for case in suite])
