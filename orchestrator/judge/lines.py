@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from orchestrator.judge import console
 from orchestrator.judge.fingerprint import fold
 from orchestrator.judge.splat import marks_guest
-from orchestrator.model import ConsoleLine, Lane, Side, Splat
+from orchestrator.model import OURS, ConsoleLine, Lane, Side, Splat
 
 MOST_CHARACTERS = 8 << 20  # of one boot's consoles that are looked at
 MOST_FORMS = 10_000  # different lines of one boot
 LONGEST = 200  # characters of a line that tell it from others
-OURS = "kdelta: "  # what tests are announced with
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,8 @@ def _messages(blocks: Iterable[str]) -> Iterator[str]:
     """What the kernel said, a line each: where its lines carry the time, others are a program's."""
     room, stamped = MOST_CHARACTERS, False
     for text in console.texts(blocks):
+        if room <= 0:
+            return
         stamped = stamped or console.stamped(text)
         at = 0
         while at < min(len(text), room):

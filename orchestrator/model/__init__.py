@@ -29,6 +29,7 @@ from orchestrator.model.code import (
 )
 from orchestrator.model.coverage import LineCoverage, LineState
 from orchestrator.model.guests import (
+    OURS,
     RESTORED,
     ConsoleLine,
     GuestOutcome,
@@ -51,6 +52,7 @@ from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatu
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Posting, Presence, Series
 
 __all__ = [
+    "OURS",
     "RESTORED",
     "SCHEMA",
     "AccelChoice",

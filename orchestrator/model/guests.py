@@ -31,6 +31,8 @@ class Outcome(StrEnum):
 
 # Stands in a console between the words of one guest and the next: time goes back there, and no report goes on.
 RESTORED = "--- {}: restored from the boot above ---"
+# Begins what we say to a guest's kernel log: which test starts, and which ends.
+OURS = "kdelta: "
 
 
 class GuestOutcome(StrEnum):

@@ -4,11 +4,11 @@ import re
 from itertools import zip_longest
 from pathlib import Path
 
-from orchestrator.model import Splat
+from orchestrator.model import OURS, Splat
 
 MOST_BYTES = 8 << 20  # of one console
 
-_MARK = re.compile(r"^.*\bkdelta: (\S+) (starts|ends)\r?(?:\n|\Z)", re.MULTILINE)
+_MARK = re.compile(rf"^.*\b{OURS}(\S+) (starts|ends)\r?(?:\n|\Z)", re.MULTILINE)
 _ODD = re.compile(r"[^\w.:+-]+", re.ASCII)  # as the names of programs are written on the console
 
 Stretches = dict[str, str]

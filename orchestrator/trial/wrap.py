@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.model import OURS
+
 _TAINT = "/proc/sys/kernel/tainted"
 _NEAR_THE_END = 1 << 20  # bytes of a console
 _LETTERS = "PFSRMBUDAWCIOELKXTN"  # by the flags' bits: Linux kernel/panic.c, taint_flags
@@ -33,7 +35,7 @@ class Wrapped:
         """Does the console tell of the end? If not, it may have told of nothing else either."""
         with console.open("rb") as log:
             log.seek(max(0, console.stat().st_size - _NEAR_THE_END))
-            return f"kdelta: {self.name} ends".encode() in log.read(_NEAR_THE_END)
+            return f"{OURS}{self.name} ends".encode() in log.read(_NEAR_THE_END)
 
 
 def wrap(name: str, program: str) -> Wrapped:
@@ -58,7 +60,7 @@ def added(before: int, after: int) -> str:
 
 
 def _say(words: str) -> str:
-    return f"echo {shlex.quote(f'<5>kdelta: {words}')} >/dev/kmsg"
+    return f"echo {shlex.quote(f'<5>{OURS}{words}')} >/dev/kmsg"
 
 
 def _tell(token: str) -> str:
