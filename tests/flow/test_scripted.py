@@ -92,9 +92,9 @@ def request_for(fakelinux: Path, make_series, suite: Path, tmp_path: Path, share
 
 @pytest.fixture
 def validate(request_for, tmp_path: Path) -> Validate:
-    def run(base: str, *patches: str, take=scripted.take, **keys: object) -> Run:
+    def run(base: str, *patches: str, take=scripted.take, name: str = "run", **keys: object) -> Run:
         todo = plan.make(request_for(base, *patches, **keys))
-        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, take) as started:
+        with job.start(todo, store.given_directory(tmp_path / name), lambda *_: None, take) as started:
             return pipeline.validate(started)
 
     return run
