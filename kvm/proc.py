@@ -86,9 +86,10 @@ def read(fd: int, most: int) -> bytes:
 
 
 class Process:
-    """A started process: `pidfd` becomes readable when it ends; only the thread that started it may wait for it.
+    """A started process: `pidfd` becomes readable when it ends; one thread at a time may wait for it.
 
-    That thread must live as long as the child does: the parent-death signal is tied to it (prctl(2), PR_SET_PDEATHSIG).
+    The thread that started it must live as long as the child does: the parent-death signal is tied to that (prctl(2),
+    PR_SET_PDEATHSIG).
     """
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:

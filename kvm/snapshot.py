@@ -7,8 +7,11 @@ read or copied beforehand; QEMU's migration stream holds the devices alone (x-ig
 import contextlib
 import os
 import secrets
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -44,14 +47,22 @@ class Take(Protocol):
 
 
 @dataclass(frozen=True)
+class _State:
+    """What was kept of a guest: files without a name."""
+
+    machine: Machine
+    parts: Parts
+    memory: IO[bytes]
+    devices: IO[bytes]
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What is kept of a guest; lives inside its `with`."""
 
     machine: Machine
     boot_seconds: float
-    _parts: Parts
-    _memory: IO[bytes]
-    _devices: IO[bytes]
+    _waiting: "_Waiting"
 
     @contextlib.contextmanager
     def restore(self, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
@@ -61,23 +72,60 @@ class Snapshot:
         """
         guest.write_by_hand(self.machine, workdir)
         began = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            scratch = stack.enter_context(vm.unnamed())
-            _copy(self._parts.disk, scratch)
-            devices = os.open(vm.inherited(self._devices), os.O_RDONLY)  # a position of its own
-            stack.callback(os.close, devices)
-            memory = qemu.memory(self.machine, vm.inherited(self._memory), shared=False)
-            starting = vm.start(
-                *(self.machine, Parts(self._parts.nonce, scratch), workdir / "console.log"),
-                *(*memory, "-incoming defer"),
-                fds=[self._memory.fileno(), devices],
-            )
-            running = stack.enter_context(starting)
+        with self._waiting.take() as (running, devices):
+            running.move(workdir)
             _load(running, devices)
             restored = Guest(running, time.monotonic() - began, limits)
             if self.machine.root:
                 restored.enter(self.machine.root)
             yield restored
+
+
+_Started = tuple[contextlib.ExitStack, VM, int]
+
+
+class _Waiting:
+    """QEMUs that wait for the state, one always ahead: the next is started while the last guest works.
+
+    They end with the threads that start them, which is why those are its own.
+    """
+
+    def __init__(self, state: _State, workdir: Path) -> None:
+        self._state, self._workdir = state, workdir
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kdelta-qemu")
+        self._turn = threading.Lock()
+        self._ahead = self._threads.submit(self._start)
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[tuple[VM, int]]:
+        """Lend one, and the descriptor that it reads the devices from."""
+        with self._turn:
+            mine, self._ahead = self._ahead, self._threads.submit(self._start)
+        stack, running, devices = mine.result()
+        with stack:
+            yield running, devices
+
+    def close(self) -> None:
+        """End the one that nobody took."""
+        with self._threads, contextlib.suppress(Exception):  # it did not start: nobody is told, for nobody wanted it
+            self._ahead.result()[0].close()
+
+    def _start(self) -> _Started:
+        state = self._state
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(vm.unnamed())
+            _copy(state.parts.disk, scratch)
+            devices = os.open(vm.inherited(state.devices), os.O_RDONLY)  # a position of its own
+            stack.callback(os.close, devices)
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix=".waiting-", dir=self._workdir))
+            memory = qemu.memory(state.machine, vm.inherited(state.memory), shared=False)
+            starting = vm.start(
+                *(state.machine, Parts(state.parts.nonce, scratch), Path(home) / "console.log"),
+                *(*memory, "-incoming defer"),
+                fds=[state.memory.fileno(), devices],
+            )
+            running = stack.enter_context(starting)
+            return stack.pop_all(), running, devices
 
 
 @contextlib.contextmanager
@@ -102,7 +150,8 @@ def take(
             booted = Guest(running, round(time.monotonic() - began, 3), limits)
             prepare(booted)
             _save(running, devices)
-        yield Snapshot(machine, booted.boot_seconds, given, memory, devices)
+        waiting = stack.enter_context(contextlib.closing(_Waiting(_State(machine, given, memory, devices), workdir)))
+        yield Snapshot(machine, booted.boot_seconds, waiting)
 
 
 def _save(running: VM, devices: IO[bytes]) -> None:

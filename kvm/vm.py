@@ -55,9 +55,14 @@ class VM:
     console: Console
     monitor: Monitor
     agent: Agent
-    by_hand: Path
     keyboard: IO[bytes]  # what the console reads
-    vmcore: Path | None  # where its memory goes if it panics
+    vmcore: bool  # is its memory kept if it panics?
+
+    def move(self, to: Path) -> None:
+        """Have its logs in the directory `to` from now on, which is on the same file system."""
+        for log in (self.console.path, _complaints(self.console.path)):
+            log.rename(to / log.name)
+        self.console.path = to / self.console.path.name
 
     def await_ready(self, limits: Limits) -> None:
         """Wait for the ready line; raises BootError when it does not come."""
@@ -97,8 +102,9 @@ class VM:
         console = self.console
         console.drain(PANIC_GRACE_SECONDS)
         if console.trouble:
-            if self.vmcore and console.trouble.fate is Fate.PANIC and not self.vmcore.exists():
-                vmcore.keep(self.monitor, self.vmcore)
+            core = console.path.with_name("vmcore")
+            if self.vmcore and console.trouble.fate is Fate.PANIC and not core.exists():
+                vmcore.keep(self.monitor, core)
             return console.trouble
         if console.wait(0) is Event.END:
             return fate.of_end(self.monitor.shutdown_reason(), self._complaints())
@@ -125,14 +131,14 @@ class VM:
 
     def _complaints(self) -> bytes:
         """What QEMU itself said; of a guest that resets again and again the beginning will do."""
-        with self.console.path.with_name("qemu.log").open("rb") as said:
+        with _complaints(self.console.path).open("rb") as said:
             return said.read(FULL_BYTES)
 
     def _silence(self, words: str) -> Trouble:
         return self.hang(words) if self.console.received else Trouble(Fate.NO_BOOT, words)
 
     def _no_boot(self, trouble: Trouble) -> BootError:
-        console, hint = self.console, f"boot it by hand with {self.by_hand}"
+        console, hint = self.console, f"boot it by hand with {self.console.path.with_name('qemu.sh')}"
         return BootError(self.explain(trouble), kind=trouble.fate, log=console.path, hint=hint)
 
     def explain(self, trouble: Trouble) -> str:
@@ -156,7 +162,7 @@ def parts(machine: Machine) -> Iterator[Parts]:
 @contextlib.contextmanager
 def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequence[int] = ()) -> Iterator[VM]:
     """Start QEMU and own it; `log` receives the console. `options` come on top, and name the files `fds`."""
-    by_hand, complaints = log.with_name("qemu.sh"), log.with_name("qemu.log")
+    complaints = _complaints(log)
     with contextlib.ExitStack() as stack:
         # sockets without a name, which nobody else can reach
         ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
@@ -188,8 +194,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
         assert process.stdin
-        core = log.with_name("vmcore") if machine.vmcore else None
-        yield VM(console, monitor, Agent(agent), by_hand, process.stdin, core)
+        yield VM(console, monitor, Agent(agent), process.stdin, machine.vmcore)
 
 
 @contextlib.contextmanager
@@ -204,6 +209,11 @@ def unnamed(content: bytes = b"") -> Iterator[IO[bytes]]:
 def inherited(file: IO[bytes]) -> Path:
     """Return the path by which QEMU, which inherits the descriptor, opens an unnamed file."""
     return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _complaints(log: Path) -> Path:
+    """Where QEMU itself speaks, beside the console."""
+    return log.with_name("qemu.log")
 
 
 def _ran(thread: int) -> int:

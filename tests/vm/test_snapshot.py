@@ -34,6 +34,10 @@ def said(alive: Guest, command: str) -> str:
     return done.stdout.decode().strip()
 
 
+def children() -> set[str]:
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
 def test_a_restored_guest_has_what_was_prepared_and_nothing_of_another_one(taken: Snapshot, tmp_path: Path) -> None:
     with taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one:
         assert said(one, "cat /tmp/kept; grep -c vda /proc/swaps") == "kept\n1"
@@ -94,3 +98,16 @@ def test_a_guest_that_dies_costs_one_restore(taken: Snapshot, tmp_path: Path) ->
     with taken.restore(workdir=tmp_path / "two", limits=LIMITS) as two:
         assert said(two, "cat /tmp/kept") == "kept"
     assert "sysrq" in (tmp_path / "one" / "console.log").read_text(errors="replace")
+
+
+def test_the_qemu_that_waits_for_a_next_guest_ends_with_the_snapshot(machine: Machine, tmp_path: Path) -> None:
+    before = children()
+    with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS) as kept:
+        for name in ("one", "two"):
+            with kept.restore(workdir=tmp_path / name, limits=LIMITS) as alive:
+                assert alive.console == tmp_path / name / "console.log"
+                said(alive, "echo '<5>seen' >/dev/kmsg")
+            assert "seen" in alive.console.read_text(errors="replace")
+            assert (tmp_path / name / "qemu.log").exists()
+    assert {path.name for path in (tmp_path / "boot").iterdir()} == {"console.log", "qemu.log", "qemu.sh"}
+    assert children() == before
