@@ -14,6 +14,7 @@ from orchestrator.yamlfile import Fault, Section, nearest
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
 FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown", "mail")
+_URL = r"^https?://\S+$"
 CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 
@@ -63,11 +64,29 @@ class Accept(Section):
     files: int = Field(20_000, gt=0)
 
 
+class Patchwork(Section):
+    """Where checks of patches go with --patchwork, and under which name."""
+
+    url: str = Field(pattern=_URL)
+    project: str = Field(min_length=1)
+    context: str = Field("kdelta", pattern="^[-a-zA-Z0-9_]+$")
+
+
 class Report(Section):
-    """In which forms a run is written beside report.html (docs/formats.md); `origin` is KCIDB's name for who sends."""
+    """In which forms a run is written beside report.html, and who is told of it (docs/formats.md).
+
+    `origin` is KCIDB's name for who sends; `address` where others find what lies in results/.
+    """
 
     formats: list[str] = Field(default_factory=list)
     origin: str = Field("kdelta", pattern="^[a-z0-9_]+$")
+    address: str | None = Field(None, pattern=_URL)
+    webhook: str | None = Field(None, pattern=rf"{_URL}|^\$[A-Za-z_][A-Za-z0-9_]*$")
+    patchwork: Patchwork | None = None
+
+    def at_home(self) -> "Report":
+        """The same, which tells nobody."""
+        return self.model_copy(update={"webhook": None, "patchwork": None})
 
 
 class NightlyTree(Section):

@@ -81,11 +81,15 @@ def resumable(directory: Path) -> bool:
 
 def planned(directory: Path) -> Plan:
     """Plan again what the run in `directory` was asked to do."""
+    return plan.make(asked(directory))
+
+
+def asked(directory: Path) -> Request:
+    """What the run in `directory` was asked to do."""
     try:
-        request = TypeAdapter(Request).validate_json((directory / _REQUEST).read_bytes())
+        return TypeAdapter(Request).validate_json((directory / _REQUEST).read_bytes())
     except (OSError, ValueError) as fault:
         raise UserError(f"{directory / _REQUEST}: {fault}", hint="`kdelta build` opens a run directory") from fault
-    return plan.make(request)
 
 
 @contextlib.contextmanager
@@ -143,7 +147,9 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
         series, ours = "series", str(directory / "series")
         commit = todo.base.commit if todo.source.spec.startswith("git:") else None
     asked = todo.request.pipeline.model_copy(update={"series": series, "base": commit, "nightly": None})
-    disk.write(directory / "pipeline.yaml", recipe.pipeline(asked.model_dump(exclude_none=True)))
+    # who repeats it tells nobody; and this file travels in the report, while an address may be a secret
+    quiet = asked.model_copy(update={"report": asked.report.at_home()})
+    disk.write(directory / "pipeline.yaml", recipe.pipeline(quiet.model_dump(exclude_none=True)))
     script = directory / "reproduce.sh"
     disk.write(script, recipe.SCRIPT)
     script.chmod(0o755)

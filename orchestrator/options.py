@@ -11,6 +11,10 @@ from kvm.arch import ARCHES
 from orchestrator import config
 from orchestrator.intake import source
 
+to_patchwork = click.option(
+    "--patchwork", "to_patchwork", is_flag=True, help="Post checks, as `report: patchwork:` in pipeline.yaml says."
+)
+
 
 def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to validate."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from kvm import disk
-from orchestrator import request, show
+from orchestrator import hooks, options, request, show, store
 from orchestrator.build import sandbox
 from orchestrator.commands import opening
-from orchestrator.model import NightReport
+from orchestrator.model import ItemEnd, ItemReport, NightReport
 from orchestrator.places import processors
 from orchestrator.publish import night as words
 
@@ -19,9 +19,10 @@ from orchestrator.publish import night as words
 @click.command()
 @click.option("--pipeline", "file", type=click.Path(path_type=Path), help="Instead of ./pipeline.yaml.")
 @click.option("--jobs", type=click.IntRange(1), default=processors, show_default="processors", help="make -j.")
+@options.to_patchwork
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
-def nightly(cache_dir: Path, file: Path | None, jobs: int, as_json: bool) -> int:
+def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, as_json: bool) -> int:
     """Run what is new in the trees and queues of pipeline.yaml's `nightly:`, and write one summary.
 
     What was done before is not done again; what regressed since the last night is bisected; an item that fails keeps no
@@ -36,12 +37,20 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, as_json: bool) -> int
     from orchestrator.nightly import night  # noqa: PLC0415  (sqlalchemy)
 
     asked = request.make(cache_dir, file=file, jobs=jobs)
+    if to_patchwork:
+        hooks.patchwork_token(asked.pipeline.report)
     if not asked.pipeline.unsandboxed:
         sandbox.require()
     results = Path.cwd() / "results"
+
+    def told(one: ItemReport) -> None:
+        if one.end is ItemEnd.RAN:
+            where = Path(one.directory)
+            hooks.tell(store.load(where), where, asked.pipeline.report, to_patchwork=to_patchwork)
+
     with opening.history() as book:
         with show.Board() as board:
-            report = night.run(asked, night.Place(book, results, opening.publish, board.tell))
+            report = night.run(asked, night.Place(book, results, opening.publish, board.tell, told=told))
         _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
         opening.write_index(book, results)
     click.echo(json.dumps(dataclasses.asdict(report), indent=1) if as_json else words.summary(report), nl=as_json)

@@ -15,7 +15,7 @@ import click
 
 from kvm import disk, proc
 from kvm.errors import UserError
-from orchestrator import actions, cache, config, job, plan, request, show, store, sweep
+from orchestrator import actions, cache, config, hooks, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
 from orchestrator.intake import letters, mail
 from orchestrator.job import Job
@@ -79,8 +79,8 @@ def resume(directory: Path | None) -> Iterator[Job]:
         yield resumed
 
 
-def answer(job: Job, *, as_json: bool) -> int:
-    """Write the history and the report, print the summary or run.json, and return the exit code."""
+def answer(job: Job, *, as_json: bool, to_patchwork: bool = False) -> int:
+    """Write the history and the report, print the summary or run.json, tell others, and return the exit code."""
     run, directory = job.run, job.directory
     remember(run, directory)
     page = publish(job)
@@ -91,6 +91,7 @@ def answer(job: Job, *, as_json: bool) -> int:
     else:
         click.echo(actions.harmless(text.summary(run, page)), nl=False)
     actions.tell(run)
+    hooks.tell(run, directory, job.plan.request.pipeline.report, to_patchwork=to_patchwork)
     return digest.exit_code(run)
 
 

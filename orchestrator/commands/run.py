@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kvm.errors import UserError
-from orchestrator import culprits, mutation, options, pipeline, show
+from orchestrator import culprits, hooks, mutation, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
 from orchestrator.mutation import COUNTING, Bounds
@@ -18,9 +18,19 @@ from orchestrator.mutation import COUNTING, Bounds
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory. [default: results/TIME-NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
 @click.option("--no-bisect", is_flag=True, help="Do not look for the patch that did it, if something regresses.")
+@options.to_patchwork
 @click.option("--mutate", "mutants", type=click.IntRange(1), metavar="N", help="Try N mutants then (`kdelta mutate`).")
 @click.pass_obj
-def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, mutants: int | None, **asked: Any) -> int:
+def run(
+    cache_dir: Path,
+    /,
+    out: Path | None,
+    as_json: bool,
+    no_bisect: bool,
+    to_patchwork: bool,
+    mutants: int | None,
+    **asked: Any,
+) -> int:
     """Build, boot and test both kernels, and say what SERIES changes.
 
     SERIES is the name of a bundled series, a path (mbox, patch, directory, Maildir, quilt), -, commits of a git: kernel
@@ -38,6 +48,8 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, mu
     request = opening.asked(cache_dir, **asked)
     if no_bisect:
         request = request.model_copy(update={"pipeline": request.pipeline.model_copy(update={"bisect": False})})
+    if to_patchwork:
+        hooks.patchwork_token(request.pipeline.report)
     if mutants and COUNTING not in request.pipeline.flavours:
         raise UserError("--mutate wants to know which lines ran", hint=f"--flavour {COUNTING} says")
     with opening.start(request, out) as started:
@@ -46,7 +58,7 @@ def run(cache_dir: Path, /, out: Path | None, as_json: bool, no_bisect: bool, mu
             culprits.look(started)
         if mutants:
             mutation.look(started, Bounds(mutants, mutation.SECONDS))
-    return opening.answer(started, as_json=as_json)
+    return opening.answer(started, as_json=as_json, to_patchwork=to_patchwork)
 
 
 @click.command()

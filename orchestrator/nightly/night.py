@@ -33,7 +33,7 @@ _DAY = 86400.0
 class Place:
     """Where a night works: the history, the directory of all results, and who is told of what.
 
-    `publish` writes the report of a run that has ended.
+    `publish` writes the report of a run that has ended; `told` hears of each item what became of it.
     """
 
     book: Book
@@ -41,6 +41,7 @@ class Place:
     publish: Callable[[Job], object]
     watch: Watch
     take: Take = snapshot.take
+    told: Callable[[ItemReport], object] = lambda _: None
 
     @property
     def own(self) -> Path:
@@ -111,6 +112,7 @@ def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
             continue
         log.info("%d of %d: %s", number, len(items), item.name)
         reports.append(_guarded(item, by_item[item.name], place, budget))
+        place.told(reports[-1])
     return reports
 
 

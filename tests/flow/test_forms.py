@@ -13,6 +13,7 @@ from orchestrator.model import Posting
 from orchestrator.publish import formats
 from orchestrator.publish.formats import FORMATS
 from tests.conftest import ROOT, Kdelta, kdelta_argv
+from tests.peer import says, server
 from tests.unit.runs import sample_run
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -54,6 +55,24 @@ def test_run_writes_the_forms_of_pipeline_yaml_beside_the_report(
     assert done.returncode == 0, done.stderr
     assert {form.file for form in FORMATS.values()} < {path.name for path in out.iterdir()}
     assert json.loads((out / "kcidb.json").read_text())["checkouts"][0]["origin"] == "mylab"
+
+
+def test_whoever_pipeline_yaml_names_is_told_and_no_refusal_changes_the_exit_code(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    with server(says(204, b""), says(403)) as (url, told):
+        out = asks(tmp_path, fakelinux, webhook=f"{url}/SECRET", patchwork={"url": url, "project": "mm"})
+        env = {"KDELTA_CACHE": str(tmp_path / "cache"), "KDELTA_PATCHWORK_TOKEN": ""}
+        assert kdelta("run", "--patchwork", **env).returncode == 2  # at once: nobody waits an hour to read that
+        done = kdelta("run", "--out", out, **env)
+        refused = kdelta("run", "--out", tmp_path / "again", "--patchwork", **env | {"KDELTA_PATCHWORK_TOKEN": "x"})
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert [json.loads(one.body)["verdict"] for one in told] == ["clean", "clean"]
+    assert (refused.returncode, "webhook was not told: 127.0.0.1 answers 403" in refused.stderr) == (0, True)
+    assert "Patchwork was not told: the series came by no mail" in refused.stderr
+    assert "SECRET" not in (out / "pipeline.yaml").read_text() + (out / "report.html").read_text()
+    by_hand = kdelta("report", out, "--patchwork", **env | {"KDELTA_PATCHWORK_TOKEN": "x"})
+    assert (by_hand.returncode, "the series came by no mail" in by_hand.stderr) == (2, True)
 
 
 def test_a_form_that_is_not_known_is_named_with_its_place(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ def results(run: Run, message_id: str, where: str) -> list[Result]:
     if not message_id or message_id not in (cover, *ids):
         return []
     number = ids.index(message_id) + 1 if message_id in ids else 0
-    status, summary = _judged(run, number)
+    status, summary = judged(run, number)
     return [{"tool": "kdelta", "status": status, "summary": line(summary), "url": where, "details": mail.body(run)}]
 
 
-def _judged(run: Run, number: int) -> tuple[str, str]:
+def judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
     code = digest.exit_code(run)
     said = f"{digest.answer(run)}: {digest.reasons(run)[0] if digest.reasons(run) else ''}"
