@@ -12,7 +12,7 @@ import click
 from kvm.errors import UserError
 from orchestrator import store
 from orchestrator.commands import opening
-from orchestrator.model import PastRun
+from orchestrator.model import PastRun, Run
 from orchestrator.publish import past
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -56,13 +56,23 @@ def history(words: tuple[str, ...], add: bool, index: bool, arch: str | None, mo
 def _add(directories: Iterable[Path]) -> None:
     from orchestrator.history import write  # noqa: PLC0415  (sqlalchemy: 0.3 s that most commands do without)
 
+    left: list[str] = []
     with opening.history() as book:
         for directory in directories:
-            run = store.load(directory)
-            if run.verdict is None:
-                raise UserError(f"{directory}: this run has no verdict", hint=f"kdelta resume {directory}")
-            write.add(book, run, directory.resolve())
-            click.echo(f"added {directory}")
+            try:
+                write.add(book, _judged(directory), directory.resolve())
+                click.echo(f"added {directory}")
+            except UserError as fault:
+                left.append(fault.message)
+    if left:
+        raise UserError("\n".join(left), hint="`kdelta resume RUN` ends a run that has no verdict")
+
+
+def _judged(directory: Path) -> Run:
+    run = store.load(directory)
+    if run.verdict is None:
+        raise UserError(f"{directory}: this run has no verdict")
+    return run
 
 
 def _tell(wanted: str, arch: str | None, *, as_json: bool) -> None:

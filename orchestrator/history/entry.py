@@ -91,7 +91,7 @@ def _name(change: Change) -> Name:
 
 
 def _result(change: Change) -> Result:
-    seen = change.evidence
+    seen = None if change.both_fail else change.evidence
     return Result(
         _name(change),
         change.change,
@@ -101,7 +101,7 @@ def _result(change: Change) -> Result:
 
 
 def _side(observed: Observed, rate: Rate | None) -> PastSide:
-    """How often it failed: in all pairs where it was run again, else in the repeats of the first pass."""
+    """How often it failed, in whichever way: in all pairs if they counted that, else in repeats of the first pass."""
     if rate:
         return PastSide(observed.outcome, rate.came, rate.of)
     ran = [outcome for outcome in observed.repeats or (observed.outcome,) if outcome.good or outcome.bad]

@@ -124,6 +124,11 @@ class Change:
         """Did the series declare something else for this test?"""
         return self.expected is not None and not self.change.meets(self.expected)
 
+    @property
+    def both_fail(self) -> bool:
+        """Did both sides fail in the whole first pass? Then `evidence` is of patched's failure: base has its own."""
+        return all(outcome.bad for seen in (self.base, self.patched) for outcome in seen.repeats or (seen.outcome,))
+
 
 @dataclass(frozen=True)
 class Samples:

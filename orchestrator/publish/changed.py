@@ -49,7 +49,7 @@ def _rates(test: Change) -> str:
     if test.evidence is None:
         return test.earlier
     base, patched = (f"{rate.came}/{rate.of}" for rate in (test.evidence.base, test.evidence.patched))
-    return f"failed {base} on base, {patched} on patched"
+    return f"{digest.failed(test)} {base} on base, {patched} on patched"
 
 
 @dataclass(frozen=True)

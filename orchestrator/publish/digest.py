@@ -113,7 +113,12 @@ def rates(change: Change) -> str:
         for rate in (change.evidence.base, change.evidence.patched)
     )
     more = f"; {change.earlier}" if change.earlier else ""
-    return f"failed {base} on base, {patched} on patched{more}"
+    return f"{failed(change)} {base} on base, {patched} on patched{more}"
+
+
+def failed(change: Change) -> str:
+    """What the rates of a test count."""
+    return "failed this way" if change.both_fail else "failed"
 
 
 def noteworthy(run: Run) -> list[Change]:

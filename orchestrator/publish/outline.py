@@ -10,6 +10,7 @@ from orchestrator.model import Change, Lane, Run
 from orchestrator.publish import digest
 
 MOST = 20  # lines of one section
+_NAMED = 8  # tests of one line
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def sections(run: Run) -> list[Section]:
     every: tuple[tuple[str, Iterable[str]], ...] = (
         ("", filter(None, (*digest.reasons(run), digest.strength(run)))),
         ("Culprits", (f"{digest.blame(run, culprit)}: {culprit.symptoms[0]}" for culprit in run.culprits)),
-        ("Changed tests", _changes(run, names)),
+        ("Changed tests", changes(run)),
         ("New warnings", _findings(run)),
         ("Measured", _metrics(run, names)),
         ("Binary", (f"{names[digest.lane_of(found)]}: {found.summary}" for found in digest.binaries(run))),
@@ -47,10 +48,21 @@ def _some(lines: list[str]) -> tuple[str, ...]:
     return tuple(lines if len(lines) <= MOST else [*lines[: MOST - 1], f"... and {len(lines) - MOST + 1} more"])
 
 
-def _changes(run: Run, names: dict[Lane, str]) -> Iterator[str]:
-    for tests in digest.merged(digest.noteworthy(run), lambda test: (test.suite, test.name, words(test))):
-        lanes = ", ".join(names[digest.lane_of(test)] for test in tests)
-        yield f"{tests[0].suite}/{tests[0].name} on {lanes}: {words(tests[0])}"
+def changes(run: Run) -> Iterator[str]:
+    """What became of tests, the worst first; those of which the same is to be said are one line."""
+    lanes = digest.lanes(run)
+    rows = [
+        (some[0].suite, some[0].name, ", ".join(lanes[digest.lane_of(test)] for test in some), words(some[0]))
+        for some in digest.merged(digest.noteworthy(run), lambda test: (test.suite, test.name, words(test)))
+    ]
+    for alike in digest.merged(rows, lambda row: (row[0], *row[2:])):
+        suite, _, where, said = alike[0]
+        yield f"{suite}/{_named([name for _, name, _, _ in alike])} on {where}: {said}"
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def words(change: Change) -> str:

@@ -143,7 +143,7 @@ def _rates(test: Change) -> str:
     if test.evidence is None or test.evidence.value is None:
         return ""
     base, patched = (f"{rate.came}/{rate.of}" for rate in (test.evidence.base, test.evidence.patched))
-    return f" (failed {base} base, {patched} patched)"
+    return f" ({digest.failed(test)} {base} base, {patched} patched)"
 
 
 def _metric(pair: MetricPair, lane: str) -> str:

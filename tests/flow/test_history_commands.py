@@ -56,7 +56,9 @@ def test_what_is_asked_wrongly_is_said_with_a_remedy(kdelta: Kdelta, saved: tupl
     assert "the history is off" in kdelta("flakes").stderr
     assert "no run of the history has the test" in kdelta("history", "x", KDELTA_HISTORY="h.sqlite").stderr
     store.save(dataclasses.replace(sample_run(), verdict=None), saved[0])
-    assert "has no verdict" in kdelta("history", "--add", saved[0], KDELTA_HISTORY="h.sqlite").stderr
+    done = kdelta("history", "--add", saved[0], tmp_path / "none", saved[1], KDELTA_HISTORY="h.sqlite")
+    assert (done.returncode, done.stdout) == (2, f"added {saved[1]}\n")  # one that cannot be added keeps no other out
+    assert f"{saved[0]}: this run has no verdict" in done.stderr and "No such file" in done.stderr
 
 
 def test_a_run_is_in_the_history_of_its_results_when_it_has_ended(

@@ -33,10 +33,11 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
+from orchestrator.publish import outline
 from orchestrator.publish.formats import FORMATS, cases, write
 from orchestrator.publish.formats.cases import Standing
 from orchestrator.trial.kinds import ktap
-from tests.unit.runs import change, sample_run
+from tests.unit.runs import ARCHES, change, sample_run
 
 EVIL = (
     "]]> <b>&\x00\x1b[31m\ufffe\udcff\u202e\r\n::error::x\n##[error]x ok 2 x # SKIP `|* \\| @maintainer [a](http://x)"
@@ -214,7 +215,7 @@ def test_kcidb_records_have_names_of_their_own_and_refer_to_what_is_there(run: R
 
 def test_kcidb_gets_the_facts_of_both_kernels() -> None:
     tests = json.loads(write("kcidb", regressed()))["tests"]
-    found = {(test["id"].split("-")[4], test["path"].rpartition(".")[2]): test["status"] for test in tests}
+    found = {(test["id"].split("-")[5], test["path"].rpartition(".")[2]): test["status"] for test in tests}
     assert found["base", "broke"] == "PASS"
     assert found["patched", "broke"] == "FAIL"
     assert (found["base", "gone"], found.get(("patched", "gone"))) == ("PASS", None)
@@ -222,6 +223,14 @@ def test_kcidb_gets_the_facts_of_both_kernels() -> None:
     assert found["patched", "boot"] == "PASS"
     metric = next(test for test in json.loads(write("kcidb", sample_run()))["tests"] if test["status"] == "DONE")
     assert (metric["path"], metric["number"]) == ("mm.mlock_1024_pages", {"value": 1848.8, "unit": "us"})
+
+
+def test_kcidb_tells_two_runs_in_directories_of_one_name_apart() -> None:
+    runs = (sample_run(id="out", started=f"2026-04-12T09:14:03+0{zone}:00") for zone in (0, 2))
+    assert [json.loads(write("kcidb", run))["checkouts"][0]["id"] for run in runs] == [
+        "kdelta:out-20260412091403-base",
+        "kdelta:out-20260412071403-base",
+    ]
 
 
 def test_kcidb_names_a_commit_only_where_others_have_it() -> None:
@@ -234,13 +243,14 @@ def test_kcidb_names_a_commit_only_where_others_have_it() -> None:
     assert (of_git, reverted, of_debian) == ([commit] * 2, [None] * 2, [None] * 2)
 
 
+NO_LANE = {"arch": "", "flavour": ""}
 FINDINGS = (
     finding(),
     dataclasses.replace(finding(), arch="arm64"),
     finding("moved", change=FindingChange.MOVED, base_line=7),
     finding("stays", change=FindingChange.SAME),
     finding("went", change=FindingChange.GONE),
-    dataclasses.replace(finding("a # b", file="a b/ü:%.c", line=0), tool="checkpatch", kind="LONG_LINE"),
+    dataclasses.replace(finding("a # b", file="a b/ü:%.c", line=0), tool="checkpatch", kind="LONG_LINE", **NO_LANE),
 )
 
 
@@ -253,7 +263,8 @@ def test_sarif_has_a_run_for_each_tool_and_base_as_its_baseline() -> None:
         "moved": ("updated", "note"),
         "stays": ("unchanged", "note"),
     }
-    assert gcc["results"][0]["properties"]["lanes"] == ["x86_64-fast", "arm64-fast"]
+    assert gcc["results"][0]["properties"] == {"lanes": ["x86_64-fast", "arm64-fast"]}
+    assert checkpatch["results"][0]["properties"] == {"lanes": []}  # it looks at the patch
     place = gcc["results"][0]["locations"][0]["physicalLocation"]
     assert place == {
         "artifactLocation": {"uri": "mm/madvise.c", "uriBaseId": "%SRCROOT%"},
@@ -305,10 +316,20 @@ def test_markdown_shows_any_text_as_text(text: str) -> None:
 
 
 def test_markdown_calls_nobody_and_keeps_long_lists_short() -> None:
-    run = sample_run(tests=tuple(change(f"t{number}", kind=ChangeKind.FIXED) for number in range(100)), notes=("@ada",))
+    run = sample_run(notes=("@ada", *(f"note {number}" for number in range(99))))
     said = write("markdown", run)
     assert "@<!-- -->ada" in said
     assert "and 81 more" in entities.unescape(MarkdownIt().render(said))
+
+
+def test_tests_of_which_the_same_is_to_be_said_are_one_line() -> None:
+    alike = [change(f"t{number}", arch, kind=ChangeKind.FIXED) for number in range(20) for arch in ARCHES]
+    other = change("t3b", kind=ChangeKind.REGRESSED, patched=Outcome.FAIL)
+    assert [*outline.changes(sample_run(tests=(*alike, other)))] == [
+        "madvise_locked/t3b on x86_64: pass on base, fail on patched: regressed",
+        "madvise_locked/t0, t1, t10, t11, t12, t13, t14, t15 and 12 more on x86_64, arm64: "
+        "pass on base, pass on patched: fixed",
+    ]
 
 
 POSTING = Posting(
@@ -345,8 +366,9 @@ def test_mail_answers_the_series_in_its_thread() -> None:
         "- 3 of 3 declared tests fixed on x86_64 and arm64\n"
         "- no other test changed in 9 compared per arch\n\n"
         "Changed tests:\n"
-        "- madvise_locked/drops_locked_pages on x86_64, arm64: fail on base, pass\n"
-        "  on patched: fixed\n"
+        "- madvise_locked/drops_locked_pages, keeps_vm_locked,\n"
+        "  refaults_zero_filled on x86_64, arm64: fail on base, pass on patched:\n"
+        "  fixed\n"
     )
     assert "Tested-by" not in said
     assert max(map(len, said.splitlines())) <= 72

@@ -177,6 +177,13 @@ def test_a_flake_failed_and_passed_on_one_image_and_a_broken_test_is_none(histor
     assert [one.name for one in flaky.flakes(history, since=NOON + 2 * DAY)] == ["pairs"]
 
 
+def test_a_test_that_fails_on_both_sides_each_in_its_own_way_is_no_flake(history: Book) -> None:
+    alone = Evidence(Rate(0, 5, 0, 0.6), Rate(5, 5, 0.4, 1), 21.0)  # how often patched's failure came
+    add(history, run(1, arm("a", FAIL, FAIL)), run(2, arm("a", FAIL, FAIL, kind=ChangeKind.REGRESSED, evidence=alone)))
+    assert seen(history, "a") == [(f"run-{day}", FAIL, FAIL, 1, 1) for day in (1, 2)]
+    assert flaky.flakes(history) == []
+
+
 def test_repeats_that_passed_count_as_often_as_they_ran(history: Book) -> None:
     thrice = Observed(PASS, "", (PASS,) * 3)
     once = dataclasses.replace(arm("a"), base=Observed(FAIL, "", (PASS, FAIL, PASS)), patched=thrice)

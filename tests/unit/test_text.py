@@ -26,7 +26,7 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import clean, excerpt, text
+from orchestrator.publish import clean, digest, excerpt, text
 from tests.unit.runs import change, sample_run
 
 REPORT = Path("results/0412-madv-dontneed-locked/report.html")
@@ -189,6 +189,14 @@ def test_rates_are_shown_of_what_was_asked_against_chance_alone() -> None:
     said = [text.summary(sample_run(tests=(test,), metrics=()), None) for test in (asked, seen)]
     assert "regressed  madvise_locked/broke x86_64 (failed 0/6 base, 6/6 patched)\n" in said[0]
     assert "regressed  madvise_locked/broke x86_64\n" in said[1]
+
+
+def test_where_both_sides_fail_the_rates_are_of_patched_s_failure_and_say_so() -> None:
+    fails = {"base": Outcome.FAIL, "patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
+    evidence = Evidence(Rate(0, 5, 0.0, 0.62), Rate(5, 5, 0.38, 1.0), 21.0)
+    test = change("broke", evidence=evidence, **fails)
+    assert "(failed this way 0/5 base, 5/5 patched)" in text.summary(sample_run(tests=(test,), metrics=()), None)
+    assert digest.rates(test) == "failed this way 0 of 5 (0..62 %) on base, 5 of 5 (38..100 %) on patched"
 
 
 def test_a_metric_says_between_what_and_from_which_part_on_it_would_have_been_seen() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -46,7 +47,7 @@ Object = dict[str, Any]
 
 def write(run: Run, origin: str = ORIGIN) -> str:
     """The submission; `origin` is the name under which KCIDB knows the system that sends it."""
-    top = f"{origin}:{clean.line(run.id)}"
+    top = f"{origin}:{clean.line(run.id)}-{_began(run)}"
     tests = [*_boots(run), *_tests(run), *_metrics(run)]
     groups = {
         "checkouts": [_checkout(run, side, top) for side in Side],
@@ -55,6 +56,11 @@ def write(run: Run, origin: str = ORIGIN) -> str:
     }
     records = {name: [{**record, "origin": origin} for record in group] for name, group in groups.items()}
     return json.dumps({"version": {"major": _MAJOR, "minor": _MINOR}, **records}, indent=1) + "\n"
+
+
+def _began(run: Run) -> str:
+    """When, in a word: --out gives many runs one name, and no two of an origin may have one."""
+    return f"{datetime.fromisoformat(run.started).astimezone(UTC):%Y%m%d%H%M%S}"
 
 
 def _checkout(run: Run, side: Side, top: str) -> Object:

@@ -59,7 +59,7 @@ def _result(group: list[FindingRecord], kinds: list[str]) -> Object:
         "baselineState": _STATES[found.change],
         "message": {"text": clean.printable(found.message) or rule},
         "partialFingerprints": {"kdelta/v1": _fingerprint(found)},
-        "properties": {"lanes": [f"{one.arch}-{one.flavour}" for one in group]},
+        "properties": {"lanes": [f"{one.arch}-{one.flavour}" for one in group if one.arch]},
         **({"locations": [_location(found)]} if found.file else {}),
     }
 
