@@ -1,20 +1,22 @@
-"""The series as one diff, each changed line with what is known of it: did it run, and where."""
+"""The series as one diff, each line with what is known of it: did it run, and where; what was said of it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import store
 from orchestrator.judge import hunks
 from orchestrator.model import Lane, LineCoverage, LineState, Run, Side
 from orchestrator.model.coverage import BOOT
+from orchestrator.publish.told import Note, Place
 
 MOST_LINES = 3000  # in one report
 MOST_BYTES = 4 << 20
 _SIGNS = {"+": Side.PATCHED, "-": Side.BASE}
 _NAMED = 3  # programs
 
-Known = dict[tuple[Side, str, int], dict[Lane, LineCoverage]]
+Known = dict[Place, dict[Lane, LineCoverage]]
+Notes = Mapping[Place, Sequence[Note]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Row:
     tone: str = ""
     marks: tuple[tuple[str, str], ...] = ()
     by: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class File:
 
     name: str
     rows: tuple[Row, ...]
+
+    @property
+    def telling(self) -> bool:
+        """Is anything known of any of its lines?"""
+        return any(row.tone or row.notes for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -47,18 +55,19 @@ class Patch:
     left_out: int = 0
 
 
-def read(run: Run, directory: Path, names: dict[Lane, str]) -> Patch:
+def read(run: Run, directory: Path, names: dict[Lane, str], notes: Notes) -> Patch:
     """Annotate the diff in the run directory; of a run from which it was not kept there is nothing to show."""
     known: Known = {}
     for line in run.coverage:
         known.setdefault((line.side, line.file, line.line), {})[Lane(line.arch, line.flavour)] = line
     lanes = [lane for lane in names if any(lane in lines for lines in known.values())]
     path = directory / store.DIFF
-    if not lanes or not path.is_file():
+    if not path.is_file():
         return Patch()
     with path.open("rb") as diff:
         text = diff.read(MOST_BYTES).decode("utf-8", "replace")
-    return _fitted([_file(lines, known, lanes) for lines in hunks.sections(text)], tuple(names[lane] for lane in lanes))
+    files = [_file(lines, known, lanes, notes) for lines in hunks.sections(text)]
+    return _fitted(files, tuple(names[lane] for lane in lanes))
 
 
 def _fitted(files: list[File], lanes: tuple[str, ...]) -> Patch:
@@ -71,10 +80,17 @@ def _fitted(files: list[File], lanes: tuple[str, ...]) -> Patch:
     return Patch(tuple(kept), lanes, max(0, -room))
 
 
-def _file(lines: list[str], known: Known, lanes: list[Lane]) -> File:
-    names = hunks.read(lines)
-    rows = _rows(lines, {Side.BASE: names.base or "", Side.PATCHED: names.patched or ""}, known, lanes)
-    return File(names.patched or names.base or "", tuple(rows))
+def _file(lines: list[str], known: Known, lanes: list[Lane], notes: Notes) -> File:
+    found = hunks.read(lines)
+    names = {Side.BASE: found.base or "", Side.PATCHED: found.patched or ""}
+    rows = tuple(replace(row, notes=_notes(row, names, notes)) for row in _rows(lines, names, known, lanes))
+    return File(found.patched or found.base or "", rows)
+
+
+def _notes(row: Row, names: dict[Side, str], notes: Notes) -> tuple[Note, ...]:
+    """What was said of the line, as each side numbers it."""
+    at = {Side.BASE: row.base, Side.PATCHED: row.patched}
+    return tuple(note for side, line in at.items() if line for note in notes.get((side, names[side], line), ()))
 
 
 def _rows(lines: list[str], names: dict[Side, str], known: Known, lanes: list[Lane]) -> Iterator[Row]:

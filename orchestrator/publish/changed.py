@@ -1,6 +1,5 @@
 """The tests as the report shows them: what changed in full, worst first, all the rest a line each; none is dropped."""
 
-import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.model import Change, ChangeKind, Lane, Outcome, Run, Side, Splat
-from orchestrator.publish import digest, excerpt, stretch
+from orchestrator.publish import anchors, digest, excerpt, stretch
 from orchestrator.publish.clean import line
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 
@@ -117,9 +116,7 @@ def _alike(test: Change) -> tuple[object, ...]:
 
 
 def _anchor(key: tuple[object, ...], tests: list[Change]) -> str:
-    """A name for links that the next report of the same run has, too."""
-    words = "\0".join(map(str, (key[0], tests[0].suite, tests[0].name, *map(digest.lane_of, tests))))
-    return f"test-{hashlib.sha256(words.encode(errors='surrogateescape')).hexdigest()[:10]}"
+    return anchors.name("test", key[0], tests[0].suite, tests[0].name, *map(digest.lane_of, tests))
 
 
 def _lanes(tests: Iterable[Change], names: Names) -> tuple[str, ...]:

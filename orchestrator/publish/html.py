@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
-from orchestrator.publish import advice, annotated, changed, clean, digest, policy, rows, stretch
+from orchestrator.publish import advice, annotated, changed, clean, digest, policy, rows, stretch, told
 from orchestrator.publish.attach import Attachment, Bag
 from orchestrator.publish.formats import mail
 
@@ -30,7 +30,7 @@ def render(run: Run, directory: Path) -> str:
     """The report as text; of `directory` it reads the diff, the consoles, and what it carries along."""
     style, script = _own("report.css"), _own("report.js")
     names, files = digest.lanes(run), _files(run, directory)
-    tests = changed.rows(run, names, directory, _consoles(run, directory))
+    tests, linked = changed.rows(run, names, directory, _consoles(run, directory)), told.read(run)
     return _environment().get_template("report.html.j2").render(
         run=run,
         digest=digest,
@@ -43,7 +43,8 @@ def render(run: Run, directory: Path) -> str:
         bars=rows.bars(run),
         command=shlex.join(run.command),
         boots=rows.boots(run, directory),
-        patch=annotated.read(run, directory, names),
+        told=linked,
+        patch=annotated.read(run, directory, names, told.notes(linked)),
         reply=mail.body(run),
         kept=files.get,
         policy=policy.of(style, script),

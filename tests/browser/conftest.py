@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def written(run: Run, directory: Path) -> str:
     """The report's address; the patched guest on x86_64 reported something."""
-    splat = Splat("WARNING", f"at {EVIL}", f"WARNING: CPU: 0 at {EVIL}\nCall Trace:\n foo+0x1/0x2", ("foo mm/a.c:1",))
+    splat = Splat("WARNING", f"at {EVIL}", f"WARNING: CPU: 0 at {EVIL}\nCall Trace:\n foo+0x1/0x2", ("foo mm/a.c:5",))
     guests = (run.guests[0], dataclasses.replace(run.guests[1], splats=(splat,)), *run.guests[2:])
     run = dataclasses.replace(run, guests=guests, coverage=covered().coverage)
     write_files(run, directory)

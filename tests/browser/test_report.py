@@ -123,6 +123,20 @@ def test_a_link_to_a_test_opens_it_also_when_it_is_filtered_out(page: Page, repo
     opened.wait_for()
 
 
+def test_a_link_to_a_test_that_did_not_change_finds_and_opens_it(page: Page, report: str) -> None:
+    page.select_option("#filter-kind", "")
+    anchor = page.locator("#rows .test", has_text="grows_down").locator(".anchor").get_attribute("href")
+    page.goto(f"{report}{anchor}")
+    page.reload()
+    page.locator(f"{anchor} .opened .pane").first.wait_for()
+    assert rows(page) == ["mm/mmap.grows_down"]
+
+
+def test_a_word_at_a_line_leads_to_the_report_of_the_kernel_and_unfolds_it(page: Page) -> None:
+    page.locator("#patch .told a", has_text="at <script>").first.click()
+    assert page.locator("#guests details[open] pre", has_text="Call Trace").is_visible()
+
+
 def test_the_patch_says_in_words_what_ran_and_needs_no_colour(page: Page) -> None:
     row = page.locator("#patch tr.line-part")
     assert row.locator("td").all_inner_texts()[:4] == ["", "6", "never ran", "ran"]

@@ -1,9 +1,21 @@
 """The series as one diff, each changed line with what is known of it."""
 
+import dataclasses
+import re
 from pathlib import Path
 
-from orchestrator.model import LineCoverage, LineState, Run, Side
-from orchestrator.publish import annotated, html, text
+from orchestrator.model import (
+    Fate,
+    FindingChange,
+    FindingRecord,
+    LineCoverage,
+    LineState,
+    MutantRecord,
+    Run,
+    Side,
+    Splat,
+)
+from orchestrator.publish import annotated, html, text, told
 from tests.unit.runs import sample_run, with_strength, write_files
 
 DIFF = """\
@@ -46,7 +58,67 @@ def covered() -> Run:
 
 def read(tmp_path: Path) -> annotated.Patch:
     (tmp_path / "series.diff").write_text(DIFF)
-    return annotated.read(covered(), tmp_path, {lane: str(lane) for lane in html.digest.lanes(covered())})
+    return annotated.read(covered(), tmp_path, {lane: str(lane) for lane in html.digest.lanes(covered())}, {})
+
+
+def found(change: FindingChange, line: int, arch: str = "arm64", **more: str) -> FindingRecord:
+    fields = {"tool": "gcc", "kind": "-Wunused", "file": "mm/a.c", "message": "unused x<script>"} | more
+    return FindingRecord(line=line, arch=arch, flavour="fast", change=change, **fields)
+
+
+def spoken(run: Run) -> Run:
+    """The run with something said of lines: 5 and 6 on patched, 5 on base, 7 on patched, which did not change."""
+    survived, caught = (
+        MutantRecord("mm/a.c", 6, "dropped statement", "more()", "arm64", "fast", fate) for fate in FATES
+    )
+    splat = Splat("WARNING", "in new()", "WARNING: in new()", ("new mm/a.c:5 [inline]", "f mm/a.c:7", "main"))
+    guests = [dataclasses.replace(one, splats=(splat,)) if one.side is Side.PATCHED else one for one in run.guests]
+    findings = (
+        found(FindingChange.NEW, 5),
+        found(FindingChange.NEW, 5, "x86_64"),
+        found(FindingChange.GONE, 5, message="was here"),
+        found(FindingChange.NEW, 5, file="mm/b.c"),
+    )
+    return dataclasses.replace(run, findings=findings, mutants=(survived, caught), guests=tuple(guests))
+
+
+FATES = (Fate.SURVIVED, Fate.CAUGHT)
+
+
+def test_what_was_said_of_a_line_stands_at_it_once_for_all_kernels_with_a_link_to_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "series.diff").write_text(DIFF)
+    known = told.read(spoken(covered()))
+    rows = annotated.read(spoken(covered()), tmp_path, {}, told.notes(known)).files[0].rows
+    said = {
+        (row.sign, row.patched or row.base): [(note.tag, note.words, note.where) for note in row.notes] for row in rows
+    }
+    both = ("patched x86_64-fast", "patched arm64-fast")
+    assert said["+", 5] == [
+        ("new", "gcc: unused x<script>", ("arm64-fast", "x86_64-fast")),
+        ("WARNING", "in new()", both),
+    ]
+    assert said["-", 5] == [("gone", "gcc: was here", ("arm64-fast",))]
+    assert said["+", 6] == [("survived", "dropped statement: more()", ("arm64-fast",))]
+    assert said[" ", 7] == [("WARNING", "called from here: in new()", both)]
+
+
+def test_every_note_leads_to_something_on_the_page_also_when_nothing_was_measured(tmp_path: Path) -> None:
+    run = dataclasses.replace(spoken(covered()), coverage=())
+    write_files(run, tmp_path)
+    (tmp_path / "series.diff").write_text(DIFF)
+    page = html.render(run, tmp_path)
+    links = re.findall(r'href="#((?:finding|splat|mutant)-\w+)"', page)
+    assert len(set(links)) > 5
+    assert {link for link in links if page.count(f'id="{link}"') != 1} == set()
+    assert "No colours" in page
+    assert "unused x<script>" not in page
+
+
+def test_the_second_of_two_that_are_alike_has_a_link_of_its_own_and_the_next_report_the_same_ones() -> None:
+    run = dataclasses.replace(covered(), findings=(found(FindingChange.NEW, 5),) * 2)
+    (first, _), (second, _) = told.read(run).findings
+    assert first != second
+    assert told.read(run) == told.read(run)
 
 
 def test_each_changed_line_has_its_numbers_and_a_mark_for_each_lane(tmp_path: Path) -> None:
@@ -76,9 +148,9 @@ def test_the_report_shows_the_patch_and_escapes_what_it_holds(tmp_path: Path) ->
     assert "\x1b" not in page
 
 
-def test_without_a_measurement_or_a_diff_there_is_no_patch_to_show(tmp_path: Path) -> None:
+def test_without_a_diff_there_is_no_patch_to_show(tmp_path: Path) -> None:
     assert 'id="patch"' not in html.render(sample_run(), tmp_path)
-    assert annotated.read(covered(), tmp_path, {}) == annotated.Patch()
+    assert annotated.read(covered(), tmp_path, {}, {}) == annotated.Patch()
 
 
 def test_the_sentence_stands_below_the_verdict_in_the_text() -> None:

@@ -240,7 +240,8 @@ def test_a_splat_shows_its_frames_how_often_it_came_and_why_it_is_known(tmp_path
     report = page(dataclasses.replace(run, guests=(guest,)), tmp_path)
     assert (
         "known warning WARNING in middle 3 times being <fixed> https://example.org/1, until 2030-01-01 "
-        "inner mm/a.c:3 [inline] middle mm/a.c:9 the report 7 more lines on the console 4 more on the console"
+        "inner mm/a.c:3 [inline] middle mm/a.c:9 the report 7 more lines on the console link to this report "
+        "4 more on the console"
     ) in report.text("guests")
     assert "Splats 7 on base, 0 on patched" in report.text()
 

@@ -14,11 +14,11 @@
 
   const table = byId("rows");
   const listed = [...document.querySelectorAll(".list pre")].flatMap((list) => {
-    const at = list.dataset.at.split(" ");
+    const at = list.dataset.at.split(" "), ids = list.dataset.ids.split(" ");
     const changed = list.parentElement.id === "list-changed";
-    return list.textContent.trimEnd().split("\n").map((words, place) => ({ words, at: at[place], changed }));
+    return list.textContent.trimEnd().split("\n").map((words, place) => ({ words, at: at[place], id: ids[place], changed }));
   });
-  const shown = table ? [...table.tBodies].map((body) => ({ words: body.dataset.words, body, changed: true })) : [];
+  const shown = table ? [...table.tBodies].map((body) => ({ words: body.dataset.words, id: body.id, body, changed: true })) : [];
   const records = [...shown, ...listed].map((record, order) => ({ ...record, order, columns: record.words.split("\t") }));
   const lanesOf = (record) => record.columns[LANES].split(", ").map((lane) => {
     const [arch, ...flavour] = lane.split("-");
@@ -65,14 +65,19 @@
 
   const made = (record) => {
     const [kind, base, patched, lanes, suite, name, note] = record.columns;
-    const head = element("th", "name", element("span", "suite", `${suite}/`), name);
+    const link = element("a", "anchor", "#");
+    link.href = `#${record.id}`;
+    link.ariaLabel = `link to ${name}`;
+    const head = element("th", "name", element("span", "suite", `${suite}/`), name, " ", link);
     head.scope = "row";
     const opened = element("tr", "opened", element("td"));
     opened.cells[0].colSpan = 7;
     const cells = [element("td", "", element("span", `tag is-${kind}`, kind)), head, element("td", "where", lanes),
       ...[base, patched].map((outcome) => element("td", "", element("span", `outcome is-${outcome}`, outcome))),
       element("td", "notes quiet", note), element("td", "", byId("attached-run") ? opening(record, opened) : "")];
-    return element("tbody", "test", element("tr", "", ...cells), opened);
+    const body = element("tbody", "test", element("tr", "", ...cells), opened);
+    body.id = record.id;
+    return body;
   };
 
   // ---- what is asked for: filters and order
@@ -137,13 +142,14 @@
   // ---- links into what is closed, or filtered out
 
   const follow = () => {
-    const id = decodeURIComponent(location.hash.slice(1));
-    const filtered = id && records.find((record) => record.body?.id === id && !record.body.isConnected);
-    if (filtered) {
-      for (const [id, input] of Object.entries(inputs)) if (input) input.value = id === "kind" ? "changed" : "";
-      order = { column: CLASS, down: false };
+    const id = location.hash.slice(1);
+    const record = records.find((record) => record.id === id);
+    if (record && !record.body?.isConnected) {
+      for (const input of Object.values(inputs)) if (input) input.value = "";
+      inputs.text.value = `${record.columns[SUITE]} ${record.columns[NAME]}`;
       most = PAGE;
       show();
+      if (!record.body?.isConnected) table.append(record.body ??= made(record));
     }
     const target = id && byId(id);
     if (!target) return;
