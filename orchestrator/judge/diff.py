@@ -99,7 +99,9 @@ def pair_metrics(
     guest, pairs = patched.guest, []
     for named in sorted({name for both in boots for side in both for name in side}):
         samples = [(before.get(named, ()), after.get(named, ())) for before, after in boots]
-        before, after = (Samples(tuple(itertools.chain(*side))) for side in zip(*samples, strict=True))
+        before, after = (
+            Samples(tuple(itertools.chain(*side)), tuple(map(len, side))) for side in zip(*samples, strict=True)
+        )
         said = measure.effect(samples, minimum)
         pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said))
     return pairs

@@ -1,5 +1,6 @@
 """What the comparison says: changes, expectations, the verdict."""
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -132,9 +133,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one side."""
+    """The samples of one side, boot after boot; `per_boot` says how many each boot gave, () where nobody knows."""
 
     samples: tuple[float, ...] = ()
+    per_boot: tuple[int, ...] = ()
+
+    @property
+    def boots(self) -> tuple[tuple[float, ...], ...]:
+        """The samples of each boot; all as of one where nobody knows."""
+        ends = tuple(itertools.accumulate(self.per_boot or (len(self.samples),)))
+        return tuple(self.samples[start:end] for start, end in itertools.pairwise((0, *ends)))
 
 
 class EffectKind(StrEnum):

@@ -6,23 +6,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from orchestrator.model import GuestOutcome, GuestRecord, Lane, MetricPair, Run, Side
-from orchestrator.publish import digest, excerpt
+from orchestrator.model import GuestOutcome, GuestRecord, Lane, Run, Side
+from orchestrator.publish import excerpt
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 
 Names = dict[Lane, str]
 Find = Callable[[str], Path | None]
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One metric, both sides; `dots` are the places of the samples between 0 and 100."""
-
-    pair: MetricPair
-    lane: str
-    spreads: dict[Side, digest.Spread | None]
-    ratio: float | None
-    dots: dict[Side, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,23 +24,6 @@ class Bar:
     x: float
     width: float
     side: str
-
-
-def metrics(run: Run, names: Names) -> list[MetricRow]:
-    """Every metric with what its table shows."""
-    return [_metric(pair, names[digest.lane_of(pair)]) for pair in digest.metrics(run)]
-
-
-def _metric(pair: MetricPair, lane: str) -> MetricRow:
-    sides = {Side.BASE: pair.base, Side.PATCHED: pair.patched}
-    every = [*pair.base.samples, *pair.patched.samples]
-    low, high = min(every, default=0.0), max(every, default=0.0)
-    dots = {side: tuple(_place(value, low, high) for value in sides[side].samples) for side in sides}
-    return MetricRow(pair, lane, {side: digest.spread(sides[side]) for side in sides}, digest.ratio(pair), dots)
-
-
-def _place(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) * 100 if high > low else 50.0
 
 
 def consoles(run: Run, names: Names, find: Find) -> dict[str, list[Pane]]:

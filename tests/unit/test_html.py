@@ -20,11 +20,13 @@ from orchestrator.model import (
     FindingRecord,
     GuestOutcome,
     Known,
+    MetricPair,
     Observed,
     Outcome,
     Patch,
     Run,
     RunStatus,
+    Samples,
     Series,
     Side,
     Splat,
@@ -180,6 +182,28 @@ def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path
     shown = page(sample_run(), tmp_path).text("metrics")
     assert "mm/ mlock_1024_pages x86_64 us time 1,849 [1,840 .. 1,866] 5 1,845 [1,840 .. 1,871] 5 x1.00" in shown
     assert "madvise_locked/ drop_1024_pages arm64 us time — 0 81.25 [79.4 .. 84] 3 —" in shown
+
+
+def test_each_metric_has_a_plot_in_the_page_s_colours_and_the_same_by_boot_in_a_table(tmp_path: Path) -> None:
+    report = page(sample_run(), tmp_path)
+    plots = re.findall(r'<svg viewBox="[^"]+" class="plot".*?</svg>', report.source, re.DOTALL)
+    assert len(plots) == 6
+    assert all("var(--patched)" in plot and "style" not in plot for plot in plots)
+    assert "1 1,843 3 1,845 3 x1.00 2 1,857 2 1,846 2 x0.99" in report.text("metrics")
+    drawn = [found["id"] for _, found in report.tags if found.get("id")]
+    assert len(drawn) == len(set(drawn))
+    assert {link for plot in plots for link in re.findall(r"#([\w-]+)", plot)} <= set(drawn)
+
+
+def test_a_unit_from_a_guest_is_text_in_a_plot_and_what_is_no_number_of_a_plot_breaks_nothing(tmp_path: Path) -> None:
+    odd = Samples((0.0, -1.0, 1e300)), Samples((1e-300,) * 3)
+    pairs = tuple(
+        MetricPair("s", f"{EVIL}{n}", EVIL, "arm64", "fast", *both) for n, both in enumerate((odd, odd[::-1]))
+    )
+    report = page(sample_run(metrics=pairs), tmp_path)
+    assert report.source.count('class="plot"') == 2
+    assert "script" not in {tag for tag, found in report.tags if found.get("class") == "plot"}
+    assert report.source.count("<script") == 1
 
 
 def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path) -> None:
@@ -383,7 +407,7 @@ def test_only_this_style_and_script_may_run_and_nothing_leaves(tmp_path: Path) -
 def test_tables_have_captions_headers_a_scope_and_ids_are_unique(tmp_path: Path) -> None:
     report = page(sample_run(), tmp_path)
     names = [tag for tag, _ in report.tags]
-    assert names.count("table") == names.count("caption") == 6
+    assert names.count("table") == names.count("caption") == 12
     assert all("scope" in found for tag, found in report.tags if tag == "th")
     ids = [found["id"] for _, found in report.tags if "id" in found]
     assert len(ids) == len(set(ids))

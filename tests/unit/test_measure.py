@@ -80,10 +80,16 @@ def test_more_boots_are_put_to_the_first_and_every_sample_is_kept() -> None:
     more = [Pair("bench", "", measured(Side.BASE, 100.0), measured(Side.PATCHED, 120.0)) for _ in range(4)]
     [pair] = diff.pair_metrics(*first, more)
     assert pair.base.samples == (100, 101, 100, 100, 100, 100)
+    assert pair.base.boots == ((100, 101), (100,), (100,), (100,), (100,))
     assert pair.effect and (pair.effect.boots, pair.effect.kind) == (5, EffectKind.MORE)
     assert digest.sure(pair) == "more: x1.20..x1.20 over 5 boots, from 0.062 % on seen"
     [alone] = diff.pair_metrics(*first)
     assert digest.sure(alone) == "no interval: one boot"
+
+
+def test_of_a_record_that_does_not_say_which_boot_gave_what_all_samples_are_of_one() -> None:
+    assert Samples((1.0, 2.0)).boots == ((1.0, 2.0),)
+    assert Samples((1.0, 2.0), (0, 2)).boots == ((), (1.0, 2.0))
 
 
 @pytest.mark.parametrize(
