@@ -12,7 +12,20 @@ import click
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import actions, cache, scratch, show
-from orchestrator.commands import b4, bisect, guests, history, machine, mutate, nightly, report, rootfs, run, stages
+from orchestrator.commands import (
+    b4,
+    bisect,
+    cluster,
+    guests,
+    history,
+    machine,
+    mutate,
+    nightly,
+    report,
+    rootfs,
+    run,
+    stages,
+)
 from orchestrator.publish import clean
 
 _HINTS = {
@@ -105,6 +118,7 @@ for command in (
     *(nightly.nightly, b4.b4_check),
     *(history.history, history.compare, history.flakes),
     *(guests.shell, guests.debug, rootfs.rootfs),
+    *(cluster.worker, cluster.scheduler, cluster.attach, cluster.cluster, cluster.errand),
     *(machine.doctor_, machine.gc, machine.init, machine.completion),
 ):
     main.add_command(command)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kvm import accel, disk
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError
-from orchestrator import config, pipeline, store
+from orchestrator import config, store, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -210,6 +210,7 @@ class _Hunt:
         plan, arch = self.job.plan, get_arch(kernel.cell.arch)
         wanted = tuple(suite for suite in plan.suites if not self.suites or suite.name in self.suites)
         choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
-        trial = pipeline.trial(replace(plan, suites=wanted), kernel, choice, {}, where)
+        some = replace(plan, suites=wanted)
+        trial = trials.trial(some, trials.supply(some, kernel, {}), choice, where)
         yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
-        return pipeline.tried(self.job, replace(trial, repeats=1, keep_guest=False), yard)
+        return trials.tried(self.job, replace(trial, repeats=1, keep_guest=False), yard)

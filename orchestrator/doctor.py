@@ -72,9 +72,7 @@ def _accelerator(name: str, cache_dir: Path) -> Finding:
     arch = get_arch(name)
     subject = f"accelerator {name}"
     try:
-        choice = accel.choose(
-            arch, lambda: kbuild.newest_image(name, cache_dir) or _debian_kernel(arch, cache_dir), cache_dir
-        )
+        choice = accel.choose(arch, lambda: kernel(name, cache_dir), cache_dir)
     except Error as fault:
         return Finding(subject, f"not proven, for want of a kernel: {fault.message}", "kdelta build", fatal=False)
     return Finding(subject, f"{choice.used}: {choice.words}")
@@ -108,6 +106,11 @@ def _kernel_at_hand(arch: Arch, cache_dir: Path) -> tuple[Path | None, str]:
     if arch.host == platform.machine() and os.access(hosts, os.R_OK) and accel.is_kernel(arch, hosts):
         return hosts, "this host's own, of /boot"
     return None, "none in the cache or to be read in /boot: `kdelta build` makes one, `kdelta doctor` fetches one"
+
+
+def kernel(name: str, cache_dir: Path) -> Path:
+    """Return a kernel to prove an accelerator with: the last that was built, or else Debian's."""
+    return kbuild.newest_image(name, cache_dir) or _debian_kernel(get_arch(name), cache_dir)
 
 
 def _debian_kernel(arch: Arch, cache_dir: Path) -> Path:

@@ -28,6 +28,10 @@ class Engine:
         """Run `work` in a thread of its own."""
         return self._pool.submit(work, *args, **kwargs)
 
+    def do(self, part: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a part of the story that may be done on another machine; here it is done where we are."""
+        return part(*args, **kwargs)
+
     @contextlib.contextmanager
     def task(self, name: str) -> Iterator[None]:
         """Put the block's time on the record."""
@@ -37,6 +41,12 @@ class Engine:
         finally:
             end = time.monotonic()
             self._timeline.append(TimelineEntry(name, round(start - self._started, 3), round(end - self._started, 3)))
+
+    def relay(self, entries: Sequence[TimelineEntry], seconds: float) -> None:
+        """Put on the record what ran elsewhere, where a clock began so many seconds ago."""
+        ago = time.monotonic() - self._started - seconds
+        for one in entries:
+            self._timeline.append(TimelineEntry(one.task, round(one.start + ago, 3), round(one.end + ago, 3)))
 
     @property
     def timeline(self) -> tuple[TimelineEntry, ...]:

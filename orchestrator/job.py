@@ -28,6 +28,7 @@ from orchestrator.request import Request
 from orchestrator.store import Recorder
 
 Watch = Callable[[Cell, str], None]
+MakeEngine = Callable[[Places], Engine]
 
 _REQUEST = "request.json"
 
@@ -55,22 +56,24 @@ class Job:
 
 
 @contextlib.contextmanager
-def start(todo: Plan, directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
+def start(
+    todo: Plan, directory: Path, watch: Watch, take: Take = snapshot.take, engine: MakeEngine = Engine
+) -> Iterator[Job]:
     """Write the first record of a new run into `directory`, and lend the job; the record says how it ended."""
     with _alone(directory):
         record = _first_record(todo, directory.name)
         store.vacate(directory)
         _save_recipe(todo, directory)
-        with _working(todo, Recorder(record, directory), watch, take) as job:
+        with _working(todo, Recorder(record, directory), watch, take, engine) as job:
             yield job
 
 
 @contextlib.contextmanager
-def resume(directory: Path, watch: Watch, take: Take = snapshot.take) -> Iterator[Job]:
+def resume(directory: Path, watch: Watch, take: Take = snapshot.take, engine: MakeEngine = Engine) -> Iterator[Job]:
     """Plan again what the run in `directory` was asked to do, and lend the job to go on with it."""
     with _alone(directory):
         recorder = Recorder(store.load(directory), directory)
-        with _working(planned(directory), recorder, watch, take) as job:
+        with _working(planned(directory), recorder, watch, take, engine) as job:
             yield job
 
 
@@ -93,10 +96,10 @@ def asked(directory: Path) -> Request:
 
 
 @contextlib.contextmanager
-def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take) -> Iterator[Job]:
+def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take, make: MakeEngine) -> Iterator[Job]:
     began = time.monotonic()
     most = todo.request.pipeline.limits.guests or places.by_processors()
-    engine = Engine(Places(most, places.free_mib))
+    engine = make(Places(most, places.free_mib))
     status = RunStatus.INTERRUPTED
     try:
         with disk.hold(*todo.entries):

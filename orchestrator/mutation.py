@@ -8,7 +8,7 @@ from pathlib import Path
 from kvm import accel
 from kvm.arch import get as get_arch
 from kvm.errors import BuildError
-from orchestrator import pipeline, store
+from orchestrator import pipeline, store, trials
 from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.intake import series
@@ -33,13 +33,13 @@ class Bounds:
 
 def look(job: Job, bounds: Bounds) -> Run:
     """Try mutants of what ran, and put on record which of them the tests catch."""
-    trials, began = _Trials(job), time.monotonic()
+    mutated, began = _Trials(job), time.monotonic()
     told: list[MutantRecord] = []
     for mutant, line in _choose(job):
         tried = [one for one in told if one.fate in (Fate.CAUGHT, Fate.SURVIVED)]
         if len(tried) >= bounds.mutants or time.monotonic() - began > bounds.seconds:
             break
-        told.append(trials.of(mutant, line))
+        told.append(mutated.of(mutant, line))
         job.recorder.update(mutants=tuple(told))
     return pipeline.compare(job)
 
@@ -128,9 +128,10 @@ class _Trials:
         named = {name.partition("/")[0] for name in line.by}
         suites = tuple(suite for suite in plan.suites if suite.name in named and suite.kind is not SuiteKind.BENCH)
         choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
-        trial = pipeline.trial(replace(plan, suites=suites or plan.suites), kernel, choice, {}, where)
+        some = replace(plan, suites=suites or plan.suites)
+        trial = trials.trial(some, trials.supply(some, kernel, {}), choice, where)
         yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
-        return pipeline.tried(self.job, replace(trial, repeats=1, keep_guest=False, counts=False), yard)
+        return trials.tried(self.job, replace(trial, repeats=1, keep_guest=False, counts=False), yard)
 
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))

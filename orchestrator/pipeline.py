@@ -2,17 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from kvm import accel, rootfs
-from kvm.accel import Choice
-from kvm.arch import get as get_arch
-from orchestrator import boots, cache, checks, consoles, coverage, delta, flakes, pairs, payloads, sides, store
-from orchestrator.build.kbuild import KernelBuild
+from orchestrator import boots, checks, consoles, coverage, delta, flakes, pairs, payloads, sides, store, trials
 from orchestrator.job import Job
-from orchestrator.judge import diff, earlier, ending, known, settle, strength, verdict
+from orchestrator.judge import diff, earlier, known, settle, strength, verdict
 from orchestrator.model import (
-    AccelChoice,
     Cell,
     Change,
     ConsoleLine,
@@ -25,8 +19,6 @@ from orchestrator.model import (
     cells,
 )
 from orchestrator.payloads import Alike
-from orchestrator.plan import Plan
-from orchestrator.trial import durations, layout, runner
 
 
 def validate(job: Job) -> Run:
@@ -46,7 +38,7 @@ def go_on(job: Job) -> Run:
 
 def build(job: Job) -> None:
     """Build every cell and say what differs before anything boots: all of `kdelta build`."""
-    _each_beside_checks(job, lambda lane: _look(job, lane, sides.build(job, lane)))
+    _each_beside_checks(job, lambda lane: _look(job, lane, job.engine.do(sides.build, job, lane)))
 
 
 def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
@@ -57,7 +49,7 @@ def _each_beside_checks(job: Job, work: Callable[[Lane], object]) -> None:
 
 def _go(job: Job, lane: Lane) -> None:
     alike = payloads.look_up(job.plan, lane)
-    built = sides.build(job, lane)
+    built = job.engine.do(sides.build, job, lane)
     looking = job.engine.start(_look, job, lane, built)
     test(job, lane, built, alike)
     job.engine.gather([looking])
@@ -85,37 +77,11 @@ def test(job: Job, lane: Lane, built: sides.Built, alike: Alike) -> None:
         return
     if not built:
         return
-    cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
-    choice = accel.choose(arch, lambda: next(iter(built.values())).image, cache_dir)
-    job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
-    trials = {
-        cell.side: trial(job.plan, kernel, choice, alike, store.cell_directory(job.directory, cell))
-        for cell, kernel in built.items()
-    }
-    todo = [one for one in trials.values() if one.cell not in job.done]
-    if todo:
-        pairs.forget(job, lane)
-        boots.forget(job, lane)
-    yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
-    job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
+    supplies = tuple(trials.supply(job.plan, kernel, alike) for kernel in built.values())
+    job.engine.do(trials.run, job, lane, supplies)
     measuring = [job.engine.start(coverage.measure, job, *one) for one in built.items()]
-    pairs.run(job, lane, trials, yard)
-    boots.run(job, lane, trials, yard)
-    yard.durations.save()
     consoles.locate(job, built)
     job.engine.gather(measuring)
-
-
-def trial(todo: Plan, kernel: KernelBuild, choice: Choice, alike: Alike, directory: Path) -> runner.Trial:
-    """Lay out in `directory` what boots a kernel and tries the suites on it."""
-    return layout.trial(
-        kernel,
-        payloads.of(todo, kernel.cell, kernel, alike),
-        initrd=cache.keep(rootfs.build(get_arch(kernel.cell.arch), todo.cache_dir)),
-        choice=choice,
-        pipeline=todo.request.pipeline,
-        directory=directory,
-    )
 
 
 def compare(job: Job) -> Run:
@@ -167,27 +133,6 @@ def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change]) -> lis
         if image
         else settled
     )
-
-
-def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
-    """Run one cell's trial, read its console, and keep what its guests gave beside that."""
-    with job.engine.task(f"guest {trial.cell}"):
-        seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
-    seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
-    found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
-    seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
-    store.save_guest(seen, trial.directory)
-    return seen
-
-
-def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
-    """Run one cell, and put on record what its guests gave."""
-    job.watch(trial.cell, "waits for a place")
-    seen = tried(job, trial, yard)
-    for core in sorted(trial.directory.rglob("vmcore")):
-        job.recorder.note(f"{trial.cell}: memory of a guest that panicked: {core.relative_to(job.directory)}")
-    job.recorder.add("guests", seen.guest)
-    job.watch(trial.cell, f"done: {seen.guest.outcome}")
 
 
 def given(job: Job, cell: Cell) -> GuestRun:

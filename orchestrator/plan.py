@@ -52,6 +52,7 @@ class Plan:
     orders: dict[Cell, Order]
     splat_rules: SplatRules
     known_issues: tuple[KnownIssue, ...]
+    between: tuple[str, ...] = ()  # the trees between base and patched, if each patch is to be built
 
     @property
     def cache_dir(self) -> Path:
@@ -109,15 +110,11 @@ class Plan:
         return replace(self, suites=(), expectations=())
 
     def steps(self, lane: Lane) -> list[tuple[int, Patch, Order]]:
-        """The trees between base and patched, if each patch is to be built: number, last patch, what to build."""
-        if not self.request.pipeline.each_patch:
-            return []
+        """What is to be built of `between`: number, last patch, order."""
         whole = self.orders[Cell(Side.PATCHED, *lane)]
-        repository = git.Repository(self.source.git_dir)
-        trees = tuple(map(repository.tree, self.applied.commits[:-1]))
         return [
-            (place + 1, patch, replace(whole, files=trees[place], after=trees[:place], defines=frozenset()))
-            for place, patch in enumerate(self.applied.series.patches[:-1])
+            (place + 1, patch, replace(whole, files=tree, after=self.between[:place], defines=frozenset()))
+            for place, (tree, patch) in enumerate(zip(self.between, self.applied.series.patches, strict=False))
         ]
 
     @property
@@ -174,6 +171,7 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         orders=_orders(request, chosen, origin, applied),
         splat_rules=splat_rules,
         known_issues=known_issues,
+        between=tuple(map(git.Repository(origin.git_dir).tree, applied.commits[:-1])) if pipeline.each_patch else (),
     )
 
 

@@ -19,8 +19,9 @@ from orchestrator.model import AccelChoice, Cell, GuestRun, Pair, Run, RunStatus
 
 RECORD = "run.json"
 DIFF = "series.diff"  # all that the series does
+CLUSTER = "cluster.json"  # of a run that is done on other machines: where
 # What there is of a run before anything is built.
-_BEGUN = {RECORD, "request.json", "pipeline.yaml", "reproduce.sh", "series", DIFF, *Side}
+_BEGUN = {RECORD, CLUSTER, "request.json", "pipeline.yaml", "reproduce.sh", "series", DIFF, *Side}
 _KEYS = {
     "builds": ("side", "arch", "flavour"),
     "steps": ("arch", "flavour", "number"),
@@ -172,6 +173,15 @@ class Recorder:
             key = operator.attrgetter(*_KEYS[field])
             kept = {key(record): record for record in (*getattr(self.run, field), *records)}
             return self._replace(**{field: tuple(kept[name] for name in sorted(kept))})
+
+    def absorb(self, other: Run) -> None:
+        """Add all that another machine put on record."""
+        for field in _KEYS:
+            if records := getattr(other, field):
+                self.add(field, *records)
+        for arch, choice in other.host.accel.items():
+            self.add_accel(arch, choice)
+        self.note(*other.notes)
 
     def note(self, *notes: str) -> None:
         """Add to what else is to be said of the run, each thing once."""

@@ -17,7 +17,7 @@ from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
-from orchestrator import job, pipeline, store
+from orchestrator import job, store, trials
 from orchestrator.build import kbuild, lines, symbols
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.kbuild import KernelBuild
@@ -141,7 +141,7 @@ def _built(todo: Plan, cell: Cell, run: Path) -> KernelBuild:
 def _trial(todo: Plan, cell: Cell, run: Path, directory: Path) -> Trial:
     kernel = _built(todo, cell, run)
     choice = accel.choose(get_arch(cell.arch), lambda: kernel.image, todo.cache_dir)
-    return pipeline.trial(todo, kernel, choice, {}, directory)
+    return trials.trial(todo, trials.supply(todo, kernel, {}), choice, directory)
 
 
 def _gdb(found: Symbols, touched: Sequence[Lines], socket: Path) -> list[str]:

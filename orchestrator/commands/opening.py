@@ -17,8 +17,9 @@ from kvm import disk, proc
 from kvm.errors import UserError
 from orchestrator import actions, cache, config, hooks, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
+from orchestrator.engine import Engine
 from orchestrator.intake import letters, mail
-from orchestrator.job import Job
+from orchestrator.job import Job, MakeEngine
 from orchestrator.model import Run
 from orchestrator.plan import Plan
 from orchestrator.publish import digest, formats, html, text
@@ -26,6 +27,7 @@ from orchestrator.publish.formats import FORMATS
 from orchestrator.request import Request
 
 if TYPE_CHECKING:
+    from orchestrator.cluster.where import Where
     from orchestrator.history.book import Book
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def _stdin() -> bytes:
 
 
 @contextlib.contextmanager
-def start(asked: Request, out: Path | None) -> Iterator[Job]:
+def start(asked: Request, out: Path | None, engine: MakeEngine = Engine) -> Iterator[Job]:
     """Plan, make the run's directory, and work there."""
     if not asked.pipeline.unsandboxed:
         sandbox.require()
@@ -65,17 +67,35 @@ def start(asked: Request, out: Path | None) -> Iterator[Job]:
     results = (config.share() if Path(asked.near) == config.share() else Path.cwd()) / "results"
     title, now = todo.applied.series.title, datetime.datetime.now().astimezone()
     directory = store.given_directory(out) if out else store.new_directory(results, title, now)
-    with show.Board() as board, job.start(todo, directory, board.tell) as started:
+    with show.Board() as board, job.start(todo, directory, board.tell, engine=engine) as started:
         yield started
     if any(not build.cached for build in started.run.builds):
         cache.let_go()
         sweep.trim(todo.cache_dir, int(asked.pipeline.limits.cache_gib * (1 << 30)))
 
 
+def cluster(asked: Request, scheduler: str, files: str | None, certificates: Path | None) -> "Where":
+    """Return the cluster that the options name; raises UserError for what cannot be done there."""
+    from orchestrator.cluster import tls, where  # noqa: PLC0415  (Dask: half a second, and an extra)
+
+    where.require()
+    if not files:
+        raise UserError(
+            "--scheduler wants --store", hint="name a directory that all machines share, or s3://BUCKET/PATH"
+        )
+    if asked.pipeline.keep_guest:
+        raise UserError(
+            "a guest that is kept would wait on another machine", hint="leave --keep-guest or --scheduler out"
+        )
+    directory = (certificates or tls.default()).expanduser().absolute()
+    tls.security(scheduler, directory)
+    return where.Where(scheduler, files if "://" in files else str(Path(files).absolute()), str(directory))
+
+
 @contextlib.contextmanager
-def resume(directory: Path | None) -> Iterator[Job]:
+def resume(directory: Path | None, engine: MakeEngine = Engine) -> Iterator[Job]:
     """Go on with a saved run."""
-    with show.Board() as board, job.resume(run_directory(directory), board.tell) as resumed:
+    with show.Board() as board, job.resume(run_directory(directory), board.tell, engine=engine) as resumed:
         yield resumed
 
 

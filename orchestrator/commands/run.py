@@ -10,6 +10,7 @@ from kvm.errors import UserError
 from orchestrator import culprits, hooks, mutation, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
+from orchestrator.engine import Engine
 from orchestrator.mutation import COUNTING, Bounds
 
 
@@ -19,9 +20,12 @@ from orchestrator.mutation import COUNTING, Bounds
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of the summary.")
 @click.option("--no-bisect", is_flag=True, help="Do not look for the patch that did it, if something regresses.")
 @options.to_patchwork
+@click.option("--scheduler", metavar="URL", help="Build and test on the workers of a cluster; see docs/cluster.md.")
+@click.option("--store", metavar="URL", help="Where they hand each other files: a shared directory, s3://, sftp://.")
+@click.option("--tls", type=click.Path(path_type=Path), envvar="KDELTA_TLS", help="The cluster's certificates.")
 @click.option("--mutate", "mutants", type=click.IntRange(1), metavar="N", help="Try N mutants then (`kdelta mutate`).")
 @click.pass_obj
-def run(
+def run(  # noqa: PLR0913, PLR0917  (options)
     cache_dir: Path,
     /,
     out: Path | None,
@@ -29,6 +33,9 @@ def run(
     no_bisect: bool,
     to_patchwork: bool,
     mutants: int | None,
+    scheduler: str | None,
+    store: str | None,
+    tls: Path | None,
     **asked: Any,
 ) -> int:
     """Build, boot and test both kernels, and say what SERIES changes.
@@ -43,6 +50,7 @@ def run(
       kdelta run v6.12..topic --kernel git:~/linux --each-patch
       kdelta run my-series/ --suite kselftest_mm --suite ~/my-tests
       kdelta run my-series/ --flavour coverage --mutate 10
+      kdelta run my-series/ --scheduler tls://10.0.0.1:8786 --store s3://kernels/kdelta
       kdelta run --json | jq .verdict
     """
     request = opening.asked(cache_dir, **asked)
@@ -52,7 +60,10 @@ def run(
         hooks.patchwork_token(request.pipeline.report)
     if mutants and COUNTING not in request.pipeline.flavours:
         raise UserError("--mutate wants to know which lines ran", hint=f"--flavour {COUNTING} says")
-    with opening.start(request, out) as started:
+    there = opening.cluster(request, scheduler, store, tls) if scheduler else None
+    with opening.start(request, out, there.engine if there else Engine) as started:
+        if there:
+            there.save(started.directory)
         pipeline.validate(started)
         if request.pipeline.bisect:
             culprits.look(started)

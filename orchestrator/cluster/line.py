@@ -1,0 +1,143 @@
+"""The line to the scheduler: one errand in, what came of it out; it outlives the scheduler's restart."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kvm import proc
+from kvm.errors import InfraError, UserError
+from orchestrator.cluster import ability, hand
+from orchestrator.cluster.ability import Ability
+from orchestrator.cluster.hand import Words
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Security
+
+_LOOK_SECONDS = 2.0  # how soon it is noticed that nobody can do it, or that the scheduler is there again
+_CONNECT_SECONDS = 10.0
+_RETRIES = 2  # of an errand that fails by a machine's fault; a worker that dies is counted by the scheduler
+
+
+class Line:
+    """What is asked of workers goes here. Without a scheduler, or a worker that may do it, it gives up after `patience`
+    seconds.
+    """
+
+    def __init__(self, url: str, security: "Security | None", patience: float) -> None:
+        self.url, self.patience = url, patience
+        self._security = security
+        self._guard = threading.Lock()
+        self._known: Client | None = None
+
+    def do(self, args: tuple[str, ...], wanted: Ability, more: dict[str, float], hear: Callable[[Words], None]) -> str:
+        """Have `hand.perform(*args)` done by a worker with `wanted`, and return the hash that it tells.
+
+        Asked for again under the same last word, it is not done twice. A stop request ends it on the worker, too.
+        """
+        while True:
+            client = self._client()
+            client.subscribe_topic(hand.topic(args[-1]), lambda event: hear(event[1]))
+            future = client.submit(
+                hand.perform, *args, key=hand.topic(args[-1]), resources={wanted.tag: 1, **more}, retries=_RETRIES
+            )
+            told = self._waited(client, future, wanted)
+            if told is None:  # the scheduler is gone, and knows nothing of it when it comes back
+                continue
+            if fault := hand.fault(told):
+                raise fault
+            return str(told["told"])
+
+    def best(self, wanted: Sequence[Ability]) -> Ability:
+        """Return the first of them that a worker has; waits for one."""
+        since = time.monotonic()
+        while True:
+            there = {one.tag for one in self._abilities()}
+            if found := next((one for one in wanted if one.tag in there), None):
+                return found
+            self._despair(since, wanted)
+            proc.wait_readable([], _LOOK_SECONDS)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._known:
+            self._known.close()
+
+    def _waited(self, client: "Client", future: "Future", wanted: Ability) -> Words | None:
+        from distributed import KilledWorker, fire_and_forget  # noqa: PLC0415
+
+        fire_and_forget(future)  # it goes on when we are gone
+        since = time.monotonic()
+        with _ended(future) as fd:
+            try:
+                while not proc.wait_readable([fd], _LOOK_SECONDS):
+                    if any(one.tag == wanted.tag for one in self._abilities()):
+                        since = time.monotonic()
+                    self._despair(since, [wanted])
+            except BaseException:
+                with contextlib.suppress(Exception):  # there may be no scheduler to tell
+                    client.cancel([future], force=True)
+                raise
+        if future.status == "finished":
+            words: Words = future.result()
+            return words
+        fault = future.exception() if future.status == "error" else None
+        if isinstance(fault, KilledWorker):
+            raise InfraError(f"{wanted.kind} {wanted.arch}: {fault}", hint="look at the workers' logs") from fault
+        if isinstance(fault, BaseException):
+            raise fault
+        return None
+
+    def _abilities(self) -> Iterator[Ability]:
+        with contextlib.suppress(OSError):  # the scheduler is gone for now
+            for worker in self._client().scheduler_info()["workers"].values():
+                yield from map(ability.read, worker.get(hand.OURS, ()))
+
+    def _despair(self, since: float, wanted: Sequence[Ability]) -> None:
+        """Give up when nobody could do it for too long, and say who is there."""
+        if time.monotonic() - since < self.patience:
+            return
+        alike = {one.words for one in self._abilities() if (one.kind, one.arch) == (wanted[0].kind, wanted[0].arch)}
+        there = f"there is {'; '.join(sorted(alike))}" if alike else f"no worker does {wanted[0].kind} {wanted[0].arch}"
+        asked = " or ".join(one.words for one in wanted)
+        hint = "install the same kdelta, compilers and QEMU on workers as here; `kdelta worker` says what it found"
+        raise UserError(f"no worker for {asked} at {self.url} in {self.patience:.0f} s: {there}", hint=hint)
+
+    def _client(self) -> "Client":
+        from distributed import Client  # noqa: PLC0415
+
+        since = time.monotonic()
+        with self._guard:
+            while not (self._known and self._known.status == "running"):
+                if self._known and self._known.status == "connecting":
+                    pass  # by itself
+                else:
+                    with contextlib.suppress(OSError):
+                        self._known = Client(
+                            self.url, security=self._security, timeout=_CONNECT_SECONDS, set_as_default=False
+                        )
+                        continue
+                if time.monotonic() - since > self.patience:
+                    raise InfraError(f"no scheduler at {self.url} in {self.patience:.0f} s", hint="`kdelta scheduler`")
+                proc.wait_readable([], _LOOK_SECONDS)
+            return self._known
+
+
+@contextlib.contextmanager
+def _ended(future: "Future") -> Iterator[int]:
+    """Lend a descriptor that is readable once it has ended."""
+    fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    over = threading.Event()
+
+    def tell(_: Any) -> None:
+        if not over.is_set():
+            os.eventfd_write(fd, 1)
+
+    future.add_done_callback(tell)
+    try:
+        yield fd
+    finally:
+        over.set()
+        os.close(fd)

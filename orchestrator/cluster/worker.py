@@ -1,0 +1,124 @@
+"""A worker, and a scheduler: what `kdelta worker` and `kdelta scheduler` run until they are told to end."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kvm import proc
+from orchestrator import places
+from orchestrator.cluster import hand, tls
+from orchestrator.cluster.ability import BUILD, Ability
+from orchestrator.cluster.hand import Kit
+
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
+_SETTINGS = {
+    "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.timeouts.tcp": "30s",
+    "distributed.worker.daemon": False,
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a worker offers: its abilities, and how many builds and how many lanes' guests it does at once."""
+
+    abilities: tuple[Ability, ...]
+    builds: int = 1
+    lanes: int = 1
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The same in Dask's words."""
+        counts = {one.tag: float(self.builds if one.kind == BUILD else self.lanes) for one in self.abilities}
+        return {**counts, "memory": float(places.free_mib())}
+
+
+def command(cache_dir: Path, lanes: int) -> list[str]:
+    """The process that does an errand, but for its store, hash and name."""
+    program = [sys.executable, "-c", "from orchestrator.cli import entry; entry()"]
+    return [*program, "--cache-dir", str(cache_dir), "errand", "--share", str(lanes)]
+
+
+def work(url: str, certificates: Path, offer: Offer, argv: Sequence[str], name: str | None = None) -> None:
+    """Work for a scheduler until a stop request; one that is gone is waited for."""
+    _run(_work(url, certificates, offer, argv, name))
+
+
+def schedule(url: str, certificates: Path) -> None:
+    """Be the scheduler at `url` until a stop request."""
+    _run(_schedule(url, certificates))
+
+
+async def _work(url: str, certificates: Path, offer: Offer, argv: Sequence[str], name: str | None) -> None:
+    from distributed import Worker  # noqa: PLC0415
+
+    security = tls.security(url, certificates)
+    while not proc.stop.is_set():
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            worker = Worker(
+                url,
+                name=name,
+                security=security,
+                nthreads=offer.builds + offer.lanes,
+                resources=offer.resources,
+                host=None if security else "127.0.0.1",
+                dashboard=False,
+                dashboard_address="127.0.0.1:0",
+                startup_information={hand.OURS: lambda _: [one.plain() for one in offer.abilities]},
+                memory_limit=0,
+            )
+            setattr(worker, hand.OURS, Kit(tuple(argv)))
+            async with worker:
+                log.warning("works for %s", url)
+                await _first(_stopped(), worker.finished())
+        await _first(_stopped(), asyncio.sleep(_AGAIN_SECONDS))
+
+
+async def _schedule(url: str, certificates: Path) -> None:
+    from distributed import Scheduler  # noqa: PLC0415
+
+    security, where = tls.security(url, certificates), urlsplit(url)
+    async with Scheduler(
+        protocol=where.scheme,
+        host=where.hostname,
+        port=where.port or 8786,
+        security=security,
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+    ) as scheduler:
+        log.warning("schedules at %s", scheduler.address)
+        await _first(_stopped(), scheduler.finished())
+
+
+async def _stopped() -> None:
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(proc.stop.fd, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(proc.stop.fd)
+
+
+async def _first(*some: object) -> None:
+    tasks = [asyncio.ensure_future(one) for one in some]  # type: ignore[call-overload]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _run(main: object) -> None:
+    import dask  # noqa: PLC0415
+
+    with dask.config.set(_SETTINGS):
+        asyncio.run(main)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""The guests of one lane: both kernels booted and tried side by side, and again in pairs, all on one machine."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kvm import accel, rootfs
+from kvm.accel import Choice
+from kvm.arch import get as get_arch
+from orchestrator import boots, cache, consoles, pairs, payloads, store
+from orchestrator.build.kbuild import KernelBuild
+from orchestrator.job import Job
+from orchestrator.judge import ending
+from orchestrator.model import AccelChoice, GuestRun, Lane
+from orchestrator.payloads import Alike
+from orchestrator.plan import Plan
+from orchestrator.trial import durations, layout, runner
+from orchestrator.trial.suites.payload import Payload
+
+
+@dataclass(frozen=True)
+class Supply:
+    """All that the guests of one cell are made of."""
+
+    kernel: KernelBuild
+    payloads: tuple[Payload, ...]
+    initrd: Path
+
+
+def supply(todo: Plan, kernel: KernelBuild, alike: Alike) -> Supply:
+    """Make what the guests of a kernel are given; what is in `alike` is there already."""
+    initrd = cache.keep(rootfs.build(get_arch(kernel.cell.arch), todo.cache_dir))
+    return Supply(kernel, payloads.of(todo, kernel.cell, kernel, alike), initrd)
+
+
+def run(job: Job, lane: Lane, supplies: tuple[Supply, ...]) -> None:
+    """Boot the kernels of a lane and run the suites on both at once, and what is suspicious then again."""
+    cache_dir, arch = job.plan.cache_dir, get_arch(lane.arch)
+    choice = accel.choose(arch, lambda: supplies[0].kernel.image, cache_dir)
+    job.recorder.add_accel(arch.name, AccelChoice(choice.used, choice.words))
+    trials = {
+        one.kernel.cell.side: trial(job.plan, one, choice, store.cell_directory(job.directory, one.kernel.cell))
+        for one in supplies
+    }
+    todo = [one for one in trials.values() if one.cell not in job.done]
+    if todo:
+        pairs.forget(job, lane)
+        boots.forget(job, lane)
+    yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
+    job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
+    pairs.run(job, lane, trials, yard)
+    boots.run(job, lane, trials, yard)
+    yard.durations.save()
+
+
+def trial(todo: Plan, supplied: Supply, choice: Choice, directory: Path) -> runner.Trial:
+    """Lay out in `directory` what boots a kernel and tries the suites on it."""
+    return layout.trial(
+        supplied.kernel,
+        supplied.payloads,
+        initrd=supplied.initrd,
+        choice=choice,
+        pipeline=todo.request.pipeline,
+        directory=directory,
+    )
+
+
+def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
+    """Run one cell's trial, read its console, and keep what its guests gave beside that."""
+    with job.engine.task(f"guest {trial.cell}"):
+        seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
+    seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
+    found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
+    seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
+    store.save_guest(seen, trial.directory)
+    return seen
+
+
+def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
+    """Run one cell, and put on record what its guests gave."""
+    job.watch(trial.cell, "waits for a place")
+    seen = tried(job, trial, yard)
+    for core in sorted(trial.directory.rglob("vmcore")):
+        job.recorder.note(f"{trial.cell}: memory of a guest that panicked: {core.relative_to(job.directory)}")
+    job.recorder.add("guests", seen.guest)
+    job.watch(trial.cell, f"done: {seen.guest.outcome}")

@@ -1,0 +1,121 @@
+"""A cluster of real processes on this machine, whose guests follow a script; `python -m tests.clusters` is each."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kvm import proc
+from kvm.arch import DEFAULT
+from orchestrator.cluster import ability, task, tls, worker
+from orchestrator.cluster.errand import Here
+from orchestrator.cluster.where import Where
+from orchestrator.cluster.worker import Offer
+from tests import scripted
+
+START_SECONDS = 60.0
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class Cluster:
+    """A scheduler, and workers that come and go."""
+
+    top: Path
+    scheme: str = "tcp"
+    host: str = "127.0.0.1"
+    port: int = field(default_factory=free_port)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    def where(self, patience: float = 60.0) -> Where:
+        return Where(self.url, str(self.top / "store"), str(self.top / "tls"), patience)
+
+    def log(self, name: str) -> Path:
+        return self.top / f"{name}.log"
+
+    def start(self, name: str, *words: str) -> None:
+        """Start the process `name`, and wait until it says that it works."""
+        role = "scheduler" if name == "scheduler" else "worker"
+        self.log(name).touch()
+        before = self.log(name).stat().st_size
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name, *words],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        ready = "schedules at" if role == "scheduler" else "works for"
+        self.until(lambda: ready in self.log(name).read_text()[before:], f"{name}: {self.log(name).read_text()}")
+
+    def end(self, name: str, signum: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(signum)
+        process.wait(30)
+
+    def until(self, happened: Callable[[], bool], what: str = "") -> None:
+        """Wait for what happens in other processes."""
+        for _ in range(int(START_SECONDS / 0.05)):
+            if happened():
+                return
+            proc.wait_readable([], 0.05)
+        raise TimeoutError(what)
+
+
+@contextlib.contextmanager
+def running(top: Path, *workers: str, scheme: str = "tcp") -> Iterator[Cluster]:
+    """Lend a cluster with these workers; nothing of it is left."""
+    cluster = Cluster(top, scheme)
+    if scheme == "tls":
+        tls.make(top / "tls")
+    try:
+        for name in ("scheduler", *workers):
+            cluster.start(name)
+        yield cluster
+    finally:
+        for name in reversed(list(cluster.processes)):
+            cluster.end(name)
+
+
+def _main(role: str, *words: str) -> int:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: proc.stop.set())
+    if role == "errand":
+        cache, *rest = words
+        return task.run(*rest, Here(Path(cache), scripted.take))  # type: ignore[arg-type]
+    url, top, name, *_ = words
+    certificates = Path(top) / "tls"
+    if role == "scheduler":
+        worker.schedule(url, certificates)
+        return 0
+    can = [one for arch in DEFAULT for one in (ability.building(arch, "gcc"), ability.running(arch, "tcg"))]
+    cache = Path(top) / name
+    os.environ["PYTHONPATH"] = str(ROOT)
+    worker.work(
+        url,
+        certificates,
+        Offer(tuple(can)),
+        [sys.executable, "-m", "tests.clusters", "errand", str(cache)],
+        name,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""Parts of a run done by workers, real processes on this machine: the story, and what it says, stay the same."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import engine, job, pipeline, plan, store
+from orchestrator.job import MakeEngine
+from orchestrator.model import Run
+from orchestrator.request import Request
+from tests import clusters, scripted
+from tests.clusters import Cluster
+from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.long
+
+Validate = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with clusters.running(tmp_path_factory.mktemp("cluster"), "one", "two") as started:
+        yield started
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Validate:
+    """Validate on an engine, each with a cache of its own."""
+
+    def run(make: MakeEngine, name: str, asked: Request) -> Run:
+        cache = shutil.copytree(Path(asked.cache), tmp_path / f"cache-{name}", symlinks=True)
+        todo = plan.make(asked.model_copy(update={"cache": str(cache)}))
+        directory = store.given_directory(tmp_path / name)
+        with job.start(todo, directory, lambda *_: None, scripted.take, make) as started:
+            return pipeline.validate(started)
+
+    return run
+
+
+def told(run: Run) -> object:
+    """What both engines must say alike."""
+    assert run.verdict
+    return (
+        (run.verdict.value, run.verdict.reasons, run.verdict.strength),
+        [(one.side, one.arch, one.image_sha256, one.noop, one.error) for one in run.builds],
+        [(one.side, one.arch, one.outcome, one.accel) for one in run.guests],
+        [(one.name, one.arch, one.change, one.evidence) for one in run.tests],
+    )
+
+
+def files(directory: Path) -> set[str]:
+    """What a run leaves."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("base", "patched", "arches"),
+    [
+        (FAILS, PASSES, ["x86_64", "arm64"]),
+        (PASSES, "program:\nsay 1..2\nsay ok 1 first\npanic\n", ["arm64"]),
+        (PASSES, f"SYNTAX\n{PASSES}", ["arm64"]),
+    ],
+    ids=["fixed", "panics", "does not build"],
+)
+def test_a_cluster_says_what_this_machine_says(
+    cluster: Cluster,
+    on: Validate,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+    base: str,
+    patched: str,
+    arches: list[str],
+) -> None:
+    other = shutil.copytree(tmp_path / "example", tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\nargs: one\n")
+    asked = request_for(base, patched, arches=arches, suites=[str(tmp_path / "example"), str(other)])
+    away, here = on(cluster.where().engine, "away", asked), on(engine.Engine, "here", asked)
+    assert told(away) == told(here)
+    assert files(tmp_path / "away") == files(tmp_path / "here")

@@ -1,0 +1,72 @@
+"""What machines hand to each other is what its name says, and nothing lands outside of where it belongs."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from kvm.errors import InfraError
+from orchestrator.cluster.blobs import Blobs
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(str(tmp_path / "store"))
+
+
+def test_what_is_put_comes_back(blobs: Blobs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    digest = blobs.put(tmp_path / "file")
+    assert blobs.put_bytes(b"content") == digest
+    assert blobs.fetch(digest, tmp_path / "again").read_bytes() == b"content"
+
+
+def test_what_is_not_as_its_name_says_is_refused(blobs: Blobs, tmp_path: Path) -> None:
+    digest = blobs.put_bytes(b"content")
+    [stored] = (tmp_path / "store").rglob(digest)
+    stored.write_bytes(b"another")
+    with pytest.raises(InfraError, match="not what its name says"):
+        blobs.read(digest)
+
+
+def test_what_is_not_there_is_named(blobs: Blobs) -> None:
+    with pytest.raises(InfraError, match="has no sha256/00"):
+        blobs.read("0" * 64)
+
+
+def test_a_name_leads_to_what_it_was_given_last(blobs: Blobs) -> None:
+    assert blobs.named("told/one") is None
+    blobs.name("told/one", "a" * 64)
+    blobs.name("told/one", "b" * 64)
+    assert blobs.named("told/one") == "b" * 64
+
+
+def test_a_directory_comes_back_without_what_is_left_out_and_without_links(blobs: Blobs, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "below").mkdir(parents=True)
+    (top / "below" / "script").write_text("#!/bin/sh\n")
+    (top / "below" / "script").chmod(0o755)
+    (top / "image").write_text("large")
+    (top / "link").symlink_to("/etc/passwd")
+    blobs.fetch_directory(blobs.put_directory(top, ["image"]), tmp_path / "back")
+    assert [str(path.relative_to(tmp_path / "back")) for path in (tmp_path / "back").rglob("*") if path.is_file()] == [
+        "below/script"
+    ]
+    assert (tmp_path / "back" / "below" / "script").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../out", tarfile.REGTYPE), ("/out", tarfile.REGTYPE), ("a", tarfile.SYMTYPE)]
+)
+def test_an_archive_that_leads_out_of_its_directory_is_refused(
+    blobs: Blobs, tmp_path: Path, name: str, kind: bytes
+) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member, io.BytesIO())
+    with pytest.raises(InfraError, match="no file below its directory"):
+        blobs.fetch_directory(blobs.put_bytes(packed.getvalue()), tmp_path / "back")
+    assert not (tmp_path / "out").exists()

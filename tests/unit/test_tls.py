@@ -1,0 +1,43 @@
+"""Who may take part in a cluster."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from kvm.errors import UserError
+from orchestrator.cluster import tls
+
+
+@pytest.mark.parametrize(
+    "url", ["tcp://10.0.0.1:8786", "tcp://builder:8786", "tcp://0.0.0.0:8786", "10.0.0.1:8786", "ucx://h:1"]
+)
+def test_plaintext_that_leaves_this_machine_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="without TLS"):
+        tls.security(url, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"])
+def test_plaintext_within_this_machine_is_not(url: str, tmp_path: Path) -> None:
+    assert tls.security(url, tmp_path) is None
+
+
+def test_tls_without_certificates_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file: .*ca\.pem") as fault:
+        tls.security("tls://10.0.0.1:8786", tmp_path)
+    assert "kdelta cluster init" in str(fault.value.hint)
+
+
+def test_certificates_are_for_their_owner_and_signed_by_an_authority_whose_key_is_gone(tmp_path: Path) -> None:
+    tls.make(tmp_path / "tls")
+    assert {path.name for path in (tmp_path / "tls").iterdir()} == {tls.AUTHORITY, tls.CERTIFICATE, tls.KEY}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "tls").iterdir()} == {0o600}
+    authority, one = (
+        x509.load_pem_x509_certificate((tmp_path / "tls" / name).read_bytes())
+        for name in (tls.AUTHORITY, tls.CERTIFICATE)
+    )
+    one.verify_directly_issued_by(authority)
+    assert tls.security("tls://10.0.0.1:8786", tmp_path / "tls").require_encryption  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="holds certificates already"):
+        tls.make(tmp_path / "tls")
