@@ -19,16 +19,18 @@ def write(run: Run) -> str:
 
 def _lane(some: list[Case]) -> Iterator[str]:
     suites = digest.merged(some, lambda case: case.group)
-    return _block([(tests[0].group, _suite(tests), _bad(tests)) for tests in suites], "  ")
+    return _block([(tests[0].group, _suite(tests), _bad(tests)) for tests in suites], "  ", some[0].lane or "all")
 
 
 def _bad(some: list[Case]) -> bool:
     return any(case.standing in _NOT_OK for case in some)
 
 
-def _block(held: list[tuple[str, Iterator[str], bool]], margin: str) -> Iterator[str]:
+def _block(held: list[tuple[str, Iterator[str], bool]], margin: str, title: str = "") -> Iterator[str]:
     """Yield tests that hold tests, each after what it holds."""
     yield f"{margin}KTAP version 1"
+    if title:
+        yield f"{margin}# Subtest: {_name(title)}"
     yield f"{margin}1..{len(held)}"
     for number, (name, lines, bad) in enumerate(held, 1):
         yield from lines
