@@ -8,13 +8,14 @@ from pydantic import Field
 
 from kvm.arch import ARCHES, DEFAULT
 from kvm.errors import UserError
-from orchestrator import yamlfile
+from orchestrator import post, yamlfile
 from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
 TOOLCHAINS = ("gcc", "clang")
 FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown", "mail")
 _URL = r"^https?://\S+$"
+QUEUES = ("directory", "maildir", "branches", "b4", "search")
 CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 
@@ -97,19 +98,24 @@ class NightlyTree(Section):
 
 
 class NightlyQueue(Section):
-    """Where series come from, one of: a directory, a Maildir, branches of the git: kernel, Message-IDs for b4."""
+    """Where series come from: a directory, a Maildir, branches of the git: kernel, Message-IDs for b4, or a search.
+
+    `archive` is what is searched.
+    """
 
     directory: str | None = None
     maildir: str | None = None
     branches: list[str] | None = None
     b4: list[str] | None = None
+    search: str | None = Field(None, min_length=1)
+    archive: str = "https://lore.kernel.org/all"
     kernel: str | None = None
     base: str | None = None
 
     @property
     def sources(self) -> list[str]:
         """Which of them are given."""
-        return [name for name in ("directory", "maildir", "branches", "b4") if getattr(self, name) is not None]
+        return [name for name in QUEUES if getattr(self, name) is not None]
 
 
 class NightlyKeep(Section):
@@ -258,7 +264,9 @@ def _of_nightly(nightly: Nightly) -> Iterator[Fault]:
             yield ("nightly", "trees", index, "kernel"), f"a tree with branches is git:PATH, not {tree.kernel!r}"
     for index, queue in enumerate(nightly.queues):
         if len(queue.sources) != 1:
-            yield ("nightly", "queues", index), "a queue is one of directory, maildir, branches, b4"
+            yield ("nightly", "queues", index), f"a queue is one of {', '.join(QUEUES)}"
+        if not post.secret(queue.archive):
+            yield ("nightly", "queues", index, "archive"), f"mails come by https:// alone, not from {queue.archive!r}"
 
 
 def _no_arches(root: str | dict[str, str] | None) -> Iterator[Fault]:

@@ -36,6 +36,14 @@ class Patience:
     pause: float = 0.5  # before the third try, then twice that
 
 
+class Refused(InfraError):
+    """A server answered, and not with what was asked for."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Peer:
     """A server, spoken to for so long at most. `token` is the value of the header Authorization."""
 
@@ -48,25 +56,26 @@ class Peer:
 
     def get(self, path: str, **query: str) -> Any:
         """The JSON that is there; raises InfraError whose words hold no more of the URL than its host."""
-        return self._ask("GET", path, params=query)
+        return _json(self.read("GET", path, params=query))
 
     def post(self, path: str, body: object) -> Any:
         """Say `body`, as JSON; returns what is answered."""
-        return self._ask("POST", path, json=body)
+        return _json(self.read("POST", path, json=body))
 
-    def _ask(self, method: str, path: str, **what: Any) -> Any:
+    def read(self, method: str, path: str, most: int = ANSWER_BYTES, **what: Any) -> bytes:
+        """Up to `most` bytes of what is answered to `what`, in requests' words."""
         left = max(0.0, self._until - time.monotonic())
         try:
-            return _within(left, lambda: self._spoken(method, path, **what))
+            return _within(left, lambda: self._spoken(method, path, most, **what))
         except TimeoutError as fault:
             raise InfraError(f"{self.host}: not done after {self._patience.whole:g} s") from fault
 
-    def _spoken(self, method: str, path: str, **what: Any) -> Any:
+    def _spoken(self, method: str, path: str, most: int, **what: Any) -> bytes:
         wait = self._patience.connect, self._patience.answer
         with _explained(self.host), _session(self._patience) as session:
             asked: dict[str, Any] = {"timeout": wait, "allow_redirects": False, "stream": True, "auth": self._sign}
             with session.request(method, self._url + path, **asked, **what) as answer:
-                return _read(answer, self.host)
+                return _content(answer, self.host, most)
 
     def _sign(self, request: "PreparedRequest") -> "PreparedRequest":
         """Our token or none: without this, one of ~/.netrc would go."""
@@ -127,13 +136,17 @@ def _session(patience: Patience) -> "Iterator[Session]":
         yield session
 
 
-def _read(answer: "Response", host: str) -> Any:
+def _content(answer: "Response", host: str, most: int) -> bytes:
     if answer.is_redirect:
         raise InfraError(f"{host} redirects to another address, which is not followed", hint="name that one yourself")
-    said = answer.raw.read(ANSWER_BYTES, decode_content=True)
+    said: bytes = answer.raw.read(most, decode_content=True)
     if not answer.ok:
         words = said.decode(errors="replace")[:_SAID]
-        raise InfraError(f"{host} answers {answer.status_code} {answer.reason}: {words}")
+        raise Refused(f"{host} answers {answer.status_code} {answer.reason}: {words}", answer.status_code)
+    return said
+
+
+def _json(said: bytes) -> Any:
     try:
         return json.loads(said or b"null")
     except ValueError:

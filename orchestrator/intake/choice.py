@@ -214,7 +214,7 @@ def _by_thread(heads: Sequence[Head], members: Numbered) -> list[Numbered]:
     threads: dict[str, Numbered] = defaultdict(lambda: defaultdict(list))
     for number, places in members.items():
         for place in places:
-            threads[_root(heads[place], known)][number].append(place)
+            threads[root(heads[place], known)][number].append(place)
     clashes = [places for thread in threads.values() for places in thread.values() if len(places) > 1]
     for first, second, *_ in clashes:
         raise UserError(
@@ -224,7 +224,7 @@ def _by_thread(heads: Sequence[Head], members: Numbered) -> list[Numbered]:
     return list(threads.values())
 
 
-def _root(head: Head, known: dict[str, Head]) -> str:
+def root(head: Head, known: dict[str, Head]) -> str:
     """Name the message that a thread starts with, as far as these messages know."""
     seen = set()
     while head.parents and head.message_id not in seen:

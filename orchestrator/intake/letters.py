@@ -99,7 +99,7 @@ def unread(content: bytes) -> str:
 def split(content: bytes, source: str) -> list[Letter]:
     """Return the messages of one file, in its order: an mbox, a single mail, or a patch without mail headers."""
     with _shallow(source):
-        return [letter for raw in _messages(content) for letter in _opened(raw, source)]
+        return [letter for raw in messages(content) for letter in _opened(raw, source)]
 
 
 def pile(content: bytes) -> list[bytes]:
@@ -156,7 +156,7 @@ def ended(diff: bytes) -> bytes:
     return diff if not diff or diff.endswith(b"\n") else diff + b"\n"
 
 
-def _messages(content: bytes) -> list[bytes]:
+def messages(content: bytes) -> list[bytes]:
     """Cut an mbox into its messages; what is not an mbox is one message."""
     if not re.match(rb"(From |>From |\s*[!-9;-~]+:)", content):
         return [content] if content.strip() else []
@@ -191,7 +191,7 @@ def _opened(raw: bytes, source: str) -> Iterator[Letter]:
     """Yield a message, then the mails attached to it."""
     outer = _letter(_unix(raw), source)
     yield outer
-    attached = (raw for content in _attached(outer.message) for raw in _messages(content))
+    attached = (raw for content in _attached(outer.message) for raw in messages(content))
     for number, inner in enumerate(attached, 1):
         yield _letter(_unix(inner), f"{source}: attachment {number}")
 

@@ -86,7 +86,7 @@ def read_bytes(content: bytes, name: str) -> Mails:
     found = [letter for letter in found if letter.mail]
     if not any(letter.has_diff for letter in found):
         raise UserError(f"{name} holds no patch", hint=letters.unread(content))
-    heads = [_head(letter) for letter in found]
+    heads = [head(letter) for letter in found]
     if len(found) == 1:
         return _read(found, Choice((0,), heads[0].version[0], _alone(heads[0])))
     return _read(found, _checked(choice.from_thread(heads), name))
@@ -140,7 +140,7 @@ def _files(files: Iterable[Path], path: Path) -> Mails:
         if not parts:
             empty.append(file.name)
         found += parts
-    heads = [_head(letter) for letter in [*found, *(_nothing(name) for name in empty)]]
+    heads = [head(letter) for letter in [*found, *(_nothing(name) for name in empty)]]
     heads = [replace(head, subject=_numbered(head, heads)) for head in heads]
     chosen = choice.from_directory(heads)
     if found and not any(place < len(found) and found[place].has_diff for place in chosen.order):
@@ -178,7 +178,7 @@ def _folder(path: Path, box: Folder) -> Mails:
     found = [letter for file in box.files for letter in letters.split(_content(file), file.name) if letter.mail]
     if not any(letter.has_diff for letter in found):
         raise UserError(f"{path} holds no patch", hint=_inner(box.inner) or "no message of the folder carries a diff")
-    chosen = _checked(choice.from_thread([_head(letter) for letter in found]), path.name)
+    chosen = _checked(choice.from_thread([head(letter) for letter in found]), path.name)
     return _read(found, replace(chosen, notes=(*chosen.notes, *box.notes, *box.unread)))
 
 
@@ -221,7 +221,7 @@ def _fetched(spec: str) -> Mails:
         found = [letter for file in lore.fetch(spec, Path(scratch)) for letter in letters.split(_content(file), spec)]
     if not any(letter.has_diff for letter in found):
         raise UserError(f"{spec}: the thread holds no patch")
-    return _read(found, _checked(choice.from_thread([_head(letter) for letter in found]), spec))
+    return _read(found, _checked(choice.from_thread([head(letter) for letter in found]), spec))
 
 
 def _read(found: Sequence[Letter], chosen: Choice) -> Mails:
@@ -229,7 +229,7 @@ def _read(found: Sequence[Letter], chosen: Choice) -> Mails:
     taken = [found[place] for place in chosen.order]
     mails, notes = [], list(chosen.notes)
     for letter, one in zip(taken, _mails(taken), strict=True):
-        number = _head(letter).number
+        number = head(letter).number
         if one.diff or (number and number[0] == 0):
             mails.append(one)
         elif letter.exact:
@@ -257,7 +257,7 @@ def _mail(letter: Letter, room: Path) -> Mail:
     # an in-body From: or Subject: comes first, what it replaces after it
     fields = dict(reversed(re.findall(r"^(Author|Email|Subject|Date): (.*)$", done.output, re.MULTILINE)))
     text, patch = body.read_bytes(), diff.read_bytes()
-    cover = (_head(letter).number or (1, 1))[0] == 0 or not letters.DIFF.search(patch)
+    cover = (head(letter).number or (1, 1))[0] == 0 or not letters.DIFF.search(patch)
     return Mail(
         source=letter.source,
         subject=fields.get("Subject") or letter.header("Subject") or "(no subject)",
@@ -284,7 +284,7 @@ def _posting(letter: Letter) -> Posting | None:
         subject=letter.header("Subject"),
         sender=_named(sender[0]) if sender else "",
         recipients=tuple(recipients),
-        references=tuple(reversed(_head(letter).parents)),
+        references=tuple(reversed(head(letter).parents)),
     )
 
 
@@ -320,7 +320,8 @@ def _differing(bases: Iterable[str]) -> tuple[str, ...]:
     return (f"the mails name {len(names)} base commits; the first is used",) if len(names) > 1 else ()
 
 
-def _head(letter: Letter) -> Head:
+def head(letter: Letter) -> Head:
+    """What a letter's headers say of its place in a series, and of its thread."""
     parents = re.findall(r"<[^<>\s]+>", letter.header("In-Reply-To"))
     references = re.findall(r"<[^<>\s]+>", letter.header("References"))
     subject = letter.header("Subject")

@@ -1,14 +1,14 @@
-"""Where a night's items come from: branches of trees, and series in directories, Maildirs, branches, and of b4."""
+"""Where a night's items come from: branches of trees, and series in directories, Maildirs, branches, archives."""
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kvm.errors import Error, UserError
 from orchestrator.config import NightlyQueue, NightlyTree
-from orchestrator.intake import git
+from orchestrator.intake import git, search
 from orchestrator.model import ItemEnd, ItemReport
 from orchestrator.nightly import threads
 from orchestrator.request import Request
@@ -104,15 +104,20 @@ def _series(queue: NightlyQueue, kernel: str, plain: Request, own: Path) -> Iter
             if not entry.name.startswith(".") and entry.name not in _SAYS:
                 yield entry.name, str(entry)
     elif queue.maildir is not None:
-        folder = _below(queue.maildir, plain)
-        mine = own / hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-        yield from ((name, str(thread)) for name, thread in threads.split(folder, mine))
+        yield from _of_mails(threads.in_maildir(_below(queue.maildir, plain)), queue, own)
+    elif queue.search is not None:
+        yield from _of_mails(search.threads(queue.search, queue.archive), queue, own)
     elif queue.branches is not None:
         if not kernel.startswith("git:"):
             raise UserError(f"branches are of a git: kernel, not of {kernel}", hint="kernel: of the queue names one")
         yield from _branches(git.opened(_path(kernel)), queue.branches)
     else:
         yield from ((message, message) for message in queue.b4 or ())
+
+
+def _of_mails(mails: Iterable[bytes], queue: NightlyQueue, own: Path) -> Iterator[tuple[str, str]]:
+    mine = own / hashlib.sha256(_name(queue).encode()).hexdigest()[:12]
+    return ((name, str(thread)) for name, thread in threads.split(mails, mine))
 
 
 def _kernel(spec: str, plain: Request) -> str:

@@ -1,76 +1,51 @@
-"""A Maildir in, its threads with patches out, each as a Maildir of its own, which is what a series may be."""
+"""Mails in, their threads with patches out, each as a Maildir of its own, which is what a series may be."""
 
-import email.header
 import hashlib
-import mailbox
-import re
-from collections.abc import Iterator
-from email.message import Message
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kvm import disk
 from kvm.errors import UserError
+from orchestrator.intake import choice, folder, letters, mail
+from orchestrator.intake.head import Head
 
-_PATCH = re.compile(r"\[[^\]]*\bPATCH\b", re.IGNORECASE)
-_ID = re.compile(r"<[^<>\s]+>")
 _LONGEST = 80  # of a name that is shown
 
 
-def split(folder: Path, into: Path) -> Iterator[tuple[str, Path]]:
+def in_maildir(path: Path) -> Iterator[bytes]:
+    """The messages of a Maildir, but for those that are marked as deleted."""
+    box = folder.maildir(path) if path.is_dir() else None
+    if box is None:
+        raise UserError(f"{path} is no Maildir", hint="a Maildir has cur/, new/ and tmp/")
+    return (file.read_bytes() for file in box.files)
+
+
+def split(messages: Iterable[bytes], into: Path) -> Iterator[tuple[str, Path]]:
     """Write each thread that holds a patch as a Maildir into the directory `into`, which is made anew.
 
     It is named by its first message's Message-ID, so that it is the same thread when an answer comes.
     """
-    if not (folder / "cur").is_dir():
-        raise UserError(f"{folder} is no Maildir", hint="a Maildir has cur/, new/ and tmp/")
     disk.clear(into)
-    box = mailbox.Maildir(folder, factory=None, create=False)
-    for root, keys in _threads(box).items():
+    known: dict[str, tuple[Head, bytes]] = {}
+    for raw in messages:
+        head = mail.head(letters.one(raw, "a mail"))
+        known.setdefault(head.message_id, (head, raw))
+    for root, names in sorted(_threads({name: head for name, (head, _) in known.items()}).items()):
         target = into / hashlib.sha256(root.encode()).hexdigest()[:12]
         for part in ("cur", "new", "tmp"):
             (target / part).mkdir(parents=True)
-        for key in keys:
-            (target / "cur" / key).write_bytes(box.get_bytes(key))
+        for number, name in enumerate(names):
+            (target / "cur" / f"{number}.kdelta").write_bytes(known[name][1])
         yield root[:_LONGEST], target
 
 
-def _threads(box: mailbox.Maildir) -> dict[str, list[str]]:
-    """The keys of each thread with a patch, by its first Message-ID; what is marked as deleted is left out."""
-    heads: dict[str, tuple[str, Message]] = {}
-    for key in sorted(box.keys()):
-        message = box.get_message(key)
-        if "T" not in message.get_flags():
-            heads[_one(message, "Message-ID") or f"<{key}>"] = (key, message)
+def _threads(heads: dict[str, Head]) -> dict[str, list[str]]:
+    """The Message-IDs of each thread with a patch, by its first one."""
     found: dict[str, list[str]] = {}
-    for name in heads:
-        found.setdefault(_root(name, heads), []).append(name)
-    return {
-        root: [heads[name][0] for name in names]
-        for root, names in sorted(found.items())
-        if any(_PATCH.search(_subject(heads[name][1])) for name in names)
-    }
+    for name, head in heads.items():
+        found.setdefault(choice.root(head, heads), []).append(name)
+    return {root: names for root, names in found.items() if any(_is_patch(heads[name]) for name in names)}
 
 
-def _root(name: str, heads: dict[str, tuple[str, Message]]) -> str:
-    """The first message of a thread, be it there or not."""
-    seen = {name}
-    while name in heads:
-        message = heads[name][1]
-        above = _ID.findall(str(message.get("References", ""))) or _ID.findall(str(message.get("In-Reply-To", "")))
-        if not above or above[0] in seen:
-            break
-        name = above[0]
-        seen.add(name)
-    return name
-
-
-def _one(message: Message, header: str) -> str:
-    found = _ID.search(str(message.get(header, "")))
-    return found[0] if found else ""
-
-
-def _subject(message: Message) -> str:
-    try:
-        return str(email.header.make_header(email.header.decode_header(str(message.get("Subject", "")))))
-    except (LookupError, ValueError):
-        return str(message.get("Subject", ""))
+def _is_patch(head: Head) -> bool:
+    return "PATCH" in head.tags.upper() and not head.reply

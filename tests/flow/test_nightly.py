@@ -16,10 +16,12 @@ from orchestrator.job import Job
 from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
 from orchestrator.publish import night as words
+from orchestrator.publish.formats import FORMATS
 from tests import scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
+from tests.peer import says, server
 
 pytestmark = pytest.mark.long
 
@@ -164,6 +166,18 @@ def test_series_come_from_a_maildir_and_from_branches(
     assert not (tmp_path / "results" / "nightly" / "mail").exists()
 
 
+def test_series_come_from_a_search_of_an_archive(spend: Night, fakelinux: Path, make_series) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    [patch] = make_series(f"mailed\n{PASSES}", cover=False).glob("*.patch")
+    mbox = patch.read_text().replace("\nFrom: ", "\nMessage-ID: <1@x>\nFrom: ", 1)
+    with server(says(200, mbox.encode()), says(404), says(403)) as (url, _):
+        queues = [NightlyQueue(search="s:mailed", archive=url, kernel=f"git:{fakelinux}", base="main")]
+        found, nothing, refused = (spend(queues=tuple(queues), trees=False) for _ in range(3))
+    assert [(one.item, one.verdict) for one in found.items] == [("search s:mailed: <1@x>", "clean")]
+    assert nothing.items == ()
+    assert [(one.end, "403" in one.words) for one in refused.items] == [(ItemEnd.FAILED, True)]
+
+
 def test_b4_is_named_where_it_is_missing(spend: Night, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_: None)
     [item] = spend(queues=(NightlyQueue(b4=["20260101-x@example.org"]),), trees=False).items
@@ -202,7 +216,7 @@ def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_w
         proc.wait_readable([], 600)
         return scripted.take(machine, **asked)  # type: ignore[arg-type]
 
-    report = spend(take=endless, queues=where, trees=False, budget=0.5)
+    report = spend(take=endless, queues=where, trees=False, budget=4)
     assert (ends(report), report.exit_code) == (["left", "left"], 0)
     assert "the time was spent" in words.summary(report)
     assert not proc.stop.is_set()
@@ -223,8 +237,13 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
     (tmp_path / "queue" / "empty").mkdir(parents=True)
     (tmp_path / "pipeline.yaml").write_text(
         f"kernel: git:{fakelinux}\nnightly:\n  queues:\n  - directory: queue\n  keep: {{runs: 3}}\n"
+        "report:\n  formats: [junit, ktap, kcidb, sarif, markdown, mail]\n  webhook: $HOOK\n"
     )
-    done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
+    with server(says(200)) as (url, told):
+        done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"), HOOK=url)
+    assert [json.loads(one.body)["verdict"] for one in told] == ["clean"]
+    [run] = (tmp_path / "results").glob("*/run.json")
+    assert {form.file for form in FORMATS.values()} < {file.name for file in run.parent.iterdir()}
     assert done.returncode == 0, done.stderr
     assert "1 clean" in done.stdout
     [written] = (tmp_path / "results" / "nightly").glob("*.txt")
@@ -256,4 +275,4 @@ def test_a_queue_that_is_two_things_is_a_fault_with_its_place(kdelta: Kdelta, tm
     (tmp_path / "pipeline.yaml").write_text("nightly:\n  queues:\n  - directory: a\n    maildir: b\n")
     done = kdelta("nightly", KDELTA_HISTORY="")
     assert done.returncode == 2
-    assert "pipeline.yaml:3:5: a queue is one of directory, maildir, branches, b4" in done.stderr
+    assert "pipeline.yaml:3:5: a queue is one of directory, maildir, branches, b4, search" in done.stderr
