@@ -6,11 +6,11 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 USER = "kdelta"
-_SETTINGS = ("fsync=off", "listen_addresses=", "full_page_writes=off")
+_CARELESS = ("fsync=off", "full_page_writes=off")  # nothing in it outlives a test
 
 
 def _programs() -> Path | None:
@@ -20,7 +20,7 @@ def _programs() -> Path | None:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[str]:
+def cluster(settings: Sequence[str] = _CARELESS) -> Iterator[str]:
     """Start it, and yield the URL of its server, to which the name of a database is to be added before the `?`."""
     programs = _programs()
     assert programs, "postgresql is not installed: .ci/packages names it"
@@ -34,7 +34,9 @@ def cluster() -> Iterator[str]:
     def run(*argv: object) -> None:
         subprocess.run([*prefix, *map(str, argv)], check=True, cwd=top, stdout=subprocess.DEVNULL)
 
-    options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={top}"))
+    options = " ".join(
+        f"-c {setting}" for setting in (*settings, "listen_addresses=", f"unix_socket_directories={top}")
+    )
     control = (programs / "pg_ctl", "--silent", "--pgdata", top / "data", "--log", top / "log", "--wait")
     try:
         run(programs / "initdb", "--pgdata", top / "data", "--username", USER, "--auth", "trust", "--no-sync")

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from orchestrator.history import entry, schema
 from orchestrator.history.book import Book
@@ -21,6 +21,14 @@ def add(book: Book, run: Run, directory: Path) -> None:
         run_id = _replace(connection, run, directory)
         for lane in lanes:
             _add_lane(connection, run_id, lane, tests)
+
+
+def took(book: Book, run: Run) -> None:
+    """Say how long a run took that was added before its end, so that it could be compared."""
+    run_ = schema.run.c
+    same = (run_.name == entry.shown(run.id), run_.began == began(run))
+    with book.writing() as connection:
+        connection.execute(update(schema.run).where(*same).values(seconds=run.wall_seconds or 0.0))
 
 
 def began(run: Run) -> int:

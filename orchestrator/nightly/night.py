@@ -167,7 +167,7 @@ def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
         run = pipeline.go_on(of) if begun else pipeline.validate(of)
         write.add(place.book, run, directory)
         worse = _looked_at(of, [one for one in done if one.verdict], place.book)
-    write.add(place.book, of.run, directory)  # it has ended, and says how long it took
+    write.took(place.book, of.run)
     place.publish(of)
     report = _report(item, of, worse)
     nights.end(place.book, entry, report.verdict)
