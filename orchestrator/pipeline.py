@@ -110,7 +110,7 @@ def compare(job: Job) -> Run:
     files = () if job.plan.empty else run.series.files
     words = strength.sentence(run.builds, run.uncompiled, run.coverage, files, run.mutants)
     answer = replace(answer, strength=words)
-    timeline = job.engine.timeline or run.timeline
+    timeline, busy = (job.engine.timeline, job.engine.busy) if job.engine.timeline else (run.timeline, run.busy)
     return job.recorder.update(
         guests=guests,
         lines=tuple(lines),
@@ -118,6 +118,7 @@ def compare(job: Job) -> Run:
         metrics=tuple(metrics),
         verdict=answer,
         timeline=timeline,
+        busy=busy,
     )
 
 

@@ -93,6 +93,16 @@ def processors() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), _quota()))
 
 
+def worked_seconds() -> float | None:
+    """Return how long the machine's processors have worked since it started, whoever for; None if it is not told."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()
+        user, nice, system, _idle, _iowait, irq, softirq = map(int, words[1:8])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def free_mib() -> int:
     """Return how much memory may still be taken: the machine's, or what its cgroup leaves, whichever is less."""
     return min(_available(), *_left_by_cgroup()) >> 20

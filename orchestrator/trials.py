@@ -66,8 +66,13 @@ def trial(todo: Plan, supplied: Supply, choice: Choice, directory: Path) -> runn
 
 def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
     """Run one cell's trial, read its console, and keep what its guests gave beside that."""
-    with job.engine.task(f"guest {trial.cell}"):
-        seen = runner.run(trial, job.take, yard, lambda stage: job.watch(trial.cell, stage))
+    with job.engine.task(f"guest {trial.cell}") as placed:
+
+        def on_stage(stage: str) -> None:
+            placed()
+            job.watch(trial.cell, stage)
+
+        seen = runner.run(trial, job.take, yard, on_stage)
     seen = replace(seen, asked=tuple(payload.suite.name for payload in trial.payloads))
     found = consoles.read(trial.directory / "console.log", job.plan.splat_rules)
     seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))

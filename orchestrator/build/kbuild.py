@@ -102,6 +102,7 @@ class KernelBuild:
             ccache_asked=self.ccache_asked,
             ccache_saved_cpu_seconds=self.ccache_saved_cpu_seconds,
             tried=self.tried,
+            image_bytes=self.image.stat().st_size,
         )
 
 

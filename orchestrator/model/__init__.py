@@ -48,7 +48,7 @@ from orchestrator.model.mutants import Fate, MutantRecord
 from orchestrator.model.night import ItemEnd, ItemReport, NightReport
 from orchestrator.model.past import Flake, Moved, PastRun, PastSide, Sight, Trend
 from orchestrator.model.reports import Call, KnownIssue, Role, SplatRule, SplatRules, Until
-from orchestrator.model.run import SCHEMA, AccelChoice, HostFacts, Run, RunStatus, TimelineEntry
+from orchestrator.model.run import SCHEMA, AccelChoice, CoresBusy, HostFacts, Run, RunStatus, TimelineEntry
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Posting, Presence, Series
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "ChangeKind",
     "ConfigChange",
     "ConsoleLine",
+    "CoresBusy",
     "Culprit",
     "Effect",
     "EffectKind",

@@ -29,6 +29,7 @@ class BuildRecord:
     ccache_asked: int = 0
     ccache_saved_cpu_seconds: float | None = None
     tried: tuple[str, ...] = ()
+    image_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,26 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """When one task ran, in seconds since the run started."""
+    """When one task ran, in seconds since the run started.
+
+    It began when the task `after` had ended, "" where it waited for none; the first `waited` seconds of its own it had
+    no place among the guests.
+    """
 
     task: str
     start: float
     end: float
+    after: str = ""
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class CoresBusy:
+    """How many cores of the machine worked, on the average from `start` to `end`, whoever they worked for."""
+
+    start: float
+    end: float
+    cores: float
 
 
 @dataclass(frozen=True)
@@ -78,4 +93,5 @@ class Run:
     verdict: Verdict | None = None
     culprits: tuple[Culprit, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
+    busy: tuple[CoresBusy, ...] = ()
     schema: str = SCHEMA

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
-from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, stretch, told
+from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, stretch, timed, told
 from orchestrator.publish.attach import Attachment, Bag
 from orchestrator.publish.formats import mail
 
@@ -40,7 +40,9 @@ def render(run: Run, directory: Path) -> str:
         steps=advice.steps(run, directory, {test: row.anchor for row, _ in tests.full for test in row.tests}),
         metrics=measured.read(run, names),
         consoles=rows.consoles(run, names, lambda path: _find(directory, path)),
-        bars=rows.bars(run),
+        quantities=rows.quantities(run, names),
+        bars=timed.bars(run),
+        busy=(timed.busy(run), timed.plot(run)),
         command=shlex.join(run.command),
         boots=rows.boots(run, directory),
         told=linked,

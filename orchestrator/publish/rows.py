@@ -1,13 +1,13 @@
 """What the report shows beside its tests, shaped and ordered for its tables; a side or a guest is never dropped."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.model import GuestOutcome, GuestRecord, Lane, Run, Side
-from orchestrator.publish import excerpt
+from orchestrator.publish import digest, excerpt
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 
 Names = dict[Lane, str]
@@ -15,15 +15,38 @@ Find = Callable[[str], Path | None]
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One task on a time axis of 0 to 1000; `side` is empty where the task serves both."""
+class Quantity:
+    """One thing that both kernels of a lane have: as words, and what patched adds; None is a side that has none."""
 
-    task: str
-    start: float
-    seconds: float
-    x: float
-    width: float
-    side: str
+    lane: str
+    name: str
+    base: str | None
+    patched: str | None
+    change: str
+
+
+def quantities(run: Run, names: Names) -> list[Quantity]:
+    """The boot time and the image of both kernels of each lane, where a side has any."""
+    rows = []
+    for lane, name in names.items():
+        boots = _sides(lane, {(one.side, digest.lane_of(one)): one.boot_seconds for one in run.guests})
+        images = _sides(lane, {(one.side, digest.lane_of(one)): one.image_bytes for one in run.builds})
+        rows += [_quantity(name, "boot", boots, ",.2f", "s"), _quantity(name, "image", images, ",", "bytes")]
+    return [row for row in rows if row.base or row.patched]
+
+
+def _sides(lane: Lane, known: Mapping[tuple[Side, Lane], float | None]) -> list[float | None]:
+    return [known.get((side, lane)) for side in Side]
+
+
+def _quantity(lane: str, name: str, sides: list[float | None], digits: str, unit: str) -> Quantity:
+    base, patched = sides
+    change = ""
+    if base and patched is not None:
+        part = (patched / base - 1) * 100
+        change = f"{patched - base:+{digits}} {unit} ({part:+.2g} %)" if patched != base else "none"
+    told = [None if one is None else f"{one:{digits}} {unit}" for one in sides]
+    return Quantity(lane, name, told[0], told[1], change)
 
 
 def consoles(run: Run, names: Names, find: Find) -> dict[str, list[Pane]]:
@@ -52,22 +75,6 @@ def _console(
         return Pane(title, "no guest", ())
     compared = held[other] if other else None
     return excerpt.pane(f"{title}: {guest.outcome}", held[guest], compared, excerpt.same_message)
-
-
-def bars(run: Run) -> list[Bar]:
-    """The timeline, earliest first."""
-    reach = max((entry.end for entry in run.timeline), default=0.0) or 1.0
-    return [
-        Bar(
-            task=entry.task,
-            start=entry.start,
-            seconds=entry.end - entry.start,
-            x=entry.start / reach * 1000,
-            width=max(2.0, (entry.end - entry.start) / reach * 1000),
-            side=next((side for side in Side if side in entry.task), ""),
-        )
-        for entry in sorted(run.timeline, key=lambda entry: (entry.start, entry.end, entry.task))
-    ]
 
 
 def boots(run: Run, directory: Path) -> list[str]:

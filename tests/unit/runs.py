@@ -11,6 +11,7 @@ from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
+    CoresBusy,
     GuestOutcome,
     GuestRecord,
     HostFacts,
@@ -97,6 +98,7 @@ def sample_run(**changes: Any) -> Run:
             ("3 of 3 declared tests fixed on x86_64 and arm64", "no other test changed in 9 compared per arch"),
         ),
         timeline=_timeline(),
+        busy=(CoresBusy(0.0, 280.8, 1.9), CoresBusy(280.8, 548.0, 0.4)),
     )
     return dataclasses.replace(run, **changes)
 
@@ -153,6 +155,7 @@ def _build(side: Side, arch: str) -> BuildRecord:
         image_sha256=SHA256[side],
         noop=False,
         log=f"{side}/{arch}-fast/build.log",
+        image_bytes=None if arch == "arm64" and first else 7_000_000 if first else 7_004_096,
     )
 
 
@@ -191,7 +194,7 @@ def _timeline() -> tuple[TimelineEntry, ...]:
         TimelineEntry("build base/arm64-fast", 293.1, 514.0),
         TimelineEntry("build patched/arm64-fast", 514.0, 526.5),
         TimelineEntry("test base/arm64-fast", 514.1, 536.0),
-        TimelineEntry("test patched/arm64-fast", 526.6, 548.0),
+        TimelineEntry("test patched/arm64-fast", 526.6, 548.0, "build patched/arm64-fast", 4.2),
     )
 
 

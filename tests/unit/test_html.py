@@ -187,7 +187,7 @@ def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path
 def test_each_metric_has_a_plot_in_the_page_s_colours_and_the_same_by_boot_in_a_table(tmp_path: Path) -> None:
     report = page(sample_run(), tmp_path)
     plots = re.findall(r'<svg viewBox="[^"]+" class="plot".*?</svg>', report.source, re.DOTALL)
-    assert len(plots) == 6
+    assert len(plots) == 7
     assert all("var(--patched)" in plot and "style" not in plot for plot in plots)
     assert "1 1,843 3 1,845 3 x1.00 2 1,857 2 1,846 2 x0.99" in report.text("metrics")
     drawn = [found["id"] for _, found in report.tags if found.get("id")]
@@ -201,7 +201,7 @@ def test_a_unit_from_a_guest_is_text_in_a_plot_and_what_is_no_number_of_a_plot_b
         MetricPair("s", f"{EVIL}{n}", EVIL, "arm64", "fast", *both) for n, both in enumerate((odd, odd[::-1]))
     )
     report = page(sample_run(metrics=pairs), tmp_path)
-    assert report.source.count('class="plot"') == 2
+    assert report.source.count('class="plot"') == 3
     assert "script" not in {tag for tag, found in report.tags if found.get("class") == "plot"}
     assert report.source.count("<script") == 1
 
@@ -319,6 +319,20 @@ def test_long_outputs_are_cut_at_their_start_and_past_the_report_s_room_left_out
     assert len(report.source) < excerpt.OUTPUTS_ROOM * 1.5
 
 
+def test_boot_times_and_images_stand_side_by_side_with_the_change_and_a_missing_one_as_a_dash(tmp_path: Path) -> None:
+    builds = page(sample_run(), tmp_path).text("builds")
+    assert "x86_64 boot 2.30 s 2.30 s none" in builds
+    assert "x86_64 image 7,000,000 bytes 7,004,096 bytes +4,096 bytes (+0.059 %)" in builds
+    assert "arm64 image — 7,004,096 bytes" in builds
+
+
+def test_the_timeline_says_what_waited_for_what_and_how_many_cores_worked(tmp_path: Path) -> None:
+    timeline = page(sample_run(), tmp_path).text("timeline")
+    assert "On the average 1.2 of 2 cores worked" in timeline
+    assert "test patched/arm64-fast build patched/arm64-fast 8 min 46 s 21 s 4.2 s" in timeline
+    assert "cores worked" not in page(sample_run(busy=()), tmp_path).text("timeline")
+
+
 def test_timeline_environment_and_the_commands_to_repeat_it(tmp_path: Path) -> None:
     report = page(sample_run(), tmp_path)
     assert "build base/x86_64-fast 9.4 s 4 min 31 s build patched/x86_64-fast 4 min 40 s 12 s" in report.text(
@@ -407,7 +421,7 @@ def test_only_this_style_and_script_may_run_and_nothing_leaves(tmp_path: Path) -
 def test_tables_have_captions_headers_a_scope_and_ids_are_unique(tmp_path: Path) -> None:
     report = page(sample_run(), tmp_path)
     names = [tag for tag, _ in report.tags]
-    assert names.count("table") == names.count("caption") == 12
+    assert names.count("table") == names.count("caption") == 13
     assert all("scope" in found for tag, found in report.tags if tag == "th")
     ids = [found["id"] for _, found in report.tags if "id" in found]
     assert len(ids) == len(set(ids))
