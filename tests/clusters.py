@@ -1,22 +1,27 @@
 """A cluster of real processes on this machine, whose guests follow a script; `python -m tests.clusters` is each."""
 
 import contextlib
+import functools
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvm import proc
 from kvm.arch import DEFAULT
+from kvm.qemu import Machine
+from orchestrator import scratch
 from orchestrator.cluster import ability, task, tls, worker
 from orchestrator.cluster.errand import Here
 from orchestrator.cluster.where import Where
 from orchestrator.cluster.worker import Offer
 from tests import scripted
+from tests.conftest import processes
 
 START_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,6 +69,21 @@ class Cluster:
         ready = "schedules at" if role == "scheduler" else "works for"
         self.until(lambda: ready in self.log(name).read_text()[before:], f"{name}: {self.log(name).read_text()}")
 
+    def addresses(self, *workers: str) -> list[tuple[str, int]]:
+        """Where workers listen."""
+        found = re.findall(
+            r"Listening to: *\w+://([\d.]+):(\d+)", "".join(self.log(name).read_text() for name in workers)
+        )
+        return [(host, int(port)) for host, port in found]
+
+    def busy(self) -> list[str]:
+        """The workers that do an errand now."""
+        return [name for name in self.processes if processes(f"errand {self.top / name} ")]
+
+    def boots(self) -> list[str]:
+        """The architecture of each kernel that came up."""
+        return (self.top / "boots").read_text().split() if (self.top / "boots").exists() else []
+
     def end(self, name: str, signum: int = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
         process.send_signal(signum)
@@ -81,6 +101,7 @@ class Cluster:
 @contextlib.contextmanager
 def running(top: Path, *workers: str, scheme: str = "tcp") -> Iterator[Cluster]:
     """Lend a cluster with these workers; nothing of it is left."""
+    top.mkdir(exist_ok=True)
     cluster = Cluster(top, scheme)
     if scheme == "tls":
         tls.make(top / "tls")
@@ -93,18 +114,33 @@ def running(top: Path, *workers: str, scheme: str = "tcp") -> Iterator[Cluster]:
             cluster.end(name)
 
 
+@contextlib.contextmanager
+def _held(top: Path, machine: Machine, **asked: object) -> Iterator[object]:
+    """Boot when the test lets it: while there is a file `hold`, and a line in `boots` says that it came to that."""
+    with (top / "boots").open("a") as boots:
+        boots.write(f"{machine.arch.name}\n")
+    while (top / "hold").exists():
+        proc.wait_readable([], 0.05)
+    with scripted.take(machine, **asked) as kept:  # type: ignore[arg-type]
+        yield kept
+
+
 def _main(role: str, *words: str) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: proc.stop.set())
     if role == "errand":
         cache, *rest = words
-        return task.run(*rest, Here(Path(cache), scripted.take))  # type: ignore[arg-type]
-    url, top, name, *_ = words
+        take = functools.partial(_held, Path(cache).parent)
+        with scratch.own():
+            return task.run(*rest, Here(Path(cache), take))  # type: ignore[arg-type]
+    url, top, name, *versions = words
     certificates = Path(top) / "tls"
     if role == "scheduler":
         worker.schedule(url, certificates)
         return 0
     can = [one for arch in DEFAULT for one in (ability.building(arch, "gcc"), ability.running(arch, "tcg"))]
+    if versions:
+        can = [replace(one, versions=tuple(versions)) for one in can]
     cache = Path(top) / name
     os.environ["PYTHONPATH"] = str(ROOT)
     worker.work(

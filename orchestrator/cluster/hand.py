@@ -13,6 +13,7 @@ from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.proc import Process
 
 OURS = "kdelta"  # the attribute of Dask's worker that holds a Kit, and what its topics begin with
+ERRAND = "errand"  # whose words they are
 _LOOK_SECONDS = 0.5  # how soon an errand that nobody wants any more is ended
 _END_SECONDS = 20.0  # for guests and makes that are told to end
 _FAULTS = {fault.__name__: fault for fault in (UserError, InfraError)}
@@ -43,14 +44,18 @@ def perform(url: str, digest: str, name: str) -> Words:
         return worker.status.name == "running" and task is not None and task.state == "executing"
 
     try:
-        return do([*kit.argv, url, digest, name], lambda words: worker.log_event(topic(name), words), is_wanted)
+        return do(
+            [*kit.argv, url, digest, name],
+            lambda words: worker.log_event(topic(name), {**words, ERRAND: name}),
+            is_wanted,
+        )
     except Interrupted as stopped:
         raise Reschedule from stopped  # it is this worker that ends
 
 
 def topic(name: str) -> str:
-    """Under which word the scheduler knows an errand, and passes on what is said of it."""
-    return f"{OURS}-{name}"
+    """Under which word the scheduler passes on what is said of an errand; it forgets no topic, so there are but few."""
+    return f"{OURS}-{name[0]}"
 
 
 def fault(told: Words) -> Error | None:

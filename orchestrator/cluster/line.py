@@ -31,6 +31,7 @@ class Line:
         self._security = security
         self._guard = threading.Lock()
         self._known: Client | None = None
+        self._hear: dict[str, Callable[[Words], None]] = {}
 
     def do(self, args: tuple[str, ...], wanted: Ability, more: dict[str, float], hear: Callable[[Words], None]) -> str:
         """Have `hand.perform(*args)` done by a worker with `wanted`, and return the hash that it tells.
@@ -39,9 +40,9 @@ class Line:
         """
         while True:
             client = self._client()
-            client.subscribe_topic(hand.topic(args[-1]), lambda event: hear(event[1]))
+            self._listen(client, args[-1], hear)
             future = client.submit(
-                hand.perform, *args, key=hand.topic(args[-1]), resources={wanted.tag: 1, **more}, retries=_RETRIES
+                hand.perform, *args, key=f"{hand.OURS}-{args[-1]}", resources={wanted.tag: 1, **more}, retries=_RETRIES
             )
             told = self._waited(client, future, wanted)
             if told is None:  # the scheduler is gone, and knows nothing of it when it comes back
@@ -49,6 +50,18 @@ class Line:
             if fault := hand.fault(told):
                 raise fault
             return str(told["told"])
+
+    def _listen(self, client: "Client", name: str, hear: Callable[[Words], None]) -> None:
+        """Hear what is said of an errand, and what was said before we came."""
+        self._hear[name] = hear
+        for event in client.get_events(hand.topic(name)):
+            if event[1].get(hand.ERRAND) == name:
+                hear(event[1])
+        client.subscribe_topic(hand.topic(name), self._heard)
+
+    def _heard(self, event: tuple[float, Words]) -> None:
+        if hear := self._hear.get(event[1].get(hand.ERRAND, "")):
+            hear(event[1])
 
     def best(self, wanted: Sequence[Ability]) -> Ability:
         """Return the first of them that a worker has; waits for one."""

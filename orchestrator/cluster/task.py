@@ -15,7 +15,7 @@ from orchestrator.cluster.errand import Here
 from orchestrator.model import Cell
 
 _TICK_SECONDS = 0.5
-_MOST_BYTES = 1 << 18  # of one log in one tick; the whole of it comes at the end
+_MOST_BYTES = 1 << 15  # of one log in one tick; the whole of it comes at the end
 
 
 def run(url: str, digest: str, name: str, here: Here) -> int:

@@ -21,6 +21,7 @@ _AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
 _SETTINGS = {
     "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
     "distributed.scheduler.allowed-failures": 3,
+    "distributed.admin.low-level-log-length": 500,  # of what is said of errands
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.tcp": "30s",
     "distributed.worker.daemon": False,

@@ -1,0 +1,158 @@
+"""Workers, scheduler and client end in the middle of a run: it comes to the same, and nothing is left or done twice."""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kvm import proc
+from kvm.errors import UserError
+from orchestrator import job, pipeline, plan, store
+from orchestrator.model import Run
+from orchestrator.request import Request
+from tests import clusters, scripted
+from tests.clusters import Cluster
+from tests.conftest import kdelta_argv, processes
+from tests.flow.test_scripted import FAILS, PASSES, changes, request_for, suite, verdict  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.long
+
+SLOW = "sleep 2.71828"  # what a build takes, and no other process here
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with clusters.running(tmp_path / "cluster") as started:
+        yield started
+
+
+class Running(threading.Thread):
+    """A run on a cluster, beside the test that disturbs it."""
+
+    def __init__(self, cluster: Cluster, asked: Request, directory: Path) -> None:
+        super().__init__()
+        self.cluster, self.asked, self.directory = cluster, asked, directory
+        self.run_: Run | None = None
+        self.seen: list[str] = []
+        self.fault: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            todo = plan.make(self.asked)
+            make = self.cluster.where().engine
+            told = store.given_directory(self.directory)
+            with job.start(todo, told, self._watch, scripted.take, make) as started:
+                self.run_ = pipeline.validate(started)
+        except BaseException as fault:
+            self.fault = fault
+
+    def _watch(self, cell: object, stage: str) -> None:
+        self.seen.append(f"{cell} {stage}")
+
+    def result(self) -> Run:
+        self.join(120)
+        assert self.run_, self.fault or "it hangs"
+        return self.run_
+
+
+def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_change_nothing(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    fakelinux: Path,
+    tmp_path: Path,
+) -> None:
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("@echo COMPILED;", f"@{SLOW}; echo COMPILED;"))
+    hold = cluster.top / "hold"
+    hold.touch()
+    cluster.start("one")
+    run = Running(cluster, request_for(FAILS, PASSES, arches=["arm64"], rerun={"pairs": 0}), tmp_path / "run")
+    cluster.until(lambda: bool(processes(SLOW)), "no build")
+    cluster.end("one", signal.SIGKILL)
+    cluster.until(lambda: not processes(SLOW) and not processes(str(cluster.top / "one")), "make outlived its worker")
+    cluster.start("two")
+    cluster.until(lambda: len(cluster.boots()) == 2, "no guest")
+    cluster.end("two", signal.SIGKILL)
+    cluster.until(lambda: not processes(str(cluster.top / "two")), "a guest outlived its worker")
+    cluster.start("three")
+    cluster.until(lambda: len(cluster.boots()) == 4, "no guest again")
+    cluster.end("scheduler", signal.SIGKILL)
+    cluster.start("scheduler")
+    cluster.until(lambda: len(cluster.boots()) == 6, "no guest after the scheduler's restart")
+    hold.unlink()
+    told = run.result()
+    assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert [(guest.side, guest.outcome) for guest in told.guests] == [("base", "ok"), ("patched", "ok")]
+    assert verdict(told)[0] == "clean"
+    assert (tmp_path / "run" / "base" / "arm64-fast" / "build.log").read_text().count("COMPILED") == 1
+    assert any("base/arm64-fast build" in line for line in run.seen)
+    assert any("boot" in line for line in run.seen)
+
+
+def started(*words: object, log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as said:
+        return subprocess.Popen(kdelta_argv(*words), cwd=log.parent, stdout=said, stderr=said, start_new_session=True)
+
+
+def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_when_it_is_interrupted(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (cluster.top / "hold").touch()
+    cluster.start("one")
+    asked, run = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run"
+    words = ["--cache-dir", asked.cache, "run", asked.pipeline.series, "--kernel", f"git:{fakelinux}", "--no-rerun"]
+    words += ["--arch", "arm64", "--suite", suite, "--out", run]
+    words += ["--scheduler", cluster.url, "--store", cluster.top / "store"]
+    client = started(*words, log=tmp_path / "said")
+    cluster.until(lambda: len(cluster.boots()) == 2, "no guest")
+    client.kill()
+    client.wait()
+
+    again = started("attach", run, log=tmp_path / "said")
+    cluster.until(lambda: "boot" in (tmp_path / "said").read_text(), "it is not attached")
+    assert cluster.busy() == ["one"]
+    assert len(cluster.boots()) == 2
+    again.send_signal(signal.SIGINT)
+    assert again.wait(60) == 130, (tmp_path / "said").read_text()
+    cluster.until(lambda: not cluster.busy(), "the errand goes on")
+    assert store.load(run).status == "interrupted"
+
+    (cluster.top / "hold").unlink()
+    last = started("attach", run, log=tmp_path / "said")
+    assert last.wait(60) == 0, (tmp_path / "said").read_text()
+    assert changes(store.load(run)) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert verdict(store.load(run))[0] == "clean"
+    assert len(cluster.boots()) == 4
+
+
+def test_a_worker_of_other_versions_is_given_nothing_and_one_that_comes_later_does_it_all(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    cluster.start("other", "kdelta of yesterday", "gcc 1.0")
+    asked = request_for(FAILS, PASSES, arches=["arm64"], rerun={"pairs": 0})
+    with (
+        pytest.raises(UserError, match=r"no worker for build arm64 gcc .*there is .*kdelta of yesterday, gcc 1\.0"),
+        job.start(
+            plan.make(asked),
+            store.given_directory(tmp_path / "no"),
+            lambda *_: None,
+            scripted.take,
+            cluster.where(patience=1.0).engine,
+        ) as started,
+    ):
+        pipeline.validate(started)
+    proc.stop.clear()
+    run = Running(cluster, asked, tmp_path / "run")
+    cluster.start("same")
+    assert verdict(run.result())[0] == "clean"
+    assert not (cluster.top / "other").exists()
