@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator.cli import main
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 JOBS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
+PROGRAMS = Path(sys.executable).parent
 
 
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
@@ -32,13 +34,33 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", JOBS)
 def test_the_ci_jobs_are_what_their_schema_says_and_tidy(which: str) -> None:
     [job] = (CONTRIB / which).iterdir()
-    programs = Path(sys.executable).parent
     for argv in (
-        [programs / "check-jsonschema", "--builtin-schema", JOBS[which], job],
-        [programs / "yamllint", "--strict", "-d", "{extends: default, rules: {line-length: {max: 130}}}", job],
+        [PROGRAMS / "check-jsonschema", "--builtin-schema", JOBS[which], job],
+        [PROGRAMS / "yamllint", "--strict", "-d", "{extends: default, rules: {line-length: {max: 130}}}", job],
     ):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_actionlint_finds_no_fault_in_the_job_for_github() -> None:
+    """Nor in the shell's words in it, where there is a shellcheck."""
+    done = subprocess.run(
+        [PROGRAMS / "actionlint", "-oneline", *(CONTRIB / "github").iterdir()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_what_a_night_did_is_kept_on_github_when_it_ends_with_a_regression() -> None:
+    """The step fails then; and actions/cache takes no path with `..` in it."""
+    [job] = (CONTRIB / "github").iterdir()
+    steps = yaml.safe_load(job.read_text())["jobs"]["nightly"]["steps"]
+    kept = {step["uses"].split("@")[0]: step for step in steps if step.get("uses", "").startswith("actions/")}
+    restored, saved = (kept[f"actions/cache/{what}"] for what in ("restore", "save"))
+    assert (saved["if"], restored["with"]["path"]) == ("always()", saved["with"]["path"])
+    assert ".." not in saved["with"]["path"]
 
 
 def test_the_commands_that_are_run_there_exist() -> None:
