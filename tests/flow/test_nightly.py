@@ -203,6 +203,25 @@ def test_what_is_cut_off_goes_on_the_next_night(
     assert len(list(results.glob("*/run.json"))) == 1
 
 
+def test_a_bisection_that_is_cut_off_goes_on_the_next_night(spend: Night, fakelinux: Path) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first night\n{PASSES}")
+    spend()
+    for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
+        commit(fakelinux, text)
+
+    def killed_between(machine: Machine, **asked: object) -> object:
+        if b"first night" not in (image := machine.image.read_bytes()) and b"later" not in image:
+            raise Interrupted
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    with pytest.raises(Interrupted):
+        spend(take=killed_between)
+    proc.stop.clear()
+    [item] = spend().items
+    assert (item.verdict, [who.split(" ", 1)[1] for who in item.culprits]) == ("regressed", ["mm: breaks it"])
+
+
 def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_what_waited(
     spend: Night, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
