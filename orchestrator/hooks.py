@@ -23,14 +23,19 @@ def tell(run: Run, directory: Path, asked: config.Report, *, to_patchwork: bool)
     try:
         if asked.webhook:
             tell_webhook(run, asked.webhook, where)
-    except Error as fault:
-        log.warning("the webhook was not told: %s", fault.message)
+    except Exception as fault:
+        log.warning("the webhook was not told: %s", _said(fault))
     try:
         if to_patchwork:
             tell_patchwork(run, asked, where)
-    except Error as fault:
+    except Exception as fault:
         again = shlex.join(["kdelta", "report", str(directory), "--patchwork"])
-        log.warning("Patchwork was not told: %s\n  when that is mended: %s", fault.message, again)
+        log.warning("Patchwork was not told: %s\n  when that is mended: %s", _said(fault), again)
+
+
+def _said(fault: Exception) -> str:
+    """Of a fault that is not ours its kind alone: its words may hold the address."""
+    return fault.message if isinstance(fault, Error) else type(fault).__name__
 
 
 def tell_webhook(run: Run, url: str, where: str, patience: Patience | None = None) -> None:

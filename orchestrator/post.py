@@ -48,9 +48,11 @@ class Peer:
     """A server, spoken to for so long at most. `token` is the value of the header Authorization."""
 
     def __init__(self, url: str, token: str = "", patience: Patience | None = None) -> None:
-        self.host = urlsplit(url).hostname or url
+        self.host = _host(url)
         self._url, self._token, self._patience = url.rstrip("/"), token, patience or Patience()
         self._until = time.monotonic() + self._patience.whole
+        if not self.host:
+            raise UserError("the address is none", hint="https://HOST/...")
         if token and not secret(url):
             raise UserError(f"{self.host} would get a token that anybody can read", hint="name an https:// address")
 
@@ -86,12 +88,17 @@ class Peer:
 
 def secret(url: str) -> bool:
     """Does nobody between here and there read what is said?"""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or parts.hostname == "localhost":
+    if url.startswith("https://") or _host(url) == "localhost":
         return True
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
+        return ipaddress.ip_address(_host(url)).is_loopback
     return False
+
+
+def _host(url: str) -> str:
+    with contextlib.suppress(ValueError):  # brackets that hold no address
+        return urlsplit(url).hostname or ""
+    return ""
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

@@ -132,6 +132,15 @@ def test_a_webhook_whose_variable_is_not_set_is_told_by_its_name(
     assert "$LAB_HOOK holds no http:// or https:// address" in caplog.text
 
 
+@pytest.mark.parametrize("url", ["https://[::1/SECRET", "https://./SECRET", "https://x:port/SECRET"])
+def test_an_address_that_is_none_is_a_warning_and_not_repeated(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks.tell(mailed(), tmp_path, config.Report(webhook=url, patchwork=to_patchwork(url).patchwork), to_patchwork=True)
+    assert "the webhook was not told: " in caplog.text and "Patchwork was not told: " in caplog.text
+    assert "SECRET" not in caplog.text
+
+
 def test_a_chat_is_called_by_no_word_of_a_guest() -> None:
     text = webhook.body(hostile(), "")["text"]
     assert not set("<>@[]`*|~\n\x1b") & set(text)
