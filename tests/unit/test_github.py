@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator.model import ChangeKind, FindingChange, FindingRecord, Outcome
+from orchestrator.model import ChangeKind, FindingChange, FindingRecord, Outcome, Verdict, VerdictValue
 from orchestrator.publish.formats import github
 from tests.unit.runs import change, sample_run
 
@@ -21,6 +21,12 @@ def test_what_counts_against_the_series_is_an_error_and_what_is_new_a_warning_at
         "::warning file=mm/a%2Cb.c,line=7,title=gcc -Wx::100%25 odd:%0Ayes",
     ]
     assert github.annotations(sample_run()) == ""
+
+
+def test_why_a_run_is_not_good_is_said_be_it_the_series_fault_or_nobodys() -> None:
+    unmet, unsure = (Verdict(value, ("why",)) for value in (VerdictValue.UNMET, VerdictValue.INCONCLUSIVE))
+    assert github.annotations(sample_run(verdict=unmet)) == "::error title=kdelta/verdict::unmet: why\n"
+    assert github.annotations(sample_run(verdict=unsure)) == "::warning title=kdelta/verdict::inconclusive: why\n"
 
 
 def test_no_more_annotations_are_written_than_are_shown() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from orchestrator.model import Run
 from orchestrator.publish import clean, digest
 from orchestrator.publish.formats import cases
-from orchestrator.publish.formats.cases import Standing
+from orchestrator.publish.formats.cases import Case, Standing
 
 MOST = 10  # GitHub shows so many errors, and so many warnings, of one step
 SUMMARY_BYTES = 1 << 20
@@ -18,9 +18,15 @@ _COMMAND = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 def annotations(run: Run) -> str:
     """One workflow command a line: what counts against the series, then what compilers and checkers newly say."""
-    against = [case for case in cases.of(run) if case.standing is Standing.AGAINST]
-    lines = [_command("error", f"{case.group}/{case.name} {case.lane}", case.why) for case in against[:MOST]]
-    return "".join(f"{text}\n" for text in (*lines, *list(_findings(run))[:MOST]))
+    verdict, *others = cases.of(run)
+    against = [case for case in (verdict, *others) if case.standing is Standing.AGAINST]
+    errors = [_command("error", _title(case), case.why) for case in against]
+    unsure = [_command("warning", _title(verdict), verdict.why)] if verdict.standing is Standing.UNSURE else []
+    return "".join(f"{text}\n" for text in (*errors[:MOST], *[*unsure, *_findings(run)][:MOST]))
+
+
+def _title(case: Case) -> str:
+    return f"{case.group}/{case.name} {case.lane}".rstrip()
 
 
 def _findings(run: Run) -> Iterator[str]:
