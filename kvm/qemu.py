@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm.arch import ACCELS, Arch
@@ -31,7 +31,7 @@ def channels(monitor: int, agent: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Machine:
-    """One guest: `accel` is kvm or tcg, `disk_mib` and `more_mib` the sizes of its empty disks, in order (0: none).
+    """One guest: `accel` is a key of ACCELS; `disk_mib` and `more_mib` are the sizes of its empty disks, in order.
 
     Both disks are in one file, so that there is one to keep and to restore. With `vmcore` its memory is kept when it
     panics; `root` is what commands may run in instead of the initramfs.
@@ -47,6 +47,13 @@ class Machine:
     more_mib: int = 0
     vmcore: bool = False
     root: Root | None = None
+
+    @property
+    def steady(self) -> "Machine":
+        """The same, to measure with."""
+        steady = ACCELS[self.accel].steady
+        cpus = min(self.cpus, self.arch.counted) if steady != self.accel else self.cpus
+        return replace(self, accel=steady, cpus=cpus)
 
     @property
     def disks_mib(self) -> int:
@@ -65,6 +72,7 @@ def memory(machine: Machine, file: Path, *, shared: bool) -> tuple[str, ...]:
 
 def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | None = None) -> list[str]:
     """Return the whole command line; `words` goes to the kernel's, `channels` says where console and monitor go."""
+    accel = ACCELS[machine.accel]
     options = [
         "-nodefaults",
         "-no-user-config",
@@ -72,8 +80,8 @@ def argv(machine: Machine, *, words: str, channels: Sequence[str], disk: Path | 
         "-no-reboot",  # with panic=-1 a panic ends the process
         f"-sandbox {SANDBOX}",
         *machine.arch.machine,
-        f"-accel {ACCELS[machine.accel].option}",
-        f"-cpu {machine.arch.cpu[machine.accel]}",
+        *accel.options,
+        f"-cpu {machine.arch.cpu[accel.cpu]}",
         f"-smp {machine.cpus}",
         f"-m {machine.memory_mib}",
         "-netdev user,id=net,restrict=on",  # reaches nothing; for suites that need a network device, and for SSH

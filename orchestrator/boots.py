@@ -1,10 +1,13 @@
-"""Benchmarks measured in more boots of both kernels, in turn: the boot is what differs, so it is what is repeated."""
+"""Benchmarks measured in boots of their own of both kernels, in turn: what differs from boot to boot is repeated."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from kvm.errors import BootError, GuestLost
 from orchestrator import pairs, store
 from orchestrator.job import Job
+from orchestrator.judge import measure
+from orchestrator.judge.measure import Yardstick
 from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import Cell, Lane, Pair, Side
 from orchestrator.trial import paired
@@ -16,22 +19,31 @@ FILE = "boots.json"
 
 def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Boot both sides of a lane anew as often as is asked for, and run every benchmark in each boot."""
-    more = job.plan.request.pipeline.boots - 1
+    boots = job.plan.request.pipeline.boots
     measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
-    if not more or not measured or len(trials) < len(Side) or load(job, lane):
+    if boots == 1 or not measured or len(trials) < len(Side) or load(job, lane):
         return
     done: list[Pair] = []
+    steady = {side: replace(one, machine=one.machine.steady) for side, one in trials.items()}
     with job.engine.task(f"boots {lane}"):
-        for number in range(1, more + 1):
+        for number in range(1, boots + 1):
             for side in Side:
-                job.watch(Cell(side, *lane), f"boot {number + 1} of {more + 1}")
+                job.watch(Cell(side, *lane), f"boot {number} of {boots}")
             try:
                 done += paired.run(
-                    trials, job.take, yard, pairs.look(job), measured, number, f"{paired.BOOTS}/{number}"
+                    steady, job.take, yard, pairs.look(job), measured, number, f"{paired.BOOTS}/{number}"
                 )
             except (BootError, GuestLost) as fault:
-                job.recorder.note(f"{lane}: boot {number + 1} measured nothing: {fault.message}")
+                job.recorder.note(f"{lane}: boot {number} measured nothing: {fault.message}")
+                if not done:  # nor will the next
+                    break
     store.save_pairs(done, _file(job, lane))
+
+
+def yardstick(job: Job) -> Yardstick:
+    """What a change must be to count, as the user and the suites say; what is claimed wrongly, over all lanes."""
+    suites, least = {suite.name: suite for suite in job.plan.suites}, job.plan.request.pipeline.minimum_effect
+    return Yardstick(least, measure.ERROR / len(job.plan.lanes), lambda suite, name: suites[suite].worsens(name))
 
 
 def load(job: Job, lane: Lane) -> list[Pair]:

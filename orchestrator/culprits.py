@@ -179,7 +179,9 @@ class _Hunt:
         known = {build.image_sha256: build.side for build in self.job.run.builds if build.arch == kernel.cell.arch}
         if self.symptom.kind is Kind.BUILD or known.get(kernel.image_sha256) is Side.BASE:
             return Answer.GOOD
-        return Answer.BAD if kernel.image_sha256 in known else self._boot(kernel)
+        if kernel.image_sha256 in known:
+            return Answer.BAD
+        return self._measure(kernel) if self.symptom.kind is Kind.METRIC else self._boot(kernel)
 
     def _build(self, commit: str, log: Path) -> KernelBuild:
         order = self.way.order(commit)
@@ -201,6 +203,20 @@ class _Hunt:
         self.confidence *= 1 - culprit.luck(self.symptom, clean)
         return Answer.GOOD
 
+    def _measure(self, kernel: KernelBuild) -> Answer:
+        """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
+        where = self.where / f"{kernel.image_sha256[:12]}-measured"
+        order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
+        base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
+        both = [(base, where / "base"), (kernel, where)]
+        boots = [[self._given(one, below / str(number)) for one, below in both] for number in range(self.symptom.runs)]
+        found = culprit.weigh(self.symptom, [(before, after) for before, after in boots])
+        if found is None:
+            return Answer.SKIP
+        bad, chance = found
+        self.confidence *= 1 - chance
+        return Answer.BAD if bad else Answer.GOOD
+
     def _given(self, kernel: KernelBuild, where: Path) -> GuestRun:
         """What the guests of one boot gave, be it for another symptom, or before this search was cut off."""
         self.boots.add(where)
@@ -212,5 +228,7 @@ class _Hunt:
         choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
         some = replace(plan, suites=wanted)
         trial = trials.trial(some, trials.supply(some, kernel, {}), choice, where)
+        if self.symptom.kind is Kind.METRIC:
+            trial = replace(trial, machine=trial.machine.steady)
         yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
         return trials.tried(self.job, replace(trial, repeats=1, keep_guest=False), yard)

@@ -92,8 +92,7 @@ def compare(job: Job) -> Run:
         if base.guest.console or patched.guest.console:
             lines += consoles.new_lines(job, lane, base.guest, patched.guest)
             changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched))
-            least = job.plan.request.pipeline.minimum_effect
-            metrics += diff.pair_metrics(base, patched, boots.load(job, lane), least)
+            metrics += diff.pair_metrics(base, patched, boots.load(job, lane), boots.yardstick(job))
     run, declared = job.run, bool(job.plan.expectations)
     guests = tuple(known.mark(guest, job.plan.known_issues) for guest in run.guests)
     changes = known.mark_tests(changes, job.plan.known_issues)
@@ -104,6 +103,7 @@ def compare(job: Job) -> Run:
         changes,
         steps=run.steps,
         uncompiled=run.uncompiled,
+        metrics=metrics,
         declared=declared,
         empty=job.plan.empty,
     )

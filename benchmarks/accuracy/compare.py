@@ -127,7 +127,13 @@ def _lacks_on(arch: str, must: Wanted, record: Record) -> Iterator[str]:
     yield from _named("finding", must.findings, new)
     said = [line["words"] for line in _on(arch, record["lines"]) if line["side"] == "patched"]
     yield from (f"no line {form!r}" for form in must.lines if not any(re.search(form, words) for words in said))
+    yield from (f"{name} did not become worse" for name in must.metrics if name not in _worse(arch, record))
     yield from _binary(must, _on(arch, record["binaries"]))
+
+
+def _worse(arch: str, record: Record) -> set[str]:
+    rows = [row for row in _on(arch, record["metrics"]) if row["effect"] and row["effect"]["kind"] == row["worse"]]
+    return {f"{row['suite']}/{row['name']}" for row in rows}
 
 
 _OF_PATCHED = ("guests", "builds")

@@ -45,6 +45,7 @@ class Wanted(Section):
     reports: list[Named] = Field(default_factory=list)
     findings: list[Named] = Field(default_factory=list)
     lines: list[str] = Field(default_factory=list)
+    metrics: list[str] = Field(default_factory=list)
     binary: Binary = Binary()
     build: str | None = None
     steps: list[int] = Field(default_factory=list)
@@ -56,6 +57,7 @@ class How(Section):
     suites: list[str] = Field(default_factory=lambda: ["madvise_locked"], min_length=1)
     flavours: list[str] = Field(default_factory=lambda: ["fast"], min_length=1)
     repeats: int = 1
+    boots: int = 1
     each_patch: bool = False
 
 

@@ -5,12 +5,23 @@ only, so the chance that a bad tree stays clean is taken over all rates that the
 """
 
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.judge import sheet, verdict
-from orchestrator.model import BuildRecord, Change, ChangeKind, GuestRecord, GuestRun, Lane, Outcome, Run, Side
+from orchestrator.judge import measure, sheet, verdict
+from orchestrator.model import (
+    BuildRecord,
+    Change,
+    ChangeKind,
+    GuestRecord,
+    GuestRun,
+    Lane,
+    MetricPair,
+    Outcome,
+    Run,
+    Side,
+)
 
 ERROR = 0.01  # how probable a tree may be called good by chance
 MOST_RUNS = 64  # of one tree
@@ -23,13 +34,14 @@ class Kind(StrEnum):
     END = "end"
     SPLAT = "splat"
     TEST = "test"
+    METRIC = "metric"
 
 
 @dataclass(frozen=True)
 class Symptom:
     """Something that patched has and base has not. `key` says what is looked for, the same in every lane.
 
-    It showed in `bad` of `runs` of the suite, all suites where that is "".
+    It showed in `bad` of `runs` of the suite, all suites where that is "". A metric's is `ratio` times base's.
     """
 
     kind: Kind
@@ -39,6 +51,7 @@ class Symptom:
     suite: str = ""
     bad: int = 1
     runs: int = 1
+    ratio: float = 1.0
 
     def seen(self, more: "Seen") -> "Symptom":
         """The same, known from more runs."""
@@ -60,7 +73,8 @@ def symptoms(run: Run) -> list[Symptom]:
         for change in run.tests
         if change.name.startswith(sheet.REPORT) and change.change is not ChangeKind.REGRESSED
     }
-    return [*_of_builds(run.builds), *_of_guests(run.guests, chance), *_of_tests(run.tests)]
+    guests, tests = _of_guests(run.guests, chance), _of_tests(run.tests)
+    return [*_of_builds(run.builds), *guests, *tests, *_of_metrics(run.metrics)]
 
 
 def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
@@ -74,6 +88,15 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     whole = verdict.lived(tree.guest) and not tree.guest.more_splats
     repeats = 1 + max((end.repeat for end in tree.ends), default=0)
     return Seen(1, 1) if found else Seen(0, repeats) if whole else None
+
+
+def weigh(symptom: Symptom, boots: Sequence[tuple[GuestRun, GuestRun]]) -> tuple[bool, float] | None:
+    """Is a tree's metric, measured in turn with base's, as bad as patched's, and how probable is that by chance?
+
+    None where nobody can tell.
+    """
+    samples = [(_samples(symptom, base), _samples(symptom, tree)) for base, tree in boots]
+    return measure.nearer(samples, symptom.ratio)
 
 
 def luck(symptom: Symptom, clean: int) -> float:
@@ -119,6 +142,18 @@ def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
             lane = Lane(change.arch, change.flavour)
             words = f"{change.suite}/{change.name} ({change.base.outcome} -> {change.patched.outcome})"
             yield Symptom(Kind.TEST, lane, key, words, change.suite, max(1, seen.bad), seen.runs)
+
+
+def _of_metrics(metrics: Iterable[MetricPair]) -> Iterator[Symptom]:
+    for pair in metrics:
+        if (effect := pair.effect) and pair.worsened:
+            lane, key = Lane(pair.arch, pair.flavour), (pair.suite, pair.name, pair.unit)
+            words = f"{pair.suite}/{pair.name} (x{effect.ratio:.3g})"
+            yield Symptom(Kind.METRIC, lane, key, words, pair.suite, effect.boots, effect.boots, effect.ratio)
+
+
+def _samples(symptom: Symptom, tree: GuestRun) -> tuple[float, ...]:
+    return next((one.samples for one in tree.metrics if (one.suite, one.name, one.unit) == symptom.key), ())
 
 
 def _show_test(symptom: Symptom, tree: GuestRun) -> Seen | None:

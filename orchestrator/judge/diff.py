@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from orchestrator.judge import fingerprint, measure, sheet
+from orchestrator.judge.measure import Boot, Yardstick
 from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import (
     Change,
@@ -16,6 +17,8 @@ from orchestrator.model import (
     Pair,
     Samples,
 )
+
+_AS_IT_IS = Yardstick()
 
 
 def compare(
@@ -89,22 +92,33 @@ def _moved(was: Outcome, now: Outcome) -> ChangeKind:
 
 
 def pair_metrics(
-    base: GuestRun, patched: GuestRun, more: Sequence[Pair] = (), minimum: float = 0.05
+    base: GuestRun, patched: GuestRun, more: Sequence[Pair] = (), by: Yardstick = _AS_IT_IS
 ) -> list[MetricPair]:
     """Put the samples of both sides next to each other; a side that has none has an empty tuple.
 
-    Each of `more` is of another boot of both; a change below the part `minimum` is none.
+    Each of `more` is of another boot of both; of what those measured the first pass does not count.
     """
-    boots = [[_by_name(run) for run in both] for both in ((base, patched), *((one.base, one.patched) for one in more))]
+    first, measured = _boots([(base, patched)]), _boots([(one.base, one.patched) for one in more])
+    steady = all(one.patched.guest.counts_instructions for one in more)
+    worse = {named: by.worse(*named[:2]) for named in (*first, *measured)}
+    judged = sum(kind is not None for kind in worse.values())
     guest, pairs = patched.guest, []
-    for named in sorted({name for both in boots for side in both for name in side}):
-        samples = [(before.get(named, ()), after.get(named, ())) for before, after in boots]
+    for named, kind in sorted(worse.items()):
+        samples = measured.get(named) or first[named]
         before, after = (
             Samples(tuple(itertools.chain(*side)), tuple(map(len, side))) for side in zip(*samples, strict=True)
         )
-        said = measure.effect(samples, minimum)
-        pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said))
+        said = measure.effect(samples, by.minimum, by.error / judged if kind else measure.ERROR)
+        counted = steady and named in measured
+        pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said, kind, counted))
     return pairs
+
+
+def _boots(runs: Sequence[tuple[GuestRun, GuestRun]]) -> dict[tuple[str, str, str], list[Boot]]:
+    """What each boot of both sides measured, by metric."""
+    boots = [[_by_name(run) for run in both] for both in runs]
+    names = {named for both in boots for side in both for named in side}
+    return {named: [(before.get(named, ()), after.get(named, ())) for before, after in boots] for named in names}
 
 
 def _by_name(run: GuestRun) -> dict[tuple[str, str, str], tuple[float, ...]]:

@@ -10,6 +10,7 @@ from orchestrator.model import (
     ChangeKind,
     GuestOutcome,
     GuestRecord,
+    MetricPair,
     Outcome,
     Side,
     Splat,
@@ -24,7 +25,7 @@ _ORDER = list(VerdictValue)
 _NAMES_SHOWN, _DEEDS_SHOWN = 8, 3
 
 
-def decide(
+def decide(  # noqa: PLR0913  (all that was seen)
     builds: Sequence[BuildRecord],
     guests: Sequence[GuestRecord],
     changes: Sequence[Change],
@@ -32,6 +33,7 @@ def decide(
     declared: bool,
     steps: Sequence[StepRecord] = (),
     uncompiled: Sequence[Uncompiled] = (),
+    metrics: Sequence[MetricPair] = (),
     empty: bool = False,
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
@@ -51,6 +53,7 @@ def decide(
         *_of_unseen(builds, guests, changes),
         *_of_tests(changes),
         *_of_blind(changes),
+        *_of_metrics(metrics),
         *_of_expectations(builds, changes, declared),
     ]
     good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
@@ -262,6 +265,14 @@ def _blind(tests: Sequence[Change]) -> bool:
 def _alike(tests: Sequence[Change]) -> list[Outcome]:
     """What was seen of them."""
     return sorted({outcome for test in tests for outcome in (test.base.outcome, test.patched.outcome)})
+
+
+def _of_metrics(metrics: Iterable[MetricPair]) -> Iterable[Reason]:
+    """What became worse for sure, of that of which somebody said what is worse."""
+    for pair in metrics:
+        if (effect := pair.effect) and pair.worsened:
+            words = f"{pair.arch}-{pair.flavour}: {pair.suite}/{pair.name} became worse: x{effect.ratio:.3g} of base's"
+            yield VerdictValue.REGRESSED, f"{words} (x{effect.low:.3g} to x{effect.high:.3g}) over {effect.boots} boots"
 
 
 def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], declared: bool) -> Iterable[Reason]:

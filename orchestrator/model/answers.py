@@ -174,7 +174,11 @@ _TIMES = frozenset(("ns", "us", "µs", "ms", "s", "sec", "seconds", "min", "cycl
 
 @dataclass(frozen=True)
 class MetricPair:
-    """One metric, side by side, all samples of a side together; `effect` is None where there is no ratio."""
+    """One metric, side by side, all samples of a side together; `effect` is None where there is no ratio.
+
+    `worse` is the change that makes it worse, where its suite says so. With `counted`, the guest's clock counted
+    instructions.
+    """
 
     suite: str
     name: str
@@ -184,12 +188,19 @@ class MetricPair:
     base: Samples
     patched: Samples
     effect: Effect | None = None
+    worse: EffectKind | None = None
+    counted: bool = False
+
+    @property
+    def worsened(self) -> bool:
+        """Did it change for the worse for sure?"""
+        return self.effect is not None and self.effect.kind is self.worse
 
     @property
     def timed(self) -> bool:
         """Is it a time, or a rate? On an emulated or shared machine a count says more."""
         of, _, per = self.unit.partition("/")
-        return of in _TIMES or per in _TIMES
+        return (of in _TIMES or per in _TIMES) and not self.counted
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,11 @@ class GuestRecord:
     more_splats: int = 0
     went_on: bool = False
 
+    @property
+    def counts_instructions(self) -> bool:
+        """Does its clock go by the instructions that it executes, one a nanosecond?"""
+        return self.accel == "icount"
+
 
 @dataclass(frozen=True)
 class ConsoleLine:

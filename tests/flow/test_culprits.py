@@ -177,3 +177,18 @@ def test_what_shows_without_any_option_of_the_flavour_is_said(look: Look, tmp_pa
         run = culprits.look_for_options(resumed)
     assert len(run.culprits) == 1  # by patch
     assert "arm64-fast-options: example/second (pass -> fail) shows without any of them" in run.notes
+
+
+def test_the_patch_that_made_a_benchmark_slower_is_found_by_measuring_in_turn(
+    look: Look,
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text('name: example\nkind: bench\nsources: [main.c]\nworse: {"t*": more}\n')
+    times = [100, 101, 102, 151, 150, 152]
+    texts = [f"{number}\nprogram:\nsay t {time} ns\nsay rate {time} x/s\n" for number, time in enumerate(times)]
+    run = look(*texts, boots=3)
+    assert run.verdict and run.verdict.value == "regressed"
+    [culprit] = run.culprits
+    assert [suspect.number for suspect in culprit.suspects] == [3]
+    assert culprit.symptoms == ("example/t (x1.52)",)
+    assert "--suite example" in culprit.command

@@ -56,6 +56,15 @@ def test_the_corpus_holds_what_its_answers_say() -> None:
         assert all(patch.read_text().startswith("From ") for patch in one.patches)
 
 
+def test_a_metric_must_have_become_worse_as_its_suite_says(make_entry: Any) -> None:
+    slower = make_entry("what: slow\neffect: breaks\nmust: {verdict: [regressed], metrics: [bench/t]}\n")
+    metric = {"suite": "bench", "name": "t", "arch": "arm64", "worse": "more"}
+    seen = [{**metric, "effect": effect} for effect in (None, {"kind": "same"}, {"kind": "more"})]
+    marks = [mark(slower, "regressed", metrics=[one]) for one in seen]
+    assert [one.mark for one in marks] == [Mark.HALF, Mark.HALF, Mark.FOUND]
+    assert marks[0].lacks == ("arm64: bench/t did not become worse",)
+
+
 @pytest.mark.parametrize("arch", DEFAULT)
 def test_the_suites_of_the_campaign_compile(arch: str, tmp_path: Path) -> None:
     for directory in entry.SUITES.glob("*/suite.yaml"):

@@ -23,7 +23,7 @@ from orchestrator.model import GuestOutcome
 CHANNELS = ("-serial chardev:console",)
 
 
-@pytest.mark.parametrize("accel", ["tcg", "kvm"])
+@pytest.mark.parametrize("accel", ["tcg", "kvm", "icount"])
 @pytest.mark.parametrize("arch", ["x86_64", "arm64"])
 def test_the_whole_command_line_of_each_architecture_under_each_accelerator(arch: str, accel: str) -> None:
     program, machine, console = {
@@ -37,6 +37,7 @@ def test_the_whole_command_line_of_each_architecture_under_each_accelerator(arch
     chosen = {
         "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
         "kvm": ("-accel", "kvm", "-cpu", "host"),
+        "icount": ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max"),
     }[accel]
     described = Machine(ARCHES[arch], Path("/r/image"), Path("/r/initrd"), accel, memory_mib=512, cpus=2, disk_mib=64)
     assert qemu.argv(described, words="x=1", channels=CHANNELS, disk=Path("/t/a,b")) == [

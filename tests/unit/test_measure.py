@@ -3,8 +3,21 @@
 import numpy as np
 import pytest
 
-from orchestrator.judge import diff, measure
-from orchestrator.model import EffectKind, GuestOutcome, GuestRecord, GuestRun, Metric, MetricPair, Pair, Samples, Side
+from orchestrator.judge import diff, measure, verdict
+from orchestrator.judge.measure import Yardstick
+from orchestrator.model import (
+    EffectKind,
+    GuestOutcome,
+    GuestRecord,
+    GuestRun,
+    Metric,
+    MetricPair,
+    Pair,
+    Samples,
+    Side,
+    Verdict,
+    VerdictValue,
+)
 from orchestrator.publish import digest
 
 
@@ -70,21 +83,70 @@ def test_what_would_have_been_seen_is_seen_four_times_in_five() -> None:
     assert 0.72 <= np.mean([one is not None and one.kind is EffectKind.MORE for one in seen]) <= 0.87
 
 
-def measured(side: Side, *samples: float) -> GuestRun:
-    record = GuestRecord(side, "arm64", "fast", "tcg", 1.0, GuestOutcome.OK, "console.log")
+def measured(side: Side, *samples: float, accel: str = "tcg") -> GuestRun:
+    record = GuestRecord(side, "arm64", "fast", accel, 1.0, GuestOutcome.OK, "console.log")
     return GuestRun(record, metrics=(Metric("bench", "t", "ns", samples),))
 
 
-def test_more_boots_are_put_to_the_first_and_every_sample_is_kept() -> None:
-    first = measured(Side.BASE, 100, 101), measured(Side.PATCHED, 120, 121)
-    more = [Pair("bench", "", measured(Side.BASE, 100.0), measured(Side.PATCHED, 120.0)) for _ in range(4)]
+def test_what_several_boots_measured_stands_instead_of_the_first_pass() -> None:
+    first = measured(Side.BASE, 1, 2), measured(Side.PATCHED, 3, 4)
+    base, patched = ((100.0, 101.0), (100.0, 102.0)), ((120.0, 121.0), (120.0, 122.0))
+    more = [
+        Pair("bench", "", measured(Side.BASE, *one, accel="icount"), measured(Side.PATCHED, *two, accel="icount"))
+        for one, two in zip(base, patched, strict=True)
+    ]
     [pair] = diff.pair_metrics(*first, more)
-    assert pair.base.samples == (100, 101, 100, 100, 100, 100)
-    assert pair.base.boots == ((100, 101), (100,), (100,), (100,), (100,))
-    assert pair.effect and (pair.effect.boots, pair.effect.kind) == (5, EffectKind.MORE)
-    assert digest.sure(pair) == "more: x1.20..x1.20 over 5 boots, from 0.062 % on seen"
+    assert pair.base.samples == (100, 101, 100, 102)
+    assert pair.base.boots == ((100, 101), (100, 102))
+    assert pair.effect and (pair.effect.boots, pair.effect.kind) == (2, EffectKind.MORE)
+    assert digest.sure(pair).startswith("more: x1.19..x1.20 over 2 boots, from ")
+    assert (pair.counted, pair.timed) == (True, False)
     [alone] = diff.pair_metrics(*first)
     assert digest.sure(alone) == "no interval: one boot"
+    assert (alone.counted, alone.timed) == (False, True)
+
+
+def test_what_became_worse_regresses_only_where_somebody_said_what_is_worse() -> None:
+    first = measured(Side.BASE, 100), measured(Side.PATCHED, 120)
+    more = [Pair("bench", "", measured(Side.BASE, at), measured(Side.PATCHED, 1.2 * at)) for at in (99.0, 101.0)]
+
+    def decided(kind: EffectKind | None) -> Verdict:
+        metrics = diff.pair_metrics(*first, more, Yardstick(worse=lambda _suite, _name: kind))
+        return verdict.decide((), (), [], declared=False, metrics=metrics)
+
+    words = "arm64-fast: bench/t became worse: x1.2 of base's (x1.2 to x1.2) over 2 boots"
+    assert decided(EffectKind.MORE).reasons[0] == words
+    assert decided(EffectKind.MORE).value is VerdictValue.REGRESSED
+    assert decided(EffectKind.LESS).value is decided(None).value is VerdictValue.INCONCLUSIVE  # nothing was built
+
+
+def test_metrics_that_judge_share_the_error_and_others_keep_their_own() -> None:
+    def low(*judged: str) -> float:
+        names = [f"t{number}" for number in range(10)]
+        both = [
+            tuple(GuestRun(record, metrics=tuple(Metric("s", name, "ns", (at,)) for name in names)) for at in pair)
+            for pair in ((100.0, 120.0), (100.0, 123.0), (100.0, 126.0))
+        ]
+        more = [Pair("s", "", *one) for one in both[1:]]
+        by = Yardstick(worse=lambda _, name: EffectKind.MORE if name in judged else None)
+        found = diff.pair_metrics(*both[0], more, by)[0].effect
+        assert found and found.low
+        return found.low
+
+    record = measured(Side.BASE).guest
+    assert low() == low("t0") == low("t9") > low("t0", "t1") > low(*(f"t{number}" for number in range(10)))
+
+
+def test_a_tree_is_nearer_to_one_end_and_the_scatter_says_how_sure_that_is() -> None:
+    assert measure.nearer([((100.0,), (130.0,))] * 3, 1.3) == (True, 0.0)
+    assert measure.nearer([((100.0,), (70.0,))] * 3, 0.7) == (True, 0.0)
+    assert measure.nearer([((100.0,), (100.0,))] * 3, 1.3) == (False, 0.0)
+    assert measure.nearer([((100.0,), (130.0,))], 1.3) is None
+    for ratio in (1.0, 1.3):
+        found = [measure.nearer(boots(ratio, 5, 0.1, seed), 1.3) for seed in range(300)]
+        right = [answer[1] for answer in found if answer and answer[0] is (ratio > 1)]
+        assert len(right) > 280
+        assert float(np.median(right)) < 0.05
 
 
 def test_of_a_record_that_does_not_say_which_boot_gave_what_all_samples_are_of_one() -> None:

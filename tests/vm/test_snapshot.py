@@ -1,5 +1,8 @@
 """Guests restored from a snapshot: pristine, of now, and each for itself; on real QEMU and real kernels."""
 
+import contextlib
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,3 +114,31 @@ def test_the_qemu_that_waits_for_a_next_guest_ends_with_the_snapshot(machine: Ma
             assert (tmp_path / name / "qemu.log").exists()
     assert {path.name for path in (tmp_path / "boot").iterdir()} == {"console.log", "qemu.log", "qemu.sh"}
     assert children() == before
+
+
+def test_a_steady_machine_measures_the_same_whatever_else_the_host_does(machine: Machine, tmp_path: Path) -> None:
+    work = "cat /proc/uptime; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; cat /proc/uptime"
+    spent, taken = [], 0.0
+    with snapshot.take(machine.steady, workdir=tmp_path / "boot", limits=LIMITS) as kept:
+        for name in ("one", "two", "three"):
+            with kept.restore(workdir=tmp_path / name, limits=LIMITS) as alive, busy(name != "one"):
+                before, after = said(alive, work).splitlines()
+                spent.append(float(after.split()[0]) - float(before.split()[0]))
+                began = time.monotonic()
+                said(alive, "sleep 600")  # nobody waits for a clock that only instructions move
+                taken = max(taken, time.monotonic() - began)
+    assert max(spent) - min(spent) <= 0.02, spent  # its steps are of 0.01 s
+    assert min(spent) > 0.02
+    assert taken < 300
+
+
+@contextlib.contextmanager
+def busy(really: bool) -> Iterator[None]:
+    """Give every processor of the host something else to do, too."""
+    todo = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count() or 1) if really]
+    try:
+        yield
+    finally:
+        for one in todo:
+            one.kill()
+            one.wait()

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from orchestrator import yamlfile
+from orchestrator.model import EffectKind
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.yamlfile import Fault, Section
 
@@ -72,6 +74,7 @@ class SuiteFile(Section):
     timeout: float | None = Field(None, gt=0)
     repeats: int | None = Field(None, ge=1, le=100)
     isolation: Annotated[Isolation, _word(Isolation)] = Isolation.SUITE
+    worse: dict[str, Literal["more", "less"]] = Field(default_factory=dict)
     needs: Needs = Needs()
 
 
@@ -80,7 +83,7 @@ class Suite:
     """A suite as it stands in its directory. `timeout` in seconds; None where its programs say it, or nobody.
 
     Of `sources`, `targets`, `tree` and `modules` one says where its programs come from; else they are in `binaries` and
-    `packages`. Paths may hold `{arch}` and be patterns.
+    `packages`. Paths may hold `{arch}` and be patterns. `worse` says it of metrics, by patterns of their names.
     """
 
     directory: Path
@@ -103,6 +106,11 @@ class Suite:
     command: str | None = None
     args: str = ""
     repeats: int | None = None
+    worse: tuple[tuple[str, EffectKind], ...] = ()
+
+    def worsens(self, metric: str) -> EffectKind | None:
+        """What makes a metric worse; None where nobody says so."""
+        return next((worse for pattern, worse in self.worse if fnmatchcase(metric, pattern)), None)
 
     @property
     def of_a_side(self) -> bool:
@@ -131,6 +139,7 @@ def load(directory: Path) -> Suite:
         command=file.command,
         args=file.args,
         repeats=file.repeats,
+        worse=tuple((pattern, EffectKind(kind)) for pattern, kind in file.worse.items()),
         **{name: tuple(getattr(file, name)) for name in lists},
     )
 
