@@ -13,6 +13,7 @@ from orchestrator.model import Posting
 from orchestrator.publish import formats
 from orchestrator.publish.formats import FORMATS
 from tests.conftest import ROOT, Kdelta, kdelta_argv
+from tests.flow.conftest import git
 from tests.peer import says, server
 from tests.unit.runs import sample_run
 
@@ -73,6 +74,30 @@ def test_whoever_pipeline_yaml_names_is_told_and_no_refusal_changes_the_exit_cod
     assert "SECRET" not in (out / "pipeline.yaml").read_text() + (out / "report.html").read_text()
     by_hand = kdelta("report", out, "--patchwork", **env | {"KDELTA_PATCHWORK_TOKEN": "x"})
     assert (by_hand.returncode, "the series came by no mail" in by_hand.stderr) == (2, True)
+
+
+@pytest.mark.long
+def test_a_series_that_came_by_mail_gets_checks_in_patchwork(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:
+    (fakelinux / "drivers" / "foo.c").write_text("the same module\n")
+    git(fakelinux, "commit", "-q", "-a", "-m", "drivers: leave the image as it is")
+    mail = git(fakelinux, "format-patch", "--stdout", "-1").replace("\nFrom: ", "\nMessage-ID: <1@x>\nFrom: ", 1)
+    (tmp_path / "mail.mbox").write_text(f"{mail}\n")
+    patchwork = says(200, [{"id": 7, "msgid": "<1@x>"}]), says(201), says(500)
+    with server(*patchwork) as (url, asked):
+        there = {"patchwork": {"url": url, "project": "mm"}, "address": "https://lab.example/results"}
+        keys = {"kernel": f"git:{fakelinux}", "base": "HEAD^", "arches": ["arm64"], "report": there}
+        (tmp_path / "pipeline.yaml").write_text(json.dumps(keys))
+        env = {"KDELTA_CACHE": str(tmp_path / "cache"), "KDELTA_PATCHWORK_TOKEN": "x"}
+        done = kdelta("run", "mail.mbox", "--patchwork", "--out", tmp_path / "out", **env)
+        refused = kdelta("report", tmp_path / "out", "--patchwork", **env)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "CLEAN"), done.stderr
+    assert [(one.command, one.path) for one in asked[:2]] == [
+        ("GET", "/api/1.2/patches/?project=mm&msgid=1%40x"),
+        ("POST", "/api/1.2/patches/7/checks/"),
+    ]
+    told = json.loads(asked[1].body)
+    assert (told["state"], told["target_url"]) == ("success", "https://lab.example/results/out/report.html")
+    assert (refused.returncode, "answers 500" in refused.stderr) == (125, True)
 
 
 def test_a_form_that_is_not_known_is_named_with_its_place(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:
