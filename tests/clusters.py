@@ -58,16 +58,18 @@ class Cluster:
         role = "scheduler" if name == "scheduler" else "worker"
         self.log(name).touch()
         before = self.log(name).stat().st_size
-        with self.log(name).open("ab") as log:
+        with self.log(name).open("ab") as said:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name, *words],
                 cwd=ROOT,
-                stdout=log,
-                stderr=log,
+                stdout=said,
+                stderr=said,
                 start_new_session=True,
             )
         ready = "schedules at" if role == "scheduler" else "works for"
-        self.until(lambda: ready in self.log(name).read_text()[before:], f"{name}: {self.log(name).read_text()}")
+        process, log = self.processes[name], self.log(name)
+        self.until(lambda: ready in log.read_text()[before:] or process.poll() is not None, name)
+        assert process.poll() is None, log.read_text()
 
     def addresses(self, *workers: str) -> list[tuple[str, int]]:
         """Where workers listen."""

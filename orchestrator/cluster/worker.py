@@ -91,7 +91,7 @@ async def _schedule(url: str, certificates: Path) -> None:
     async with Scheduler(
         protocol=where.scheme,
         host=where.hostname,
-        port=where.port or 8786,
+        port=8786 if where.port is None else where.port,
         security=security,
         dashboard=False,
         dashboard_address="127.0.0.1:0",

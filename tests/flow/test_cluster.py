@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.cluster import tls
 from orchestrator.job import MakeEngine
 from orchestrator.model import Run
 from orchestrator.request import Request
-from tests import clusters, scripted
+from tests import clusters, s3, scripted
 from tests.clusters import Cluster
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 
@@ -23,7 +24,13 @@ Validate = Callable[..., Run]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def bucket() -> Iterator[str]:
+    with s3.bucket() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Cluster]:
     with clusters.running(tmp_path_factory.mktemp("cluster"), "one", "two", scheme="tls") as started:
         yield started
 
@@ -59,14 +66,14 @@ def files(directory: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("base", "patched", "arches"),
+    ("base", "patched", "arches", "in_s3"),
     [
-        (FAILS, PASSES, ["x86_64", "arm64"]),
-        (PASSES, "program:\nsay 1..2\nsay ok 1 first\npanic\n", ["arm64"]),
+        (FAILS, PASSES, ["x86_64", "arm64"], False),
+        (PASSES, "program:\nsay 1..2\nsay ok 1 first\npanic\n", ["arm64"], True),
     ],
-    ids=["fixed", "panics"],
+    ids=["fixed", "panics, by way of S3"],
 )
-def test_a_cluster_says_what_this_machine_says(
+def test_a_cluster_says_what_this_machine_says(  # noqa: PLR0917
     cluster: Cluster,
     on: Validate,
     request_for: Callable[..., Request],  # noqa: F811
@@ -74,11 +81,14 @@ def test_a_cluster_says_what_this_machine_says(
     base: str,
     patched: str,
     arches: list[str],
+    in_s3: bool,
+    bucket: str,
 ) -> None:
     other = shutil.copytree(tmp_path / "example", tmp_path / "other")
     (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\nargs: one\n")
+    where = replace(cluster.where(), store=bucket) if in_s3 else cluster.where()
     asked = request_for(base, patched, arches=arches, suites=[str(tmp_path / "example"), str(other)])
-    away, here = on(cluster.where().engine, "away", asked), on(engine.Engine, "here", asked)
+    away, here = on(where.engine, "away", asked), on(engine.Engine, "here", asked)
     assert told(away) == told(here)
     assert files(tmp_path / "away") == files(tmp_path / "here")
 

@@ -8,11 +8,22 @@ import pytest
 
 from kvm.errors import InfraError
 from orchestrator.cluster.blobs import Blobs
+from tests import s3
 
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
     return Blobs(str(tmp_path / "store"))
+
+
+@pytest.mark.long
+def test_a_bucket_of_s3_holds_the_same(tmp_path: Path) -> None:
+    with s3.bucket() as url:
+        theirs = Blobs(url)
+        test_what_is_put_comes_back(theirs, tmp_path)
+        test_what_is_not_there_is_named(theirs)
+        test_a_name_leads_to_what_it_was_given_last(theirs)
+        test_a_directory_comes_back_without_what_is_left_out_and_without_links(theirs, tmp_path)
 
 
 def test_what_is_put_comes_back(blobs: Blobs, tmp_path: Path) -> None:
