@@ -16,6 +16,7 @@ from orchestrator.build import sandbox, toolchain
 from orchestrator.cluster import blobs
 
 BUILD, GUESTS = "build", "guests"
+MEMORY = "memory"  # in MiB
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Cluster(Engine):
         files = {str(path): self._blobs.put(path) for one in supplies for path in errand.supplied(one)}
         accel = self._line.best([ability.running(lane.arch, means) for means in ("kvm", "tcg")])
         asked = replace(self._errand(job, lane, {}), supplies=supplies, files=files, accel=accel.means)
-        self._done(job, asked, accel, {"memory": _memory_mib(job, supplies)})
+        self._done(job, asked, accel, {ability.MEMORY: _memory_mib(job, supplies)})
         for one in supplies:  # by hand a guest is booted from here
             where = store.cell_directory(job.directory, one.kernel.cell)
             for file, name in zip((one.kernel.image, one.initrd), errand.LAID, strict=True):

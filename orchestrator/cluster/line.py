@@ -42,7 +42,11 @@ class Line:
             client = self._client()
             self._listen(client, args[-1], hear)
             future = client.submit(
-                hand.perform, *args, key=f"{hand.OURS}-{args[-1]}", resources={wanted.tag: 1, **more}, retries=_RETRIES
+                hand.perform,
+                *args,
+                key=f"{hand.OURS}-{args[-1]}",
+                resources={wanted.tag: 1, wanted.kind: 1, **more},
+                retries=_RETRIES,
             )
             told = self._waited(client, future, wanted)
             if told is None:  # the scheduler is gone, and knows nothing of it when it comes back

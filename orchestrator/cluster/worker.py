@@ -7,13 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kvm import proc
 from orchestrator import places
 from orchestrator.cluster import hand, tls
-from orchestrator.cluster.ability import BUILD, Ability
+from orchestrator.cluster.ability import BUILD, GUESTS, MEMORY, Ability
 from orchestrator.cluster.hand import Kit
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +43,23 @@ class Offer:
     @property
     def resources(self) -> dict[str, float]:
         """The same in Dask's words."""
-        counts = {one.tag: float(self.builds if one.kind == BUILD else self.lanes) for one in self.abilities}
-        return {**counts, "memory": float(places.free_mib())}
+        counts = {BUILD: float(self.builds), GUESTS: float(self.lanes)}
+        able = {one.tag: counts[one.kind] for one in self.abilities}
+        return {**able, **counts, MEMORY: float(places.free_mib())}
 
 
 def command(cache_dir: Path, lanes: int) -> list[str]:
     """The process that does an errand, but for its store, hash and name."""
     program = [sys.executable, "-c", "from orchestrator.cli import entry; entry()"]
     return [*program, "--cache-dir", str(cache_dir), "errand", "--share", str(lanes)]
+
+
+def equip(worker: "Worker", offer: Offer, argv: Sequence[str]) -> None:
+    """Make a worker of Dask's, before it registers, one that does errands by `argv`."""
+    setattr(worker, hand.OURS, Kit(tuple(argv)))
+    worker.startup_information[hand.OURS] = lambda _: [one.plain() for one in offer.abilities]
+    for resources in (worker.state.total_resources, worker.state.available_resources):
+        resources.update(offer.resources)
 
 
 def work(url: str, certificates: Path, offer: Offer, argv: Sequence[str], name: str | None = None) -> None:
@@ -70,14 +83,12 @@ async def _work(url: str, certificates: Path, offer: Offer, argv: Sequence[str],
                 name=name,
                 security=security,
                 nthreads=offer.builds + offer.lanes,
-                resources=offer.resources,
                 host=None if security else "127.0.0.1",
                 dashboard=False,
                 dashboard_address="127.0.0.1:0",
-                startup_information={hand.OURS: lambda _: [one.plain() for one in offer.abilities]},
                 memory_limit=0,
             )
-            setattr(worker, hand.OURS, Kit(tuple(argv)))
+            equip(worker, offer, argv)
             async with worker:
                 log.warning("works for %s", url)
                 await _first(_stopped(), worker.finished())

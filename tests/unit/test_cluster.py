@@ -1,4 +1,4 @@
-"""Who may take part in a cluster."""
+"""Who may take part in a cluster, and what is asked of a worker."""
 
 import stat
 from pathlib import Path
@@ -8,6 +8,8 @@ from cryptography import x509
 
 from kvm.errors import UserError
 from orchestrator.cluster import tls
+from orchestrator.cluster.ability import BUILD, GUESTS, Ability
+from orchestrator.cluster.worker import Offer
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,10 @@ def test_certificates_are_for_their_owner_and_signed_by_an_authority_whose_key_i
     assert tls.security("tls://10.0.0.1:8786", tmp_path / "tls").require_encryption  # type: ignore[union-attr]
     with pytest.raises(UserError, match="holds certificates already"):
         tls.make(tmp_path / "tls")
+
+
+def test_two_architectures_share_what_a_worker_does_at_once() -> None:
+    offer = Offer((Ability(BUILD, "arm64", "gcc", ("1",)), Ability(BUILD, "x86_64", "gcc", ("1",))), builds=1, lanes=0)
+    assert offer.resources[BUILD] == 1
+    assert {value for name, value in offer.resources.items() if name.startswith(f"{BUILD}-")} == {1}
+    assert offer.resources[GUESTS] == 0

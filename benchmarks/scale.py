@@ -1,0 +1,144 @@
+"""The busiest hours of a lab on the real scheduler, its workers asleep instead of building.
+
+`python benchmarks/scale.py --help`. Errands are Dask tasks with kdelta's resources, that last what such errands were
+measured to last, divided by --speed: the scheduler sees --speed times the load of such hours. Nine of ten series of a
+day come within ten hours, at any moment of them. Prints, for each number of workers, how long errands waited, how busy
+workers were, and the scheduler's processor time.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from distributed import Client, Worker
+
+SCHEDULER = """
+import asyncio, sys
+from distributed import Scheduler
+async def main():
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as one:
+        print(one.address, flush=True)
+        await one.finished()
+asyncio.run(main())
+"""
+EVENTS = 10  # what a process says while an errand lasts, at least
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What comes in, and what it takes: seconds of an errand, and how much each differs (standard deviation / mean)."""
+
+    series: int
+    hours: float
+    lanes: int
+    build: float
+    guests: float
+    spread: float
+    speed: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--series", type=int, default=1000, help="a day (%(default)s)")
+    parser.add_argument("--lanes", type=int, default=6, help="of each: architectures x flavours (%(default)s)")
+    parser.add_argument("--build", type=float, required=True, help="seconds to build both sides of a lane")
+    parser.add_argument("--guests", type=float, required=True, help="seconds of a lane's guests")
+    parser.add_argument("--spread", type=float, default=0.3, help="standard deviation by mean (%(default)s)")
+    parser.add_argument("--hours", type=float, default=3, help="so many of the busy ones (%(default)s)")
+    parser.add_argument("--speed", type=float, default=45, help="how many times faster than real (%(default)s)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[20, 40, 80])
+    asked = parser.parse_args()
+    lab = Lab(asked.series, asked.hours, asked.lanes, asked.build, asked.guests, asked.spread, asked.speed)
+    print("workers | errands | until the last / h | wait median / p95 / s | busy | scheduler s | ms per errand")
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    for count in asked.workers:
+        print(asyncio.run(pass_hours(lab, count)), flush=True)
+
+
+async def pass_hours(lab: Lab, count: int) -> str:
+    """Let them pass, and say how it went in the time of the lab."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCHEDULER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as scheduler:
+        assert scheduler.stdout
+        url = scheduler.stdout.readline().strip()
+        try:
+            return await _hours(lab, count, url, scheduler.pid)
+        finally:
+            scheduler.terminate()
+
+
+async def _hours(lab: Lab, count: int, url: str, scheduler: int) -> str:
+    resources = {"build": 1, "guests": 1}
+    names = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+    workers = await asyncio.gather(*(Worker(url, nthreads=2, resources=resources, **names) for _ in range(count)))
+    used, began, random_ = processor(scheduler), time.monotonic(), random.Random(0)
+    async with Client(url, asynchronous=True) as client:
+        count_in = round(0.9 * lab.series * lab.hours / 10)
+        comes = sorted(random_.uniform(0, lab.hours * 3600) / lab.speed for _ in range(count_in))
+        waits = [
+            await_for
+            for each in await asyncio.gather(
+                *(one(client, lab, began + at, number, random_) for number, at in enumerate(comes))
+            )
+            for await_for in each
+        ]
+        hours = (time.monotonic() - began) * lab.speed / 3600
+    used = processor(scheduler) - used
+    await asyncio.gather(*(worker.close() for worker in workers))
+    work = count_in * lab.lanes * (lab.build + lab.guests)
+    p95 = statistics.quantiles(waits, n=20)[-1]
+    return (
+        f"{count:7} | {len(waits):7} | {hours:18.1f} | {statistics.median(waits):10.0f} / {p95:6.0f} "
+        f"| {work / (count * 2 * hours * 3600):4.0%} | {used:11.1f} | {used / len(waits) * 1000:.1f}"
+    )
+
+
+async def one(client: Client, lab: Lab, comes: float, number: int, random_: random.Random) -> list[float]:
+    """A series: its lanes are built, and then their guests run; returns how long each errand waited, in lab seconds."""
+    await asyncio.sleep(max(0.0, comes - time.monotonic()))
+    return [
+        wait
+        for lane in await asyncio.gather(
+            *(_lane(client, lab, f"{number}-{lane}", random_) for lane in range(lab.lanes))
+        )
+        for wait in lane
+    ]
+
+
+async def _lane(client: Client, lab: Lab, name: str, random_: random.Random) -> list[float]:
+    waits = []
+    for kind, mean in (("build", lab.build), ("guests", lab.guests)):
+        seconds = max(0.1 * mean, random_.gauss(mean, lab.spread * mean)) / lab.speed
+        start = time.monotonic()
+        await client.submit(errand, seconds, f"kdelta-{name[0]}", key=f"{kind}-{name}", resources={kind: 1})
+        waits.append(max(0.0, time.monotonic() - start - seconds) * lab.speed)
+    return waits
+
+
+async def errand(seconds: float, topic: str) -> str:
+    """What a worker does meanwhile: it says something now and then."""
+    from distributed import get_worker  # noqa: PLC0415
+
+    for _ in range(EVENTS):
+        await asyncio.sleep(seconds / EVENTS)
+        get_worker().log_event(topic, {"log": "base/x86_64-fast/build.log", "at": 0, "text": "x" * 1000})
+    return "0" * 64
+
+
+def processor(pid: int) -> float:
+    """Processor seconds that a process has used."""
+    import psutil  # noqa: PLC0415
+
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()
