@@ -13,7 +13,8 @@ from orchestrator.publish.clean import line
 
 WIDTH = 72
 _LONGEST = 300  # a word that no line holds, such as a path, is left whole up to here
-_NAMED = re.compile(r"(.*?)\s*<?([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255})>?")
+_ADDRESS = r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255})"
+_NAMED = re.compile(rf"(.*?)\s*<{_ADDRESS}>|{_ADDRESS}")
 _ID = re.compile(r"<[!-;=?-~]{1,250}@[!-;=?-~]{1,250}>")
 _POLICY = policy.default.clone(max_line_length=998)  # at 78 it would encode a long Message-ID, which then is another
 _REPLY = re.compile(r"^(?:\s*re:)+\s*", re.IGNORECASE)
@@ -60,7 +61,7 @@ def _wrapped(text: str, first: str, rest: str) -> str:
 def _addresses(named: list[str]) -> tuple[Address, ...]:
     """Those that are addresses; what else stands in a hostile header is left out."""
     found = [match for one in named if (match := _NAMED.fullmatch(line(one)))]
-    return tuple(address for match in found for address in _address(match[1], match[2]))
+    return tuple(address for match in found for address in _address(match[1] or "", match[2] or match[3]))
 
 
 def _address(name: str, address: str) -> tuple[Address, ...]:
