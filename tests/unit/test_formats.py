@@ -227,14 +227,6 @@ def test_kcidb_gets_the_facts_of_both_kernels() -> None:
     assert (metric["path"], metric["number"]) == ("mm.mlock_1024_pages", {"value": 1848.8, "unit": "us"})
 
 
-def test_kcidb_tells_two_runs_in_directories_of_one_name_apart() -> None:
-    runs = (sample_run(id="out", started=f"2026-04-12T09:14:03+0{zone}:00") for zone in (0, 2))
-    assert [json.loads(write("kcidb", run))["checkouts"][0]["id"] for run in runs] == [
-        "kdelta:out-20260412091403-base",
-        "kdelta:out-20260412071403-base",
-    ]
-
-
 def test_kcidb_names_a_commit_only_where_others_have_it() -> None:
     commit = "f2a6c1b8de0419a7" + "0" * 24
     kernel = dataclasses.replace(sample_run().kernel, source="git:/home/ada/linux", base_commit=commit)

@@ -116,6 +116,14 @@ def test_a_run_is_valid_under_the_schema_and_comes_back_as_it_was(run: Run, tmp_
     assert store.load(tmp_path) == run
 
 
+def test_kcidb_tells_two_runs_in_directories_of_one_name_apart() -> None:
+    runs = (sample_run(id="out", started=f"2026-04-12T09:14:03+0{zone}:00") for zone in (0, 2))
+    assert [json.loads(write("kcidb", run))["checkouts"][0]["id"] for run in runs] == [
+        "kdelta:out-20260412091403-base",
+        "kdelta:out-20260412071403-base",
+    ]
+
+
 # What b4 (0.16) takes of each entry; an entry with another status it shows as failed.
 B4: dict[str, Any] = {
     "type": "array",
