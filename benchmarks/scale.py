@@ -116,20 +116,23 @@ async def _lane(client: Client, lab: Lab, name: str, random_: random.Random) -> 
     waits = []
     for kind, mean in (("build", lab.build), ("guests", lab.guests)):
         seconds = max(0.1 * mean, random_.gauss(mean, lab.spread * mean)) / lab.speed
-        start = time.monotonic()
-        await client.submit(errand, seconds, f"kdelta-{name[0]}", key=f"{kind}-{name}", resources={kind: 1})
-        waits.append(max(0.0, time.monotonic() - start - seconds) * lab.speed)
+        asked = time.monotonic()
+        began = await client.submit(
+            errand, seconds, f"kdelta-{name[0]}", key=f"kdelta-{kind}-{name}", resources={kind: 1}
+        )
+        waits.append((began - asked) * lab.speed)
     return waits
 
 
-async def errand(seconds: float, topic: str) -> str:
-    """What a worker does meanwhile: it says something now and then."""
+async def errand(seconds: float, topic: str) -> float:
+    """What a worker does meanwhile: it says something now and then; returns when it began."""
     from distributed import get_worker  # noqa: PLC0415
 
-    for _ in range(EVENTS):
-        await asyncio.sleep(seconds / EVENTS)
+    began = time.monotonic()
+    for number in range(EVENTS):
         get_worker().log_event(topic, {"log": "base/x86_64-fast/build.log", "at": 0, "text": "x" * 1000})
-    return "0" * 64
+        await asyncio.sleep(max(0.0, began + seconds * (number + 1) / EVENTS - time.monotonic()))
+    return began
 
 
 def processor(pid: int) -> float:

@@ -2,10 +2,14 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvm.errors import UserError
+
+SHARED = "KDELTA_CCACHE_SHARED"  # the variable that names it
 _HITS = ("direct_cache_hit", "preprocessed_cache_hit")
 _NO_SOURCE = ("", "-", "/dev/null")  # what Kbuild tries the compiler with, hundreds of times
 _WHOLE = 0.9  # a build in which ccache answered more than the rest says nothing of what compiling costs
@@ -39,6 +43,16 @@ class Use:
         if not whole or whole.compiled < self.hits:
             return None
         return round(max(0.0, self.asked * whole.cpu_seconds / whole.asked - self.cpu_seconds), 3)
+
+
+def shared() -> Path | None:
+    """Return the directory that machines which build share, if this one is told of one; raises UserError if it is not
+    there.
+    """
+    named = os.environ.get(SHARED)
+    if named and not Path(named).is_dir():
+        raise UserError(f"${SHARED}: {named} is no directory", hint="is it mounted?")
+    return Path(named).resolve() if named else None
 
 
 def read(stats: str) -> tuple[int, int]:

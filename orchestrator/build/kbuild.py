@@ -171,7 +171,9 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
         sources = tree.checkout(order.source, order.files, cache_dir)
         objects = stack.enter_context(objdir.lend(order, sources, cache_dir))
         room, env = Sandbox if order.sandboxed else Unsandboxed, {**ENV, "CCACHE_MAXSIZE": f"{order.ccache_mib}Mi"}
-        box = room(sources, objects, cache_dir / "ccache", order.quota, env, trusted=not order.start)
+        box = room(
+            sources, objects, cache_dir / "ccache", order.quota, env, trusted=not order.start, shared=ccache.shared()
+        )
         made = Make(order, box, log)
         try:
             made.configure()

@@ -22,6 +22,7 @@ from orchestrator.build.quota import Quota
 SRC = "/src"
 OBJ = "/build"
 CCACHE = "/ccache"
+SHARED = "/ccache-shared"
 END_SECONDS = 10.0  # a sandbox that is over empties in much less
 READ = (".config", "bzImage", "Image", "vmlinux")  # what of `obj` is taken elsewhere
 MOST_FILES = 1_000_000  # in `obj`; an allyesconfig leaves 150,000
@@ -31,7 +32,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 REMEDY = "apt install bubblewrap, and allow unprivileged user namespaces (on Ubuntu: an AppArmor profile for bwrap)"
 # Without capabilities there, and nobody in particular; bubblewrap before 0.8 and some hosts do not take all of it.
 OWN_USERS = ("--unshare-user", "--disable-userns", "--uid=1000", "--gid=1000")
-_HELD = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", "/tmp", SRC, OBJ, CCACHE)  # noqa: S108  (no homes)
+_HELD = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", "/tmp", SRC, OBJ, CCACHE, SHARED)  # noqa: S108  (no homes)
 _NOT_STARTED = "the sandbox did not start: "
 DENIED = "denied: "  # before what a build tried
 UNWATCHED = "what builds try and the sandbox denies is not noted on this machine (`kdelta doctor`)"
@@ -47,9 +48,9 @@ class Escape(BuildError):
 class Places:
     """Host directories of a build, whose words name them SRC, OBJ and CCACHE, and what the build may use.
 
-    It reads `src` and `ccache`, and writes `obj`; into `ccache` it writes if what is in `src` is trusted with what all
-    builds are given back from there. `readable` adds single files or directories, by the place under which the words
-    name them. `tried` receives what is noted of denied attempts.
+    It reads `src` and `ccache`, and writes `obj`; into `ccache`, and `shared`, which other machines have in common, it
+    writes if what is in `src` is trusted with what all builds are given back from there. `readable` adds single files
+    or directories, by the place under which the words name them. `tried` receives what is noted of denied attempts.
     """
 
     src: Path
@@ -59,6 +60,7 @@ class Places:
     env: Mapping[str, str] = field(default_factory=dict)
     readable: Mapping[str, Path] = field(default_factory=dict)
     trusted: bool = False
+    shared: Path | None = None
     tried: list[str] = field(default_factory=list, compare=False)
 
     @property
@@ -69,7 +71,14 @@ class Places:
         """
         ccache = {"CCACHE_DIR": CCACHE, "CCACHE_CONFIGPATH": os.devnull}
         reader = {} if self.trusted else {"CCACHE_READONLY": "1"}
+        if self.shared:
+            ccache["CCACHE_REMOTE_STORAGE"] = f"file:{SHARED}{'' if self.trusted else '|read-only'}"
         return {"PATH": PATH, "LC_ALL": "C", **ccache, **reader, **self.env}
+
+    @property
+    def _caches(self) -> dict[str, Path]:
+        """Where ccache looks, by the place in the words."""
+        return {CCACHE: self.ccache, **({SHARED: self.shared} if self.shared else {})}
 
     def _watched(
         self,
@@ -100,6 +109,7 @@ class Sandbox(Places):
 
     def argv(self, command: Sequence[str], *options: str) -> list[str]:
         """Return the command line that runs `command` inside; `options` are bwrap's, as --name=value."""
+        how = "--bind" if self.trusted else "--ro-bind"
         words = [
             *("bwrap", "--unshare-all", *own_users(), "--cap-drop", "ALL", "--new-session", "--die-with-parent"),
             "--clearenv",
@@ -110,7 +120,7 @@ class Sandbox(Places):
             *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"),  # noqa: S108
             *("--ro-bind", str(self.src), SRC),
             *("--bind", str(self.obj), OBJ),
-            *("--bind" if self.trusted else "--ro-bind", str(self.ccache), CCACHE),
+            *(word for inside, path in self._caches.items() for word in (how, str(path), inside)),
             *(word for inside, path in self.readable.items() for word in ("--ro-bind", str(path), inside)),
             *("--remount-ro", "/"),  # memory, too; last, for mount points are made in it
             *("--chdir", OBJ),
@@ -143,7 +153,7 @@ class Sandbox(Places):
             with _filter() as filters:
                 yield self, command, [f"--seccomp={handle}" for handle in filters], filters
             return
-        own = (OBJ, "/tmp", "/dev", "/proc/self", *([CCACHE] if self.trusted else []))  # noqa: S108
+        own = (OBJ, "/tmp", "/dev", "/proc/self", *(self._caches if self.trusted else []))  # noqa: S108
         with watch.decoys(_homes(), self.tried) as decoys, watch.listen(own, self.tried) as ears:
             box = replace(self, readable={**decoys, **self.readable})
             yield box, [*ears.words, *command], [], [ears.fd]

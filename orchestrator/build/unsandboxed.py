@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvm import proc
-from orchestrator.build.sandbox import CCACHE, OBJ, SRC, Places, inspect
+from orchestrator.build.sandbox import OBJ, SRC, Places, inspect
 
 NOTE = (
     "built without a sandbox, as --unsandboxed asked: what the series' Makefiles and scripts run could read and write "
@@ -46,7 +46,7 @@ class Unsandboxed(Places):
 
     def _on_host(self, word: str) -> str:
         """Return `word` with the places in it as they are on the host."""
-        places = {SRC: self.src, OBJ: self.obj, CCACHE: self.ccache, **self.readable}
+        places = {SRC: self.src, OBJ: self.obj, **self._caches, **self.readable}
         known = "|".join(map(re.escape, places))
         # Kbuild asks for the real path of its sources, and writes it down
         return re.sub(rf"(?<![\w.])(?:{known})(?![\w.-])", lambda hit: str(places[hit[0]].resolve()), word)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from orchestrator.build import kbuild
+import pytest
+
+from kvm.errors import UserError
+from orchestrator.build import ccache, kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.intake import source
 from tests.flow.conftest import git
@@ -51,3 +54,37 @@ def test_what_a_series_cost_is_no_measure(fakelinux: Path, tmp_path: Path) -> No
     git(fakelinux, "commit", "-q", "-a", "-m", "another tree")
     wanted = order(git(fakelinux, "rev-parse", "HEAD^{tree}"), origin)
     assert kbuild.build(wanted, tmp_path / "cache", tmp_path / "log").setting == ""
+
+
+@pytest.mark.long
+def test_a_machine_finds_what_another_one_compiled_and_a_series_leaves_nothing_there(
+    fakelinux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv(ccache.SHARED, str(shared))
+    compiling(fakelinux)
+    base = git(fakelinux, "rev-parse", "HEAD")
+    (fakelinux / "mm" / "1.n.c").write_text("int x;\n")
+    git(fakelinux, "commit", "-q", "-a", "-m", "a series")
+    patched = git(fakelinux, "rev-parse", "HEAD^{tree}")
+
+    def build(machine: str, files: str = "") -> KernelBuild:
+        origin = source.resolve(f"git:{fakelinux}", base, tmp_path / machine)
+        return kbuild.build(order(files or origin.tree, origin), tmp_path / machine, tmp_path / "log")
+
+    def held() -> set[Path]:
+        return {path for path in shared.rglob("*") if path.is_file()}
+
+    assert build("one").ccache_hits == 0
+    ours = held()
+    assert ours
+    assert build("two").ccache_hits == FILES
+    assert build("two", patched).ccache_hits == FILES - 1
+    assert held() == ours
+
+
+def test_a_shared_cache_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(ccache.SHARED, str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"\$KDELTA_CCACHE_SHARED: .*gone is no directory"):
+        ccache.shared()
