@@ -64,7 +64,7 @@ def notes(told: Told) -> dict[Place, list[Note]]:
     """Everything that names a line, by that line; the same words of several kernels are one note."""
     every = [*_findings(told), *_splats(told), *_mutants(told)]
     found: dict[Place, list[Note]] = defaultdict(list)
-    for same in digest.merged(every, lambda one: (one[0], one[1].tag, one[1].words)):
+    for same in digest.merged(every, lambda one: (one[0], one[1].tag, one[1].tone, one[1].words)):
         place, first = same[0]
         where = dict.fromkeys(name for _, note in same for name in note.where)
         found[place].append(replace(first, where=tuple(where)))
@@ -87,7 +87,7 @@ def _splats(told: Told) -> Iterator[tuple[Place, Note]]:
         for depth, frame in enumerate(splat.frames):
             if place := _PLACE.search(frame):
                 words = f"{'' if depth == 0 else 'called from here: '}{splat.title}"
-                tone = "same" if splat.known else "regressed"
+                tone = "same" if splat.known or guest.side is Side.BASE else "regressed"
                 note = Note(splat.kind, tone, words, (f"{guest.side} {_where(guest)[0]}",), anchor)
                 yield (guest.side, place["file"], int(place["line"])), note
 

@@ -469,6 +469,8 @@ def test_what_differs_in_the_code_is_shown_with_hostile_words_as_text(tmp_path: 
     assert text.index("walked") > text.index("new")
     assert "<script>alert" not in report.source
     assert "\x1b" not in report.source
+    assert "b.o — 7 new" in text
+    assert "10 20 +10" in text
     for words in ("CONFIG_SWAP", "grown", "-Wx", "struct old", "Each patch"):
         assert words in text, words
 
