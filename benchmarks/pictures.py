@@ -19,7 +19,7 @@ from orchestrator import store
 from orchestrator.publish import html
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-COLOURS = 96  # enough for text and flat colours, and a third of the bytes
+COLOURS = 256  # enough for text and flat colours, and a third of the bytes
 
 
 class Picture(NamedTuple):

@@ -338,7 +338,9 @@ def test_timeline_environment_and_the_commands_to_repeat_it(tmp_path: Path) -> N
     assert "build base/x86_64-fast 9.4 s 4 min 31 s build patched/x86_64-fast 4 min 40 s 12 s" in report.text(
         "timeline"
     )
-    assert "CPUs 2 qemu-system-aarch64 7.2.22" in report.text("environment").replace("qemu-system-x86_64 7.2.22 ", "")
+    assert "CPUs 2 QEMU qemu-system-x86_64 7.2.22 QEMU qemu-system-aarch64 7.2.22 Compiler gcc" in report.text(
+        "environment"
+    )
     assert "Accelerator arm64 tcg the host is x86_64" in report.text("environment")
     repeat = report.text("repeat")
     assert "kdelta run --series patches/madv-dontneed-locked --title 'two words'" in repeat
