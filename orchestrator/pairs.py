@@ -64,14 +64,13 @@ def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Ch
 
 
 def _under(job: Job, lane: Lane) -> dict[str, str]:
-    """Under which suite each report of patched came, by its fingerprint."""
+    """Under which suite each report of patched's guests came, by its fingerprint; "" where that cannot be said."""
     where, found = store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / "guests", dict[str, str]()
     for console in sorted(where.rglob("console.log")):
         guest = console.relative_to(where).parts[0]
-        suite = next((one.name for one in job.plan.suites if f"{guest}.".startswith(f"{one.name}.")), None)
-        if suite:
-            seen = consoles.read(console, job.plan.splat_rules).splats
-            found = {splat.fingerprint: suite for splat in seen} | found
+        suite = next((one.name for one in job.plan.suites if f"{guest}.".startswith(f"{one.name}.")), "")
+        seen = consoles.read(console, job.plan.splat_rules).splats
+        found = {splat.fingerprint: suite for splat in seen} | found
     return found
 
 
@@ -105,7 +104,7 @@ def look(job: Job) -> Look:
     """Read the console of each guest, too."""
 
     def seen(trial: Trial, name: str, record: GuestRecord) -> GuestRecord:
-        console = trial.directory / "guests" / name / "console.log"
+        console = trial.directory / name / "console.log"
         if not console.exists():
             return record
         found = consoles.read(console, job.plan.splat_rules)

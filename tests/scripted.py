@@ -1,7 +1,8 @@
 """A guest that follows a script: what a real one may do, without a kernel. tests/vm/test_contract.py holds it to that.
 
 A program is a shell script of the words below; a real guest runs it, the scripted one reads it. A "kernel" of the fake
-tree is a text: lines `boot: KIND` say how its boot fails, the lines after `program:` are what every other program does.
+tree is a text: lines `boot: KIND` say how its boot fails, `boot-kmsg: WORDS` what it says, unless that is drawn;
+the lines after `program:` are what every other program does.
 """
 
 import contextlib
@@ -231,8 +232,7 @@ def take(
     draw: Draw = bool,
 ) -> Iterator[ScriptedSnapshot]:
     """Boot what the image says; `draw` says each time whether what mostly works fails."""
-    booted = _booted(machine, workdir)
-    booted.draw = draw
+    booted = _booted(machine, workdir, draw)
     prepare(booted)
     yield ScriptedSnapshot(booted)
 
@@ -246,12 +246,16 @@ def _new(workdir: Path) -> Path:
     return console
 
 
-def _booted(machine: Machine, workdir: Path) -> ScriptedGuest:
+def _booted(machine: Machine, workdir: Path, draw: Draw) -> ScriptedGuest:
     console = _new(workdir)
     image = machine.image.read_text(errors="replace")
+    said = [line.removeprefix("boot-kmsg: ") for line in image.splitlines() if line.startswith("boot-kmsg: ")]
+    if said and not draw():
+        with console.open("a") as out:
+            out.writelines(f"{words}\n" for words in said)
     for kind in [line.removeprefix("boot: ") for line in image.splitlines() if line.startswith("boot: ")]:
         words = {"panic": "panic: scripted boot", "hang": "silent for 30 s"}.get(kind, kind)
         with console.open("a") as out:
             out.write(f"{words.replace('panic: ', 'Kernel panic - not syncing: ')}\n")
         raise BootError(words, kind=kind, log=console, hint=f"boot it by hand with {workdir / 'qemu.sh'}")
-    return ScriptedGuest(image, console)
+    return ScriptedGuest(image, console, draw)

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 from orchestrator.judge import verdict
 from orchestrator.judge.sheet import REPORT
-from orchestrator.model import Change, ChangeKind, GuestRecord, Observed, Outcome
+from orchestrator.model import BOOT, Change, ChangeKind, GuestRecord, Observed, Outcome
 
 
 def compare(base: GuestRecord, patched: GuestRecord, suites: Mapping[str, str]) -> list[Change]:
     """Return what is new on patched's console; `suites` says, by fingerprint, under which suite a report came.
 
-    One that came under none, as the kernel booted, cannot be run again, and has no row; nor has one that is known, or
-    of which nobody can say that base does not have it.
+    It is "" where nobody can say; such a report cannot be run again, and has no row; nor has one that is known, or of
+    which nobody can say that base does not have it. One that has no entry came as the kernel booted.
     """
     return [
         Change(
-            suite=suites[splat.fingerprint],
+            suite=suites.get(splat.fingerprint, BOOT),
             name=f"{REPORT}{splat.title}",
             arch=patched.arch,
             flavour=patched.flavour,
@@ -25,5 +25,5 @@ def compare(base: GuestRecord, patched: GuestRecord, suites: Mapping[str, str]) 
             fingerprint=splat.fingerprint,
         )
         for splat in verdict.new_splats(base, patched)
-        if splat.fingerprint in suites and not splat.known and not base.more_splats
+        if suites.get(splat.fingerprint, BOOT) and not splat.known and not base.more_splats
     ]

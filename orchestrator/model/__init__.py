@@ -29,6 +29,7 @@ from orchestrator.model.code import (
 )
 from orchestrator.model.coverage import LineCoverage, LineState
 from orchestrator.model.guests import (
+    BOOT,
     OURS,
     RESTORED,
     ConsoleLine,
@@ -52,6 +53,7 @@ from orchestrator.model.run import SCHEMA, AccelChoice, CoresBusy, HostFacts, Ru
 from orchestrator.model.source import Base, BaseRule, InTree, KernelSource, Patch, Posting, Presence, Series
 
 __all__ = [
+    "BOOT",
     "OURS",
     "RESTORED",
     "SCHEMA",

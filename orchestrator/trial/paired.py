@@ -1,11 +1,12 @@
 """Both kernels booted once more, and programs run on them in pairs."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from kvm.snapshot import Kept, Take
-from orchestrator.model import GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Pair, Side, SuiteEnd
+from orchestrator.model import BOOT, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Pair, Side, SuiteEnd
 from orchestrator.trial import runner
 from orchestrator.trial.runner import Trial, Yard
 from orchestrator.trial.seen import Seen
@@ -19,21 +20,23 @@ Named = tuple[str, str]  # a suite, and a test of it
 
 
 def run(
-    trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, names: Iterable[Named], number: int, where: str
+    trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, names: Collection[Named], number: int, where: str
 ) -> list[Pair]:
     """Boot both sides anew, and run what each test belongs to on both, one side right after the other.
 
     The `number` says which side is first, so that what warms up or wears out favours none. What is said is kept below
-    `where` in the directories of `trials`; `look` adds to a guest's record what its console, by the guest's name,
-    tells. What cannot run alone is left out, and nothing is booted for it. Raises BootError or GuestLost where a side
-    does not come up.
+    `where` in the directories of `trials`; `look` adds to a guest's record what its console tells, by the directory
+    that this is in. What cannot run alone is left out, and nothing is booted for it. Raises BootError or GuestLost
+    where a side does not come up.
     """
     turns = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
     able = {(base.name, patched.name): (base, patched) for base, patched in turns if base and patched}  # each once
-    if not able:
+    boots = any(suite == BOOT for suite, _ in names)
+    if not able and not boots:
         return []
     with _couple(trials, take, yard, look, where) as both:
-        return [both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values()]
+        booted = [both.booted()] if boots else []
+        return booted + [both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values()]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class _Couple:
     look: Look
     where: str
 
+    def booted(self) -> Pair:
+        """What both kernels said until they were ready."""
+        both = (self._record(side, Seen(), "") for side in Side)
+        ends, asked = (SuiteEnd(BOOT, 0, Outcome.PASS, ""),), (BOOT,)
+        return Pair(BOOT, "", *(GuestRun(record, ends=ends, asked=asked) for record in both))
+
     def run(self, base: Turn, patched: Turn, *, base_first: bool) -> Pair:
         """Do a turn on each side."""
         turns = {Side.BASE: base, Side.PATCHED: patched}
@@ -53,19 +62,23 @@ class _Couple:
         return Pair(base.suite.name, program(base), given[Side.BASE], given[Side.PATCHED])
 
     def _run(self, side: Side, turn: Turn) -> GuestRun:
+        seen = runner.again(self.trials[side], self.kept[side], self.yard, turn)
+        metrics = tuple(Metric(*named, tuple(samples)) for named, samples in seen.metrics.items())
+        record, asked = self._record(side, seen, f"guests/{turn.name}"), (turn.suite.name,)
+        return GuestRun(record, tuple(seen.results), metrics, _ends(turn, seen), asked)
+
+    def _record(self, side: Side, seen: Seen, name: str) -> GuestRecord:
+        """What is known of a guest, or of the boot, the console of which is in the directory of this name."""
         trial = self.trials[side]
-        seen = runner.again(trial, self.kept[side], self.yard, turn)
         record = GuestRecord(
             *(side, trial.cell.arch, trial.cell.flavour, trial.machine.accel),
             self.kept[side].boot_seconds,
             seen.outcome,
-            f"{trial.cell}/{self.where}/guests/{turn.name}/console.log",
+            str(PurePosixPath(str(trial.cell), self.where, name, "console.log")),
             seen.detail,
             went_on=seen.went_on,
         )
-        metrics = tuple(Metric(*named, tuple(samples)) for named, samples in seen.metrics.items())
-        record, asked = self.look(trial, turn.name, record), (turn.suite.name,)
-        return GuestRun(record, tuple(seen.results), metrics, _ends(turn, seen), asked)
+        return self.look(trial, name, record)
 
 
 @contextlib.contextmanager

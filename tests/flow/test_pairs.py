@@ -10,6 +10,7 @@ import pytest
 
 from kvm.errors import BootError
 from kvm.qemu import Machine
+from orchestrator import store
 from orchestrator.model import Change, Run, Side
 from orchestrator.publish import html, text
 from tests import scripted
@@ -190,6 +191,31 @@ def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate
     run = validate(rarely, f"# patched\n{rarely}", take=take, arches=["arm64"])
     [found] = [change for change in run.tests if change.name.startswith("(report)")]
     assert found.change == "flaky-on-both"
+    assert verdict(run)[0] == "clean"
+
+
+BOOT_WARNS = "".join(f"boot-kmsg: {line}\n" for line in WARNING.splitlines())
+
+
+def test_a_report_as_the_kernel_boots_is_looked_for_in_more_boots(
+    validate: Validate,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    run = validate(PASSES, f"{BOOT_WARNS}{PASSES}", arches=["arm64"])
+    [found] = [change for change in run.tests if change.name.startswith("(report)")]
+    assert (found.suite, found.change) == ("(boot)", "regressed")
+    assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
+    assert verdict(run) == ("regressed", "arm64: 1 regressed: (boot)/(report) WARNING in do_madvise")
+    [pair] = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json")[:1]
+    assert (tmp_path / "run" / pair.patched.guest.console).read_text().count("WARNING") == 1
+
+
+def test_a_report_of_some_boots_of_both_kernels_accuses_nobody(validate: Validate) -> None:  # noqa: F811
+    warns = f"{BOOT_WARNS}{PASSES}"
+    take = guests(base=itertools.cycle((True, False)), patched=itertools.cycle((False, True)))
+    run = validate(warns, f"# patched\n{warns}", take=take, arches=["arm64"])
+    [found] = [change for change in run.tests if change.name.startswith("(report)")]
+    assert (found.suite, found.change) == ("(boot)", "flaky-on-both")
     assert verdict(run)[0] == "clean"
 
 

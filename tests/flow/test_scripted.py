@@ -398,7 +398,7 @@ def test_a_report_that_patched_alone_gives_is_regressed_and_kept_with_its_frames
     run = validate(PASSES, f"# WARN\n{PASSES}", take=warns)
     assert verdict(run) == (
         "regressed",
-        " ".join(f"patched/{arch}-fast: new warning on the console: WARNING in do_madvise" for arch in sorted(DEFAULT)),
+        " ".join(f"{arch}: 1 regressed: (boot)/(report) WARNING in do_madvise" for arch in sorted(DEFAULT)),
     )
     reports = {guest.side: guest.splats for guest in run.guests if guest.arch == "arm64"}
     assert reports["base"] == ()
