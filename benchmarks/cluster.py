@@ -62,10 +62,12 @@ def tiny(url: str, count: int) -> None:
 
     with Client(url) as client:
         client.gather(client.map(abs, range(100), pure=False))
-        start = time.monotonic()
+        start, used = time.monotonic(), client.run_on_scheduler(time.process_time)
         client.gather(client.map(abs, range(count), pure=False))
         seconds = time.monotonic() - start
-        print(f"{count} tiny tasks: {seconds:.1f} s, {count / seconds:.0f} tasks/s, one worker of two threads")
+        used = client.run_on_scheduler(time.process_time) - used
+        rates = f"{count / seconds:.0f} tasks/s; scheduler {used:.1f} s, {used / count * 1000:.2f} ms each"
+        print(f"{count} tiny tasks: {seconds:.1f} s, {rates}")
 
 
 def compare(url: str, arch: str, rounds: int, scratch: Path) -> None:

@@ -23,8 +23,9 @@ def bucket() -> Iterator[str]:
     before = {name: os.environ.get(name) for name in ours}
     os.environ |= ours
     try:
-        S3FileSystem(skip_instance_cache=True).mkdir("kernels")
-        yield "s3://kernels/kdelta"
+        name = f"kernels-{port}"  # all servers of a process hold the same
+        S3FileSystem(skip_instance_cache=True).mkdir(name)
+        yield f"s3://{name}/kdelta"
     finally:
         server.stop()
         for name, value in before.items():

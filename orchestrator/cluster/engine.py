@@ -16,9 +16,11 @@ from orchestrator.cluster.errand import Errand, Told
 from orchestrator.cluster.line import Line
 from orchestrator.engine import Engine
 from orchestrator.job import Job
-from orchestrator.model import Cell, Lane, Run, Side, cells
+from orchestrator.model import Cell, Lane, Run, Side, TimelineEntry, cells
 from orchestrator.places import Places
 from orchestrator.trials import Supply
+
+BUILD_MIB = 2048.0  # what a build leaves nobody else; the linker of a large kernel takes most of it
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class Cluster(Engine):
         if not plan.between and all(kbuild.find(plan.orders[cell], plan.cache_dir) for cell in cells(lane)):
             return sides.build(job, lane)  # all of it is here
         wanted = ability.building(lane.arch, plan.request.pipeline.toolchain)
-        told = self._done(job, self._errand(job, lane, goods.send_trees(plan, self._blobs)), wanted, {})
+        told = self._done(job, self._errand(job, lane, goods.send_trees(plan, self._blobs)), wanted, BUILD_MIB)
         built = {}
         for kernel in told.kernels:
             here = goods.take_build(plan.orders[kernel.cell], plan.cache_dir, self._blobs)
@@ -58,9 +60,10 @@ class Cluster(Engine):
 
     def _guests(self, job: Job, lane: Lane, supplies: tuple[Supply, ...]) -> None:
         files = {str(path): self._blobs.put(path) for one in supplies for path in errand.supplied(one)}
-        accel = self._line.best([ability.running(lane.arch, means) for means in ("kvm", "tcg")])
+        mib = _memory_mib(job, supplies)
+        accel = self._line.best([ability.running(lane.arch, means) for means in ("kvm", "tcg")], mib)
         asked = replace(self._errand(job, lane, {}), supplies=supplies, files=files, accel=accel.means)
-        self._done(job, asked, accel, {ability.MEMORY: _memory_mib(job, supplies)})
+        self._done(job, asked, accel, mib)
         for one in supplies:  # by hand a guest is booted from here
             where = store.cell_directory(job.directory, one.kernel.cell)
             for file, name in zip((one.kernel.image, one.initrd), errand.LAID, strict=True):
@@ -69,7 +72,7 @@ class Cluster(Engine):
     def _errand(self, job: Job, lane: Lane, packs: dict[str, str]) -> Errand:
         return Errand(lane, job.plan, tuple(job.plan.orders.values()), _blank(job.run), packs)
 
-    def _done(self, job: Job, asked: Errand, wanted: Ability, more: dict[str, float]) -> Told:
+    def _done(self, job: Job, asked: Errand, wanted: Ability, mib: float) -> Told:
         """Have it done, unless it was already, for this very run, and put on record what came of it."""
         name = _name(job, asked)
         digest = self._blobs.named(f"told/{name}")
@@ -77,12 +80,13 @@ class Cluster(Engine):
             written = errand.write(asked, self._blobs)
             with self.task(f"{wanted.kind} {asked.lane}"):
                 digest = self._line.do(
-                    (self._blobs.url, written, name), wanted, more, lambda words: _heard(job, asked.lane, words)
+                    (self._blobs.url, written, name), wanted, mib, lambda words: _heard(job, asked.lane, words)
                 )
         told = errand.told(digest, self._blobs)
         self._blobs.fetch_directory(told.files, job.directory)
         job.recorder.absorb(told.run)
-        self.relay(told.timeline, told.seconds)
+        whole = TimelineEntry(f"{wanted.kind} {asked.lane} on {told.host}", 0.0, told.seconds)
+        self.relay((whole, *told.timeline), told.seconds)
         return told
 
 

@@ -33,8 +33,8 @@ class Line:
         self._known: Client | None = None
         self._hear: dict[str, Callable[[Words], None]] = {}
 
-    def do(self, args: tuple[str, ...], wanted: Ability, more: dict[str, float], hear: Callable[[Words], None]) -> str:
-        """Have `hand.perform(*args)` done by a worker with `wanted`, and return the hash that it tells.
+    def do(self, args: tuple[str, ...], wanted: Ability, mib: float, hear: Callable[[Words], None]) -> str:
+        """Have `hand.perform(*args)` done by a worker with `wanted` and so much memory; return the hash that it tells.
 
         Asked for again under the same last word, it is not done twice. A stop request ends it on the worker, too.
         """
@@ -45,10 +45,10 @@ class Line:
                 hand.perform,
                 *args,
                 key=f"{hand.OURS}-{args[-1]}",
-                resources={wanted.tag: 1, wanted.kind: 1, **more},
+                resources={wanted.tag: 1, wanted.kind: 1, ability.MEMORY: mib},
                 retries=_RETRIES,
             )
-            told = self._waited(client, future, wanted)
+            told = self._waited(client, future, wanted, mib)
             if told is None:  # the scheduler is gone, and knows nothing of it when it comes back
                 continue
             if fault := hand.fault(told):
@@ -67,14 +67,13 @@ class Line:
         if hear := self._hear.get(event[1].get(hand.ERRAND, "")):
             hear(event[1])
 
-    def best(self, wanted: Sequence[Ability]) -> Ability:
+    def best(self, wanted: Sequence[Ability], mib: float) -> Ability:
         """Return the first of them that a worker has; waits for one."""
         since = time.monotonic()
         while True:
-            there = {one.tag for one in self._abilities()}
-            if found := next((one for one in wanted if one.tag in there), None):
+            if found := next((one for one in wanted if self._is_there(one, mib)), None):
                 return found
-            self._despair(since, wanted)
+            self._despair(since, wanted, mib)
             proc.wait_readable([], _LOOK_SECONDS)
 
     def close(self) -> None:
@@ -82,7 +81,7 @@ class Line:
         if self._known:
             self._known.close()
 
-    def _waited(self, client: "Client", future: "Future", wanted: Ability) -> Words | None:
+    def _waited(self, client: "Client", future: "Future", wanted: Ability, mib: float) -> Words | None:
         from distributed import KilledWorker, fire_and_forget  # noqa: PLC0415
 
         fire_and_forget(future)  # it goes on when we are gone
@@ -90,9 +89,9 @@ class Line:
         with _ended(future) as fd:
             try:
                 while not proc.wait_readable([fd], _LOOK_SECONDS):
-                    if any(one.tag == wanted.tag for one in self._abilities()):
+                    if self._is_there(wanted, mib):
                         since = time.monotonic()
-                    self._despair(since, [wanted])
+                    self._despair(since, [wanted], mib)
             except BaseException:
                 with contextlib.suppress(Exception):  # there may be no scheduler to tell
                     client.cancel([future], force=True)
@@ -107,18 +106,28 @@ class Line:
             raise fault
         return None
 
-    def _abilities(self) -> Iterator[Ability]:
-        with contextlib.suppress(OSError):  # the scheduler is gone for now
-            for worker in self._client().scheduler_info()["workers"].values():
-                yield from map(ability.read, worker.get(hand.OURS, ()))
+    def _workers(self) -> list[dict[str, Any]]:
+        try:
+            return list(self._client().scheduler_info()["workers"].values())
+        except OSError:  # the scheduler is gone for now
+            return []
 
-    def _despair(self, since: float, wanted: Sequence[Ability]) -> None:
+    def _is_there(self, wanted: Ability, mib: float) -> bool:
+        """Is there a worker that may do it when it has nothing else to do?"""
+        has = [worker["resources"] for worker in self._workers()]
+        return any(one.get(wanted.tag, 0) >= 1 and one.get(ability.MEMORY, 0) >= mib for one in has)
+
+    def _despair(self, since: float, wanted: Sequence[Ability], mib: float) -> None:
         """Give up when nobody could do it for too long, and say who is there."""
         if time.monotonic() - since < self.patience:
             return
-        alike = {one.words for one in self._abilities() if (one.kind, one.arch) == (wanted[0].kind, wanted[0].arch)}
-        there = f"there is {'; '.join(sorted(alike))}" if alike else f"no worker does {wanted[0].kind} {wanted[0].arch}"
-        asked = " or ".join(one.words for one in wanted)
+        first, alike = wanted[0], set[str]()
+        for worker in self._workers():
+            able = map(ability.read, worker.get(hand.OURS, ()))
+            memory = f" with {worker['resources'].get(ability.MEMORY, 0):.0f} MiB"
+            alike |= {f"{one.words}{memory}" for one in able if (one.kind, one.arch) == (first.kind, first.arch)}
+        there = f"there is {'; '.join(sorted(alike))}" if alike else f"no worker does {first.kind} {first.arch}"
+        asked = f"{' or '.join(one.words for one in wanted)} with {mib:.0f} MiB"
         hint = "install the same kdelta, compilers and QEMU on workers as here; `kdelta worker` says what it found"
         raise UserError(f"no worker for {asked} at {self.url} in {self.patience:.0f} s: {there}", hint=hint)
 
