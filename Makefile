@@ -43,6 +43,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/plan_large.py
 	PYTHONPATH=. $(BIN)/python benchmarks/restores.py
 	PYTHONPATH=. $(BIN)/python benchmarks/history.py
+	PYTHONPATH=. $(BIN)/python benchmarks/cluster.py
 	PYTHONPATH=. $(BIN)/python benchmarks/history.py --postgresql
 
 # How often kdelta is right about seeded changes; hours, and goes on where it was cut off. A part: `ARGS="--only thp"`.
