@@ -64,7 +64,17 @@ def test_what_a_night_did_is_kept_on_github_when_it_ends_with_a_regression() -> 
 
 
 def test_the_commands_that_are_run_there_exist() -> None:
-    for path in CONTRIB.glob("*/*"):
+    for path in (path for which in ("systemd", *JOBS) for path in (CONTRIB / which).iterdir()):
         if path.suffix != ".timer":
             found = re.findall(r"(?:ExecStart=|run: |- )\S*(?:env |/)kdelta (.+)", path.read_text())
             assert [words.split()[0] for words in found if words.split()[0] in main.commands] == ["nightly"], path
+
+
+def test_the_cluster_of_kubernetes_starts_commands_that_exist_with_the_certificates() -> None:
+    spec = yaml.safe_load((CONTRIB / "kubernetes" / "cluster.yaml").read_text())["spec"]
+    started = {role: spec[role]["spec"]["containers"][0]["args"] for role in ("scheduler", "worker")}
+    for role, words in started.items():
+        assert words[:2] == ["kdelta", role]
+        with main.commands[role].make_context(role, words[2:]) as context:
+            assert context.params["url"].startswith("tls://")
+            assert context.params["certificates"] == Path("/tls")
