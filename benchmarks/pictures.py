@@ -39,7 +39,9 @@ PICTURES = (
     Picture("report-1440", 1440, 1100, "light"),
     Picture("test-1440", 1440, 800, "light", at="tests", opened="#rows .switch summary"),
     Picture("patch-1440", 1440, 900, "light", at="patch"),
-    Picture("metrics-800", 800, 900, "dark", at="metrics"),
+    Picture(
+        "metrics-800", 800, 900, "dark", at="by-boot", opened=".measured summary:has-text('munlock_mlock.time_ns')"
+    ),
     Picture("timeline-800", 800, 700, "light", at="timeline"),
 )
 

@@ -185,7 +185,11 @@ def sure(pair: MetricPair) -> str:
     if effect.low is None or effect.smallest is None:
         return "no interval: one boot"
     bounds = f"{times(effect.low)}..{times(effect.high)} over {effect.boots} boots"
-    return f"{effect.kind}: {bounds}, from {effect.smallest * 100:.2g} % on seen"
+    return f"{effect.kind}: {bounds}, from {_percent(effect.smallest)} % on seen"
+
+
+def _percent(part: float) -> str:
+    return f"{part * 100:.2g}" if part < 1 else f"{part * 100:,.0f}"
 
 
 def binaries(run: Run) -> list[BinaryDiff]:

@@ -1,5 +1,7 @@
 """Samples of several boots: a ratio with an interval, the smallest change that would have been seen, and no more."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,8 @@ def test_what_several_boots_measured_stands_instead_of_the_first_pass() -> None:
     assert pair.effect and (pair.effect.boots, pair.effect.kind) == (2, EffectKind.MORE)
     assert digest.sure(pair).startswith("more: x1.19..x1.20 over 2 boots, from ")
     assert (pair.counted, pair.timed) == (True, False)
+    wide = dataclasses.replace(pair, effect=dataclasses.replace(pair.effect, smallest=2.3))
+    assert digest.sure(wide).endswith("from 230 % on seen")
     [alone] = diff.pair_metrics(*first)
     assert digest.sure(alone) == "no interval: one boot"
     assert (alone.counted, alone.timed) == (False, True)
