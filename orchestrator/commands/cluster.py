@@ -91,7 +91,12 @@ def attach(directory: Path | None, as_json: bool) -> int:
 
 @click.group()
 def cluster() -> None:
-    """Set up a cluster; see docs/cluster.md."""
+    """Set up a cluster; see docs/cluster.md.
+
+    \b
+    Example:
+      kdelta cluster init
+    """
 
 
 @cluster.command("init")
