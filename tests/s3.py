@@ -23,6 +23,7 @@ def bucket() -> Iterator[str]:
     before = {name: os.environ.get(name) for name in ours}
     os.environ |= ours
     try:
+        S3FileSystem.clear_instance_cache()  # which remembers where an earlier server was
         name = f"kernels-{port}"  # all servers of a process hold the same
         S3FileSystem(skip_instance_cache=True).mkdir(name)
         yield f"s3://{name}/kdelta"

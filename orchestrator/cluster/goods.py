@@ -31,10 +31,9 @@ def _send(origin: Source, tree: str, base: str, blobs: Blobs) -> str:
     if known := blobs.named(name):
         return known
     wanted = f"{tree}\n^{base}\n" if base else f"{tree}\n"
-    with tempfile.TemporaryDirectory(prefix="kdelta-pack-") as scratch:
-        prefix = Path(scratch) / "pack"
-        git.Repository(origin.git_dir).run("pack-objects", "--revs", "--quiet", prefix, input=wanted.encode())
-        [pack] = Path(scratch).glob("*.pack")
+    with tempfile.NamedTemporaryFile(prefix="kdelta-pack-") as file:
+        pack = Path(file.name)
+        git.Repository(origin.git_dir).into(pack, "pack-objects", "--revs", "--stdout", "-q", input=wanted.encode())
         digest = blobs.put(pack)
     blobs.name(name, digest)
     return digest

@@ -92,11 +92,14 @@ class Repository:
     def raw(self, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         """Run git and return its output byte by byte: names and contents need not be UTF-8."""
         with tempfile.NamedTemporaryFile(prefix="kdelta-git-") as out:
-            done = _run(args, {**environment(), **self._env, **(env or {})}, input, Path(out.name))
-            content = Path(out.name).read_bytes()
+            self.into(Path(out.name), *args, input=input, env=env)
+            return Path(out.name).read_bytes()
+
+    def into(self, output: Path, *args: str | Path, input: bytes = b"", env: Mapping[str, str] | None = None) -> None:
+        """Run git and have its output in a file; raises InfraError when it fails."""
+        done = _run(args, {**environment(), **self._env, **(env or {})}, input, output)
         if done.returncode:
             raise InfraError(f"git {args[0]} failed (exit {done.returncode}): {done.output.strip()[-500:]}")
-        return content
 
     @property
     def common(self) -> Path:
