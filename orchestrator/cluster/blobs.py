@@ -1,16 +1,17 @@
 """Content by its hash, and names that lead to such content, at an fsspec URL: a shared directory, s3://, sftp://."""
 
+import contextlib
 import hashlib
 import posixpath
 import secrets
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from kvm.errors import InfraError, UserError
+from kvm.errors import Error, InfraError, UserError
 from orchestrator import cache
 
 _BLOCK = 1 << 20
@@ -32,7 +33,7 @@ class Blobs:
 
     def fetch(self, digest: str, into: Path) -> Path:
         """Write what has this hash into a file."""
-        with self._reading(_place(digest)) as source, into.open("wb") as out:
+        with self._asking(), self._reading(_place(digest)) as source, into.open("wb") as out:
             shutil.copyfileobj(source, out, _BLOCK)
         if cache.sha256(into) != digest:
             into.unlink()
@@ -81,7 +82,7 @@ class Blobs:
     def named(self, name: str) -> str | None:
         """Return the hash to which `name` leads."""
         try:
-            with self._reading(f"names/{name}", missing=True) as source:
+            with self._asking(), self._reading(f"names/{name}", missing=True) as source:
                 return bytes(source.read(64)).decode("ascii")
         except FileNotFoundError:
             return None
@@ -98,16 +99,28 @@ class Blobs:
     def _write(self, place: str, source: IO[bytes], *, anew: bool) -> None:
         """Write it whole: by a rename where files have names of their own, as one object where they are objects."""
         final = posixpath.join(self._root, place)
-        self._fs.invalidate_cache()
-        if not anew and self._fs.exists(final):
-            return
-        renames = "file" in self._fs.protocol or "sftp" in self._fs.protocol
-        draft = f"{final}.{secrets.token_hex(8)}" if renames else final
-        self._fs.makedirs(posixpath.dirname(final), exist_ok=True)
-        with self._fs.open(draft, "wb") as out:
-            shutil.copyfileobj(source, out, _BLOCK)
-        if renames:
-            self._fs.mv(draft, final)
+        with self._asking():
+            self._fs.invalidate_cache()
+            if not anew and self._fs.exists(final):
+                return
+            renames = "file" in self._fs.protocol or "sftp" in self._fs.protocol
+            draft = f"{final}.{secrets.token_hex(8)}" if renames else final
+            self._fs.makedirs(posixpath.dirname(final), exist_ok=True)
+            with self._fs.open(draft, "wb") as out:
+                shutil.copyfileobj(source, out, _BLOCK)
+            if renames:
+                self._fs.mv(draft, final)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Every kind of store has faults of its own."""
+        try:
+            yield
+        except (Error, FileNotFoundError):
+            raise
+        except Exception as fault:
+            said = str(fault) or type(fault).__name__
+            raise InfraError(f"{self.url}: {said}", hint="is the store there, and may it be written to?") from fault
 
 
 def key(*inputs: object) -> str:

@@ -81,3 +81,12 @@ def test_an_archive_that_leads_out_of_its_directory_is_refused(
     with pytest.raises(InfraError, match="no file below its directory"):
         blobs.fetch_directory(blobs.put_bytes(packed.getvalue()), tmp_path / "back")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    broken = Blobs(str(tmp_path / "file"))
+    with pytest.raises(InfraError, match=r"file: .*Not a directory|file: .*File exists"):
+        broken.put_bytes(b"content")
+    with pytest.raises(InfraError, match="Not a directory"):
+        broken.read("0" * 64)
