@@ -83,7 +83,8 @@ def _right(entry: Entry, record: Record) -> bool | None:
 
 
 def _named_culprits(entry: Entry, record: Record) -> Iterator[str]:
-    """The suspects of each search, as numbers of the entry's own patches."""
+    """The suspects of each search, and the patches that are said to break the build, as numbers of the entry's own."""
+    yield from (str(step["number"] - entry.before) for step in record["steps"] if step["error"])
     for culprit in record.get("culprits", ()):
         yield " or ".join(str(suspect["number"] - entry.before) for suspect in culprit["suspects"])
 

@@ -91,6 +91,8 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
     assert (named(4).culprit, named(4).named, named(4).boots) == (True, "2", 5)
     assert (named(4, 5).culprit, named(4, 5).named) == (False, "2 or 3")
     assert mark(series, "regressed", culprits=[]).culprit is False
+    broken = mark(series, "regressed", steps=[{"number": 3, "error": ""}, {"number": 4, "error": "no"}])
+    assert (broken.culprit, broken.named) == (True, "2")
     assert mark(series, "unmet", culprits=[]).culprit is None
 
 
