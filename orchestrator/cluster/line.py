@@ -1,6 +1,7 @@
 """The line to the scheduler: one errand in, what came of it out; it outlives the scheduler's restart."""
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -16,8 +17,11 @@ from orchestrator.cluster.hand import Words
 if TYPE_CHECKING:
     from distributed import Client, Future, Security
 
+log = logging.getLogger(__name__)
+
 _LOOK_SECONDS = 2.0  # how soon it is noticed that nobody can do it, or that the scheduler is there again
 _CONNECT_SECONDS = 10.0
+_SILENT_SECONDS = 20.0  # until it is said that nobody can do it yet
 _RETRIES = 2  # of an errand that fails by a machine's fault; a worker that dies is counted by the scheduler
 
 
@@ -32,6 +36,7 @@ class Line:
         self._guard = threading.Lock()
         self._known: Client | None = None
         self._hear: dict[str, Callable[[Words], None]] = {}
+        self._said: set[str] = set()
 
     def do(self, args: tuple[str, ...], wanted: Ability, mib: float, hear: Callable[[Words], None]) -> str:
         """Have `hand.perform(*args)` done by a worker with `wanted` and so much memory; return the hash that it tells.
@@ -119,7 +124,11 @@ class Line:
 
     def _despair(self, since: float, wanted: Sequence[Ability], mib: float) -> None:
         """Give up when nobody could do it for too long, and say who is there."""
-        if time.monotonic() - since < self.patience:
+        asked = f"{' or '.join(one.words for one in wanted)} with {mib:.0f} MiB"
+        waited = time.monotonic() - since
+        if waited > min(_SILENT_SECONDS, self.patience):
+            self._say(f"no worker at {self.url} for {asked}: it is waited for, {self.patience:g} s at most")
+        if waited < self.patience:
             return
         first, alike = wanted[0], set[str]()
         for worker in self._workers():
@@ -127,9 +136,14 @@ class Line:
             memory = f" with {worker['resources'].get(ability.MEMORY, 0):.0f} MiB"
             alike |= {f"{one.words}{memory}" for one in able if (one.kind, one.arch) == (first.kind, first.arch)}
         there = f"there is {'; '.join(sorted(alike))}" if alike else f"no worker does {first.kind} {first.arch}"
-        asked = f"{' or '.join(one.words for one in wanted)} with {mib:.0f} MiB"
         hint = "install the same kdelta, compilers and QEMU on workers as here; `kdelta worker` says what it found"
-        raise UserError(f"no worker for {asked} at {self.url} in {self.patience:.0f} s: {there}", hint=hint)
+        raise UserError(f"no worker for {asked} at {self.url} in {self.patience:g} s: {there}", hint=hint)
+
+    def _say(self, words: str) -> None:
+        """Let nobody wait for what he does not know of; once."""
+        if words not in self._said:
+            self._said.add(words)
+            log.warning("%s", words)
 
     def _client(self) -> "Client":
         from distributed import Client  # noqa: PLC0415
@@ -142,11 +156,15 @@ class Line:
                 else:
                     with contextlib.suppress(OSError):
                         self._known = Client(
-                            self.url, security=self._security, timeout=_CONNECT_SECONDS, set_as_default=False
+                            self.url,
+                            security=self._security,
+                            timeout=min(_CONNECT_SECONDS, self.patience),
+                            set_as_default=False,
                         )
                         continue
+                    self._say(f"no scheduler at {self.url}: it is waited for, {self.patience:g} s at most")
                 if time.monotonic() - since > self.patience:
-                    raise InfraError(f"no scheduler at {self.url} in {self.patience:.0f} s", hint="`kdelta scheduler`")
+                    raise InfraError(f"no scheduler at {self.url} in {self.patience:g} s", hint="`kdelta scheduler`")
                 proc.wait_readable([], _LOOK_SECONDS)
             return self._known
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
 from orchestrator.cluster import tls
 from orchestrator.cluster.ability import BUILD, GUESTS, Ability
+from orchestrator.cluster.line import Line
 from orchestrator.cluster.worker import Offer
 
 
@@ -50,3 +51,13 @@ def test_two_architectures_share_what_a_worker_does_at_once() -> None:
     assert offer.resources[BUILD] == 1
     assert {value for name, value in offer.resources.items() if name.startswith(f"{BUILD}-")} == {1}
     assert offer.resources[GUESTS] == 0
+
+
+def test_a_scheduler_that_is_not_there_is_waited_for_aloud_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line("tcp://127.0.0.1:1", None, patience=0.5)
+    with pytest.raises(InfraError, match=r"no scheduler at tcp://127\.0\.0\.1:1 in 0\.5 s"):
+        line.best([Ability(BUILD, "arm64", "gcc", ("1",))], 1)
+    line.close()
+    assert [one.message for one in caplog.records if one.name.startswith("orchestrator")] == [
+        "no scheduler at tcp://127.0.0.1:1: it is waited for, 0.5 s at most"
+    ]
