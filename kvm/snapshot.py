@@ -7,6 +7,7 @@ read or copied beforehand; QEMU's migration stream holds the devices alone (x-ig
 import contextlib
 import os
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from kvm.qmp import Monitor
 from kvm.vm import VM, Limits, Parts
 
 SAVE_SECONDS = 60.0
+_WAITING = ".waiting-"  # begins the name of a directory that holds the logs of a QEMU until it has a guest
 
 
 class Kept(Protocol):
@@ -117,7 +119,7 @@ class _Waiting:
             _copy(state.parts.disk, scratch)
             devices = os.open(vm.inherited(state.devices), os.O_RDONLY)  # a position of its own
             stack.callback(os.close, devices)
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix=".waiting-", dir=self._workdir))
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix=_WAITING, dir=self._workdir))
             memory = qemu.memory(state.machine, vm.inherited(state.memory), shared=False)
             starting = vm.start(
                 *(state.machine, Parts(state.parts.nonce, scratch), Path(home) / "console.log"),
@@ -138,6 +140,8 @@ def take(
     itself does not start.
     """
     guest.write_by_hand(machine, workdir)
+    for left in workdir.glob(f"{_WAITING}*"):  # by one that was killed here
+        shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
         given = stack.enter_context(vm.parts(machine))
         memory = stack.enter_context(vm.unnamed())

@@ -105,6 +105,7 @@ def test_a_guest_that_dies_costs_one_restore(taken: Snapshot, tmp_path: Path) ->
 
 def test_the_qemu_that_waits_for_a_next_guest_ends_with_the_snapshot(machine: Machine, tmp_path: Path) -> None:
     before = children()
+    (tmp_path / "boot" / ".waiting-killed").mkdir(parents=True)
     with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS) as kept:
         for name in ("one", "two"):
             with kept.restore(workdir=tmp_path / name, limits=LIMITS) as alive:
