@@ -53,7 +53,7 @@ class Stage:
 
     def play(self, row: Row) -> Seen:
         """Do to a guest what the row says, and judge what is seen."""
-        before, began = _open_files(), time.monotonic()
+        before, began = self._open_files(), time.monotonic()
         where = self.where / row.program
         trial = self._trial(row, where)
         with _watched(row, where) as told:
@@ -62,9 +62,20 @@ class Stage:
         found = consoles.read(where / "console.log", splats.rules())
         run = replace(run, guest=ending.name(replace(run.guest, splats=found.splats, more_splats=found.more)))
         base = self.base = self.base or replace(run, guest=replace(run.guest, side=Side.BASE))
-        left = [*(f"process {pid}" for pid in _writers(where)), *(["open files"] if _open_files() > before else [])]
+        left = [f"process {pid}" for pid in _writers(where)]
+        left += ["open files"] if self._open_files() > before else []
         answer = verdict.decide((), (base.guest, run.guest), _changes(row, base, run), declared=False).value
         return Seen(row, self.machine.arch.name, run, answer, told.late, time.monotonic() - began, tuple(left))
+
+    def _open_files(self) -> int:
+        """How many there are once a QEMU waits for the next guest, whose are among them."""
+        seen, now = -1, 0
+        for _ in range(200):
+            seen, now = now, len(list(Path("/proc/self/fd").iterdir()))
+            if seen == now and any(self.where.glob("boot/.waiting-*/console.log")):
+                break
+            time.sleep(0.3)
+        return now
 
     def _trial(self, row: Row, where: Path) -> Trial:
         slow = max(1.0, self.kept.boot_seconds / BOOT)  # a machine that others use, too
@@ -167,7 +178,3 @@ def _writers(where: Path) -> list[int]:
             if entry.name.isdigit() and (entry / "fd" / "1").readlink().is_relative_to(where):
                 found.append(int(entry.name))
     return found
-
-
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
