@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm import accel, disk
-from kvm.arch import get as get_arch
+from kvm import disk
 from kvm.errors import BuildError
 from orchestrator import config, store, trials
 from orchestrator.build import kbuild, kconfig
@@ -20,7 +19,6 @@ from orchestrator.job import Job
 from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
-from orchestrator.trial import durations, runner
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
 
@@ -223,12 +221,5 @@ class _Hunt:
         if kept := store.load_guest(where):
             return kept
         where.mkdir(parents=True, exist_ok=True)
-        plan, arch = self.job.plan, get_arch(kernel.cell.arch)
-        wanted = tuple(suite for suite in plan.suites if not self.suites or suite.name in self.suites)
-        choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
-        some = replace(plan, suites=wanted)
-        trial = trials.trial(some, trials.supply(some, kernel, {}), choice, where)
-        if self.symptom.kind is Kind.METRIC:
-            trial = replace(trial, machine=trial.machine.steady)
-        yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
-        return trials.tried(self.job, replace(trial, repeats=1, keep_guest=False), yard)
+        wanted = tuple(suite for suite in self.job.plan.suites if not self.suites or suite.name in self.suites)
+        return trials.once(self.job, kernel, wanted, where, steady=self.symptom.kind is Kind.METRIC)

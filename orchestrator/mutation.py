@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm import accel
-from kvm.arch import get as get_arch
 from kvm.errors import BuildError
 from orchestrator import pipeline, store, trials
 from orchestrator.build import kbuild
@@ -16,7 +14,6 @@ from orchestrator.job import Job
 from orchestrator.judge import diff, hunks, mutants, verdict
 from orchestrator.judge.mutants import Mutant
 from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineState, MutantRecord, Run, Side
-from orchestrator.trial import durations, runner
 from orchestrator.trial.kinds.kind import SuiteKind
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
@@ -124,14 +121,9 @@ class _Trials:
 
     def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage) -> GuestRun:
         """Run the suites of the programs that ran the line; all, where no counter knows which."""
-        plan, arch = self.job.plan, get_arch(line.arch)
-        named = {name.partition("/")[0] for name in line.by}
-        suites = tuple(suite for suite in plan.suites if suite.name in named and suite.kind is not SuiteKind.BENCH)
-        choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
-        some = replace(plan, suites=suites or plan.suites)
-        trial = trials.trial(some, trials.supply(some, kernel, {}), choice, where)
-        yard = runner.Yard(self.job.engine.places, durations.of(plan.cache_dir, arch.name))
-        return trials.tried(self.job, replace(trial, repeats=1, keep_guest=False, counts=False), yard)
+        every, named = self.job.plan.suites, {name.partition("/")[0] for name in line.by}
+        suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
+        return trials.once(self.job, kernel, suites or every, where)
 
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))

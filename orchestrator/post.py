@@ -88,11 +88,15 @@ class Peer:
 
 def secret(url: str) -> bool:
     """Does nobody between here and there read what is said?"""
-    if url.startswith("https://") or _host(url) == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(_host(url)).is_loopback
-    return False
+    return url.startswith("https://") or is_loopback(_host(url))
+
+
+def is_loopback(host: str) -> bool:
+    """Does only this machine reach it?"""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _host(url: str) -> str:

@@ -15,6 +15,7 @@ from orchestrator.payloads import Alike
 from orchestrator.plan import Plan
 from orchestrator.trial import durations, layout, runner
 from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,20 @@ def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
     seen = replace(seen, guest=ending.name(replace(seen.guest, splats=found.splats, more_splats=found.more)))
     store.save_guest(seen, trial.directory)
     return seen
+
+
+def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, *, steady: bool = False) -> GuestRun:
+    """Boot a kernel that is neither side, and run these suites once; what it runs is not counted.
+
+    With `steady` it is a machine to measure with.
+    """
+    plan, arch = job.plan, get_arch(kernel.cell.arch)
+    choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
+    todo = replace(plan, suites=suites)
+    whole = trial(todo, supply(todo, kernel, {}), choice, where)
+    machine = whole.machine.steady if steady else whole.machine
+    yard = runner.Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
+    return tried(job, replace(whole, machine=machine, repeats=1, keep_guest=False, counts=False), yard)
 
 
 def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:

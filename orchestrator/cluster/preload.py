@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from kvm.errors import UserError
 from orchestrator import cache
-from orchestrator.cluster import ability, tls, worker
+from orchestrator.cluster import ability, worker
+from orchestrator.post import is_loopback
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 async def dask_setup(theirs: "Worker") -> None:
     """Equip it with what this machine can do; raises UserError where plaintext would leave the machine."""
     address = urlsplit(theirs.scheduler.address)
-    if address.scheme != "tls" and not tls.is_loopback(address.hostname):
+    if address.scheme != "tls" and not is_loopback(address.hostname or ""):
         raise UserError(f"{theirs.scheduler.address}: without TLS anybody who reaches it can run programs here")
     root = cache.default_root()
     worker.equip(theirs, worker.Offer(tuple(ability.found(root))), worker.command(root, 1))

@@ -1,7 +1,6 @@
 """Who may take part: certificates of an authority of the cluster's own; plain TCP is for this machine alone."""
 
 import datetime
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kvm.errors import UserError
+from orchestrator.post import is_loopback
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -30,7 +30,7 @@ def security(url: str, directory: Path) -> "Security | None":
     from distributed import Security  # noqa: PLC0415
 
     scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
-    if scheme == "tcp" and is_loopback(host):
+    if scheme == "tcp" and is_loopback(host or ""):
         return None
     if scheme != "tls":
         raise UserError(
@@ -48,14 +48,6 @@ def security(url: str, directory: Path) -> "Security | None":
         tls_ca_file=str(paths[AUTHORITY]),
         **{f"tls_{role}_{part}": file for role in ("client", "worker", "scheduler") for part, file in cert.items()},
     )
-
-
-def is_loopback(host: str | None) -> bool:
-    """Does only this machine reach it?"""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def make(directory: Path) -> None:

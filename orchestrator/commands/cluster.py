@@ -6,8 +6,7 @@ import click
 
 from kvm import snapshot
 from kvm.errors import UserError
-from orchestrator import culprits, pipeline
-from orchestrator.commands import opening
+from orchestrator.commands import opening, stages
 
 
 def _certificates(command: click.decorators.FC) -> click.decorators.FC:
@@ -82,11 +81,7 @@ def attach(directory: Path | None, as_json: bool) -> int:
 
     where.require()
     there = where.load(opening.run_directory(directory))
-    with opening.resume(directory, there.engine) as resumed:
-        pipeline.go_on(resumed)
-        if resumed.plan.request.pipeline.bisect:
-            culprits.look(resumed)
-    return opening.answer(resumed, as_json=as_json)
+    return stages.judged(directory, stages.go_on, as_json=as_json, engine=there.engine)
 
 
 @click.group()

@@ -11,7 +11,8 @@ from kvm.errors import UserError
 from orchestrator import culprits, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
-from orchestrator.job import Job
+from orchestrator.engine import Engine
+from orchestrator.job import Job, MakeEngine
 from orchestrator.model import GuestOutcome, Lane, Run, cells
 
 
@@ -66,7 +67,7 @@ def diff(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta diff results/20260101-120000-my-series
     """
-    return _judged(directory, pipeline.compare, as_json=as_json)
+    return judged(directory, pipeline.compare, as_json=as_json)
 
 
 @click.command()
@@ -79,7 +80,7 @@ def resume(directory: Path | None, as_json: bool) -> int:
     Example:
       kdelta resume results/20260101-120000-my-series
     """
-    return _judged(directory, _go_on, as_json=as_json)
+    return judged(directory, go_on, as_json=as_json)
 
 
 def _tested(directory: Path | None, *, suites: bool) -> Run:
@@ -98,13 +99,15 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
     return resumed.run
 
 
-def _go_on(job: Job) -> Run:
+def go_on(job: Job) -> Run:
+    """Do what is still to be done of a run, the search for what regressed, too."""
     run = pipeline.go_on(job)
     return culprits.look(job) if job.plan.request.pipeline.bisect else run
 
 
-def _judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool) -> int:
-    with opening.resume(directory) as resumed:
+def judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool, engine: MakeEngine = Engine) -> int:
+    """Do `work` on a run that is there, and say what came of it; returns the exit code."""
+    with opening.resume(directory, engine) as resumed:
         work(resumed)
     return opening.answer(resumed, as_json=as_json)
 

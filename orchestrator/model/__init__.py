@@ -27,9 +27,8 @@ from orchestrator.model.code import (
     TextChange,
     UapiProblem,
 )
-from orchestrator.model.coverage import LineCoverage, LineState
+from orchestrator.model.coverage import BOOT, LineCoverage, LineState
 from orchestrator.model.guests import (
-    BOOT,
     OURS,
     RESTORED,
     ConsoleLine,

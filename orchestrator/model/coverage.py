@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from orchestrator.model.cells import Side
 
-BOOT = "(boot)"  # what ran before the first program; not a name that a suite can have
+# What ran, and what the kernel said, before the first program; not a name that a suite can have.
+BOOT = "(boot)"
 
 
 Place = tuple[str, int]  # file and line

@@ -33,8 +33,6 @@ class Outcome(StrEnum):
 RESTORED = "--- {}: restored from the boot above ---"
 # Begins what we say to a guest's kernel log: which test starts, and which ends.
 OURS = "kdelta: "
-# The suite that pairs have where they look at what kernels say as they boot.
-BOOT = "(boot)"
 
 
 class GuestOutcome(StrEnum):

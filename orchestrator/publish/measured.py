@@ -76,7 +76,7 @@ def _boots(pair: MetricPair) -> Iterator[Boot]:
         )
 
 
-@lru_cache(maxsize=256)  # a report is written again and again while a run goes on
+@lru_cache(maxsize=256)  # drawn once: a page that is written anew, as tests do, has the same ones
 def _plot(pair: MetricPair, anchor: str) -> Markup | None:
     """Left every sample by boot with the boot's median, right the ratio of each boot and the interval of all."""
     boots = list(_boots(pair))
@@ -100,9 +100,9 @@ def _samples(axes: "Axes", pair: MetricPair) -> None:
         boots = [samples for samples in _of(pair, side).boots if samples]
         points = [(number + shift, value) for number, samples in enumerate(boots, 1) for value in samples]
         step = len(points) // MOST_SAMPLES + 1
-        axes.plot(
-            *zip(*points[::step], strict=True), "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.6
-        ) if points else None
+        if points:
+            places = zip(*points[::step], strict=True)
+            axes.plot(*places, "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.6)
         for number, samples in enumerate(boots, 1):
             axes.hlines(statistics.median(samples), number + shift - 0.13, number + shift + 0.13, color=colour)
     axes.set_title(pair.unit and f"{drawing.plain(pair.unit, 24)} by boot", loc="left")

@@ -65,7 +65,7 @@ def plot(run: Run) -> Markup | None:
     return _plot(run.busy, run.host.cpus, _reach(run)) if run.busy else None
 
 
-@lru_cache(maxsize=8)  # a report is written again and again
+@lru_cache(maxsize=8)  # as those of metrics
 def _plot(looks: tuple[CoresBusy, ...], cpus: int, reach: float) -> Markup:
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
