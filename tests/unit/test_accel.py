@@ -6,7 +6,7 @@ import pytest
 
 from kvm import accel, probe
 from kvm.accel import Boot, Choice
-from kvm.arch import ACCELS, ARCHES
+from kvm.arch import ACCELS, ARCHES, DEFAULT
 from kvm.proc import Completed
 from orchestrator import show
 from orchestrator.publish import clean
@@ -16,7 +16,7 @@ def seen(console: str = "", complaints: tuple[str, ...] = (), *, code: int = 0, 
     return Boot(console, complaints, Completed((), code, "", 5.0, 1.0, timed_out))
 
 
-@pytest.mark.parametrize("name", ARCHES)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_what_is_no_kernel_is_not_given_to_qemu_and_nothing_is_remembered_of_it(name: str, tmp_path: Path) -> None:
     fake = tmp_path / "image"
     fake.write_text("a text of a fake tree")
