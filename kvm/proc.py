@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -171,7 +172,9 @@ def spawn(
             pass_fds=tuple(pass_fds),
             start_new_session=True,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:  # the second also of a directory in PATH that is not read
+        if shutil.which(words[0], path=variables.get("PATH")):
+            raise
         raise UserError(f"{words[0]} is not installed", hint="run `kdelta doctor`: it names the package") from error
     process = Process(popen)
     try:

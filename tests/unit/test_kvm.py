@@ -217,9 +217,12 @@ def test_a_timeout_ends_the_whole_group_and_says_so() -> None:
     assert subprocess.run(["pgrep", "-f", "sleep 31.7"], check=False).returncode == 1
 
 
-def test_a_missing_program_is_the_users_to_install() -> None:
+def test_a_missing_program_is_the_users_to_install(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-program is not installed"):
         proc.run(["no-such-program"])
+    (tmp_path / "no-such-program").write_text("nothing that runs")
+    with pytest.raises(UserError, match="no-such-program is not installed"):  # what exec says is EACCES
+        proc.run(["no-such-program"], env={"PATH": str(tmp_path)})
 
 
 def test_a_lockup_is_an_alarm_that_ends_no_wait_and_is_said_at_once(
