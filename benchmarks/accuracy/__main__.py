@@ -5,9 +5,10 @@ import datetime
 import sys
 from pathlib import Path
 
-from benchmarks.accuracy import compare, play, table
+from benchmarks.accuracy import compare, ledger, play, table
 from benchmarks.accuracy.compare import Mark, Marked
-from benchmarks.accuracy.entry import Entry, all_entries
+from benchmarks.accuracy.entry import all_entries
+from benchmarks.accuracy.ledger import Row
 from kvm.arch import ARCHES
 from orchestrator import config
 
@@ -19,23 +20,24 @@ MARK = "<!-- from here on written by `make accuracy` -->\n"
 def main() -> int:
     asked = _arguments()
     entries, kdelta = all_entries(asked.only), play.version()
-    marked: list[Marked] = []
-    left: list[Entry] = []
+    rows: list[Row] = []
     for number, entry in enumerate(entries, 1):
         arches = [arch for arch in entry.answer.arches if arch in (asked.arch or entry.answer.arches)]
         found = play.kept(entry, arches, asked.out, kdelta)
         if not arches or (asked.kept and found is None):
-            left.append(entry)
             continue
         record = found if found is not None else play.run(entry, arches, asked.out, kdelta)
-        marked.append(compare.mark(entry, arches, record))
-        sys.stderr.write(f"{number} of {len(entries)}: {_line(marked[-1])}\n")
-    page = table.render(marked, left)
-    sys.stdout.write(page)
+        rows.append(Row(compare.mark(entry, arches, record), kdelta, datetime.date.today()))
+        sys.stderr.write(f"{number} of {len(entries)}: {_line(rows[-1].marked)}\n")
     if asked.write:
-        today = f"Of {datetime.date.today()}; the rows are of kdelta's files {kdelta}.\n\n"
-        DOC.write_text(f"{DOC.read_text(encoding='utf-8').partition(MARK)[0]}{MARK}\n{today}{page}", encoding="utf-8")
-    return 1 if any(one.mark in (Mark.ALARM, Mark.NO_ANSWER) for one in marked) else 0
+        known = all_entries()
+        whole = ledger.newest([*ledger.read(known), *rows])
+        ledger.write(whole)
+        page = table.render(whole, known)
+        DOC.write_text(f"{DOC.read_text(encoding='utf-8').partition(MARK)[0]}{MARK}\n{page}", encoding="utf-8")
+    else:
+        sys.stdout.write(table.render(rows, entries))
+    return 1 if any(row.marked.mark in (Mark.ALARM, Mark.NO_ANSWER) for row in rows) else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -44,7 +46,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arch", action="append", choices=list(ARCHES), help="only this one; may be repeated")
     parser.add_argument("--out", type=Path, default=OUT, help="where runs are kept, and not repeated for this kdelta")
     parser.add_argument("--kept", action="store_true", help="run nothing: the table of what is kept")
-    parser.add_argument("--write", action="store_true", help="write the table to docs/accuracy.md, with the date")
+    parser.add_argument(
+        "--write", action="store_true", help="put what was run into the ledger, and all of that into docs/accuracy.md"
+    )
     return parser.parse_args()
 
 

@@ -7,14 +7,25 @@ from scipy.stats import binomtest
 
 from benchmarks.accuracy.compare import Mark, Marked
 from benchmarks.accuracy.entry import Entry
+from benchmarks.accuracy.ledger import Row
+from kvm.arch import DEFAULT
 
 _BROKEN = (Mark.FOUND, Mark.HALF, Mark.MISSED, Mark.UNDECIDED)
 _HARMLESS = (Mark.QUIET, Mark.ALARM, Mark.UNDECIDED)
 
 
-def render(marked: Sequence[Marked], left: Sequence[Entry]) -> str:
-    """The whole table; `left` are the entries that were not run."""
-    return "\n".join([*_rates(marked, left), "", *_entries(marked), "", *_not_run(left), ""])
+def render(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
+    """The whole table; `entries` are all that might have been run."""
+    marked = [row.marked for row in rows]
+    parts = [
+        _of_what(rows),
+        _confusion(marked),
+        _rates(marked),
+        _costs(marked),
+        _entries(rows),
+        _not_run(rows, entries),
+    ]
+    return "\n".join(line for part in parts for line in [*part, ""])
 
 
 def interval(part: int, whole: int) -> str:
@@ -25,47 +36,70 @@ def interval(part: int, whole: int) -> str:
     return f"{part} of {whole} = {part / whole:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _rates(marked: Sequence[Marked], left: Sequence[Entry]) -> Iterator[str]:
-    broken, harmless = ([one for one in marked if _counts(one, effect)] for effect in ("breaks", "nothing"))
-    of_broken, of_harmless = (Counter(one.mark for one in part) for part in (broken, harmless))
-    yield from _table(("", *_BROKEN), [("breaks something", *(str(of_broken[mark]) for mark in _BROKEN))])
+def _of_what(rows: Sequence[Row]) -> Iterator[str]:
+    for (kdelta, day), count in sorted(
+        Counter((row.kdelta, row.day) for row in rows).items(), key=lambda one: one[0][1]
+    ):
+        yield f"- {day}, kdelta {kdelta}: {count} entries"
+
+
+def _confusion(marked: Sequence[Marked]) -> Iterator[str]:
+    broken, harmless = (Counter(one.mark for one in _counted(marked, effect)) for effect in ("breaks", "nothing"))
+    yield from _table(("", *_BROKEN), [("breaks something", *(str(broken[mark]) for mark in _BROKEN))])
     yield ""
-    yield from _table(("", *_HARMLESS), [("changes nothing", *(str(of_harmless[mark]) for mark in _HARMLESS))])
-    yield ""
+    yield from _table(("", *_HARMLESS), [("changes nothing", *(str(harmless[mark]) for mark in _HARMLESS))])
+
+
+def _rates(marked: Sequence[Marked]) -> Iterator[str]:
+    """Of all entries, then of those that ran on an architecture, alone or with others."""
+    scopes = [marked, *([one for one in marked if arch in one.arches] for arch in DEFAULT)]
+    seen = [_seen(scope) for scope in scopes]
+    head = ("rate (95 %)", "seen", *(f"on {arch}" for arch in DEFAULT))
+    yield from _table(head, ((name, *(interval(*rates[name]) for rates in seen)) for name in seen[0]))
+
+
+def _seen(marked: Sequence[Marked]) -> dict[str, tuple[int, int]]:
+    """Each rate's part and whole."""
+    broken, harmless = _counted(marked, "breaks"), _counted(marked, "nothing")
+    marks = Counter(one.mark for one in broken)
+    searched = [one.culprit for one in broken if one.culprit is not None]
+    return {
+        "detected, as the answer says": (marks[Mark.FOUND], len(broken)),
+        "detected at all": (marks[Mark.FOUND] + marks[Mark.HALF], len(broken)),
+        "false alarms": (sum(one.mark is Mark.ALARM for one in harmless), len(harmless)),
+        "tests called regressed where nothing changed": (
+            sum(one.wrong for one in harmless),
+            sum(one.compared for one in harmless),
+        ),
+        "culprit right": (sum(searched), len(searched)),
+    }
+
+
+def _counted(marked: Sequence[Marked], effect: str) -> list[Marked]:
+    """Those of an effect that are in the rates."""
+    return [one for one in marked if one.entry.answer.effect == effect and not _beside(one)]
+
+
+def _beside(one: Marked) -> bool:
+    return bool(one.entry.answer.unreached) or one.mark is Mark.NO_ANSWER
+
+
+def _costs(marked: Sequence[Marked]) -> Iterator[str]:
     beside = Counter(one.mark for one in marked)
-    tests = [one for one in harmless if one.compared]
-    searched = [one for one in broken if one.culprit is not None]
-    yield from _table(
-        ("rate", "seen (95 %)"),
-        [
-            ("detected, as the answer says", interval(of_broken[Mark.FOUND], len(broken))),
-            ("detected at all", interval(of_broken[Mark.FOUND] + of_broken[Mark.HALF], len(broken))),
-            ("false alarms", interval(of_harmless[Mark.ALARM], len(harmless))),
-            (
-                "tests called regressed where nothing changed",
-                interval(sum(one.wrong for one in tests), sum(one.compared for one in tests)),
-            ),
-            ("culprit right", interval(sum(bool(one.culprit) for one in searched), len(searched))),
-        ],
-    )
-    yield ""
     yield (
         f"{len(marked)} entries run, {sum(one.boots for one in marked)} guests booted, "
         f"{sum(one.seconds for one in marked):.0f} s; {beside[Mark.UNREACHED]} that no shipped suite reaches, "
-        f"{beside[Mark.NO_ANSWER]} without an answer, {len(left)} not run."
+        f"{beside[Mark.NO_ANSWER]} without an answer."
     )
 
 
-def _counts(one: Marked, effect: str) -> bool:
-    return one.entry.answer.effect == effect and not one.entry.answer.unreached and one.mark is not Mark.NO_ANSWER
+def _entries(rows: Sequence[Row]) -> Iterator[str]:
+    head = ("entry", "what it does", "on", "kdelta says", "", "culprit", "boots", "s", "of")
+    yield from _table(head, map(_row, rows))
 
 
-def _entries(marked: Sequence[Marked]) -> Iterator[str]:
-    head = ("entry", "what it does", "on", "kdelta says", "", "culprit", "boots", "s")
-    yield from _table(head, map(_row, marked))
-
-
-def _row(one: Marked) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
+    one = row.marked
     answer = one.entry.answer
     detail = "; ".join(one.lacks) or (answer.unreached if one.mark is Mark.UNREACHED else "")
     return (
@@ -77,12 +111,16 @@ def _row(one: Marked) -> tuple[str, ...]:
         f"{one.named} of {len(one.entry.patches)}, it is {answer.culprit}" if one.named else "",
         str(one.boots),
         f"{one.seconds:.0f}",
+        row.day.isoformat(),
     )
 
 
-def _not_run(left: Sequence[Entry]) -> Iterator[str]:
-    if left:
-        yield f"Not run: {', '.join(entry.name for entry in left)}."
+def _not_run(rows: Sequence[Row], entries: Sequence[Entry]) -> Iterator[str]:
+    done = {(row.marked.entry.name, arch) for row in rows for arch in row.marked.arches}
+    for arch in DEFAULT:
+        left = [one.name for one in entries if arch in one.answer.arches and (one.name, arch) not in done]
+        if left:
+            yield f"Not run on {arch} ({len(left)}): {', '.join(left)}."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -1,13 +1,17 @@
 """The campaign of seeded changes: entries are well formed, and what kdelta says is held against their answers."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.accuracy import compare, entry, play, table
+from benchmarks.accuracy import compare, entry, ledger, play, table
+from benchmarks.accuracy.__main__ import DOC
 from benchmarks.accuracy.compare import Mark, Marked
 from benchmarks.accuracy.entry import Entry
+from benchmarks.accuracy.ledger import Row
 from kvm.arch import DEFAULT
 from kvm.errors import UserError
 from orchestrator.trial.suites import compiled, suite
@@ -189,6 +193,27 @@ def test_rates_have_exact_intervals_and_what_was_not_run_is_named(make_entry: An
     assert table.interval(0, 20) == "0 of 20 = 0.000 (0.000 to 0.168)"
     assert table.interval(0, 0) == "nothing to count"
     one = make_entry(NOTHING)
-    page = table.render([mark(one, "clean"), mark(one, "regressed")], [one])
-    assert "| false alarms | 1 of 2 = 0.500 (0.013 to 0.987) |" in page
-    assert f"Not run: {one.name}." in page
+    rows = [Row(mark(one, verdict), "1", date(2026, 1, 2)) for verdict in ("clean", "regressed")]
+    page = table.render(rows, [one])
+    assert "| false alarms | 1 of 2 = 0.500 (0.013 to 0.987) | nothing to count | 1 of 2 = 0.500" in page
+    assert f"Not run on x86_64 (1): {one.name}." in page
+    assert "Not run on arm64" not in page
+    assert "- 2026-01-02, kdelta 1: 2 entries" in page
+
+
+def test_the_ledger_keeps_the_newest_of_each_entry_until_that_changes(make_entry: Any, tmp_path: Path) -> None:
+    def row(day: int, *arches: str) -> Row:
+        return Row(replace(mark(one, "clean"), arches=arches), "1", date(2026, 1, day))
+
+    one, path = make_entry(NOTHING), tmp_path / "ledger.jsonl"
+    assert ledger.read([one], path) == []
+    kept = ledger.newest([row(1, "arm64"), row(2, "x86_64"), row(3, "x86_64", "arm64"), row(4, "arm64")])
+    assert kept == [row(4, "arm64"), row(3, "x86_64", "arm64")]
+    ledger.write(kept, path)
+    assert ledger.read([one], path) == kept
+    assert ledger.read([make_entry(NOTHING + "# other\n")], path) == []
+
+
+def test_the_document_says_what_the_ledger_holds() -> None:
+    known = entry.all_entries()
+    assert DOC.read_text(encoding="utf-8").endswith(table.render(ledger.read(known), known))
