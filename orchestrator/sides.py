@@ -11,7 +11,7 @@ from orchestrator.job import Job
 from orchestrator.model import Cell, ConfigChange, Lane, Side, StepRecord, cells
 
 NAMES_SHOWN = 12
-BUILT = "built"  # what is watched of a kernel that came out new
+BUILT, CACHED = THERE = ("built", "cached")  # what is watched of a kernel that came out, new or not
 
 Built = dict[Cell, kbuild.KernelBuild]
 
@@ -36,7 +36,7 @@ def build(job: Job, lane: Lane) -> Built:
         noop = cell.side is Side.PATCHED and len({kernel.image_sha256 for kernel in built.values()}) < len(built)
         job.recorder.add("builds", built[cell].record(noop=noop))
         _tell(job, str(cell), built[cell].tried)
-        job.watch(cell, "cached" if built[cell].cached else BUILT)
+        job.watch(cell, CACHED if built[cell].cached else BUILT)
     if len(built) == len(Side):
         texts = [built[cell].config.read_text(encoding="utf-8") for cell in cells(lane)]
         job.recorder.add("configs", *(ConfigChange(*lane, *row) for row in kconfig.differences(*texts)))

@@ -111,14 +111,17 @@ def _job(errand: Errand, here: Here, directory: Path, watch: Watch, stack: conte
 
 
 def _build(job: Job, errand: Errand, blobs: Blobs) -> tuple[KernelBuild, ...]:
-    """Build both sides, but what the store has; each is stored as soon as it is built, for whoever builds it again."""
+    """Build both sides, but what the store has; each is stored as soon as it is there, for whoever builds it again.
+
+    That is also where this machine has it of another run: the store may be another one, or have been tidied up.
+    """
     source = goods.take_trees(errand.plan.source, errand.packs, blobs, job.plan.cache_dir)
     orders = {cell: _moved(order, source) for cell, order in job.plan.orders.items()}
     for cell in cells(errand.lane):
         goods.take_build(orders[cell], job.plan.cache_dir, blobs)
 
     def watch(cell: Cell, stage: str) -> None:
-        if stage == sides.BUILT:
+        if stage in sides.THERE:
             goods.send_build(orders[cell], job.plan.cache_dir, blobs)
         job.watch(cell, stage)
 

@@ -6,11 +6,16 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from orchestrator import engine, job, pipeline, plan, store
-from orchestrator.cluster import tls
+from orchestrator.cluster import errand, tls
+from orchestrator.cluster.ability import Ability
+from orchestrator.cluster.blobs import Blobs
+from orchestrator.cluster.engine import Cluster as Distributed
+from orchestrator.cluster.line import Line
 from orchestrator.job import MakeEngine
 from orchestrator.model import Run
 from orchestrator.request import Request
@@ -91,6 +96,37 @@ def test_a_cluster_says_what_this_machine_says(  # noqa: PLR0917
     away, here = on(where.engine, "away", asked), on(engine.Engine, "here", asked)
     assert told(away) == told(here)
     assert files(tmp_path / "away") == files(tmp_path / "here")
+
+
+def test_what_a_worker_has_built_before_is_stored_as_well_where_the_store_has_it_not(
+    on: Validate,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    class Near:
+        """A line to one worker in this process."""
+
+        def do(self, args: tuple[str, ...], *_: object) -> str:
+            url, digest, name = args
+            (tmp_path / name).mkdir()
+            here = errand.Here(tmp_path / "worker", scripted.take)
+            return errand.do(digest, Blobs(url), here, tmp_path / name, lambda *_: None)
+
+        def best(self, abilities: list[Ability], _mib: float) -> Ability:
+            return abilities[-1]
+
+        def close(self) -> None:
+            pass
+
+    def away(name: str) -> Run:
+        return on(
+            lambda room: Distributed(room, cast(Line, Near()), Blobs(str(tmp_path / f"store-{name}"))), name, asked
+        )
+
+    asked = request_for(FAILS, PASSES, arches=["arm64"])
+    first, again = away("first"), away("again")
+    assert told(first) == told(again)
+    assert [one.cached for one in again.builds] == [True, True]
 
 
 def answered(address: tuple[str, int], security: ssl.SSLContext | None) -> bool:
