@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from kvm import guest, qemu, vm
-from kvm.errors import InfraError
+from kvm.errors import GuestLost, InfraError
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.qmp import Monitor
@@ -74,45 +74,53 @@ class Snapshot:
         """
         guest.write_by_hand(self.machine, workdir)
         began = time.monotonic()
-        with self._waiting.take() as (running, devices):
-            running.move(workdir)
-            _load(running, devices)
-            restored = Guest(running, time.monotonic() - began, limits)
+        with self._waiting.take() as halted:
+            halted.running.move(workdir)
+            if halted.lost:
+                raise GuestLost(halted.lost.message, kind=halted.lost.kind, log=halted.running.console.path)
+            _go_on(halted.running)
+            restored = Guest(halted.running, time.monotonic() - began, limits)
             if self.machine.root:
                 restored.enter(self.machine.root)
             yield restored
 
 
-_Started = tuple[contextlib.ExitStack, VM, int]
+@dataclass(frozen=True)
+class _Halted:
+    """A restored guest whose processors are halted, and what ended it if it did not even get there."""
+
+    running: VM
+    lost: GuestLost | None = None
 
 
 class _Waiting:
-    """QEMUs that wait for the state, one always ahead: the next is started while the last guest works.
+    """Restored guests that wait, one always ahead: the next is restored while the last one works.
 
-    They end with the threads that start them, which is why those are its own.
+    It has run a command of nothing: an emulator translates then what every command runs, which takes most of the time
+    to the first word of a guest. They end with the threads that start them, which is why those are its own.
     """
 
-    def __init__(self, state: _State, workdir: Path) -> None:
-        self._state, self._workdir = state, workdir
+    def __init__(self, state: _State, workdir: Path, limits: Limits) -> None:
+        self._state, self._workdir, self._limits = state, workdir, limits
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kdelta-qemu")
         self._turn = threading.Lock()
         self._ahead = self._threads.submit(self._start)
 
     @contextlib.contextmanager
-    def take(self) -> Iterator[tuple[VM, int]]:
-        """Lend one, and the descriptor that it reads the devices from."""
+    def take(self) -> Iterator[_Halted]:
+        """Lend one."""
         with self._turn:
             mine, self._ahead = self._ahead, self._threads.submit(self._start)
-        stack, running, devices = mine.result()
+        stack, halted = mine.result()
         with stack:
-            yield running, devices
+            yield halted
 
     def close(self) -> None:
         """End the one that nobody took."""
         with self._threads, contextlib.suppress(Exception):  # it did not start: nobody is told, for nobody wanted it
             self._ahead.result()[0].close()
 
-    def _start(self) -> _Started:
+    def _start(self) -> tuple[contextlib.ExitStack, _Halted]:
         state = self._state
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(vm.unnamed())
@@ -127,7 +135,17 @@ class _Waiting:
                 fds=[state.memory.fileno(), devices],
             )
             running = stack.enter_context(starting)
-            return stack.pop_all(), running, devices
+            _load(running, devices)
+            return stack.pop_all(), self._warm(running)
+
+    def _warm(self, running: VM) -> _Halted:
+        _go_on(running)
+        try:
+            Guest(running, 0, self._limits).run(":", timeout=self._limits.command_seconds)
+        except GuestLost as fault:
+            return _Halted(running, fault)
+        running.monitor.execute("stop")
+        return _Halted(running)
 
 
 @contextlib.contextmanager
@@ -154,7 +172,9 @@ def take(
             booted = Guest(running, round(time.monotonic() - began, 3), limits)
             prepare(booted)
             _save(running, devices)
-        waiting = stack.enter_context(contextlib.closing(_Waiting(_State(machine, given, memory, devices), workdir)))
+        waiting = stack.enter_context(
+            contextlib.closing(_Waiting(_State(machine, given, memory, devices), workdir, limits))
+        )
         yield Snapshot(machine, booted.boot_seconds, waiting)
 
 
@@ -172,8 +192,11 @@ def _load(restored: VM, devices: int) -> None:
     _ignore_memory(monitor)
     monitor.execute("migrate-incoming", uri=f"fd:{devices}")
     _finish(monitor)
-    restored.agent.renew(secrets.token_bytes(32))  # the first that the guest reads
-    monitor.execute("cont")
+
+
+def _go_on(halted: VM) -> None:
+    halted.agent.renew(secrets.token_bytes(32))  # the first that the guest reads
+    halted.monitor.execute("cont")
 
 
 def _ignore_memory(monitor: Monitor) -> None:

@@ -103,7 +103,23 @@ def test_a_guest_that_dies_costs_one_restore(taken: Snapshot, tmp_path: Path) ->
     assert "sysrq" in (tmp_path / "one" / "console.log").read_text(errors="replace")
 
 
-def test_the_qemu_that_waits_for_a_next_guest_ends_with_the_snapshot(machine: Machine, tmp_path: Path) -> None:
+def test_a_guest_that_dies_as_soon_as_it_is_restored_is_lost_with_its_console(machine: Machine, tmp_path: Path) -> None:
+    def spoil(alive: Guest) -> None:
+        said(alive, "printf '#!/bin/busybox ash\\necho c >/proc/sysrq-trigger\\n' >/tmp/sh && chmod 755 /tmp/sh")
+        said(alive, "ln -sf /tmp/sh /bin/sh")
+
+    with (
+        snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS, prepare=spoil) as kept,
+        pytest.raises(GuestLost, match="panic") as fault,
+        kept.restore(workdir=tmp_path / "one", limits=LIMITS),
+    ):
+        pass
+    assert fault.value.kind == "panic"
+    assert fault.value.log == tmp_path / "one" / "console.log"
+    assert "sysrq" in fault.value.log.read_text(errors="replace")
+
+
+def test_the_guest_that_waits_to_be_the_next_ends_with_the_snapshot(machine: Machine, tmp_path: Path) -> None:
     before = children()
     (tmp_path / "boot" / ".waiting-killed").mkdir(parents=True)
     with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS) as kept:
