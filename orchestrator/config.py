@@ -1,6 +1,7 @@
 """pipeline.yaml in, a checked Pipeline out; and where the shipped files are."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from orchestrator import post, yamlfile
 from orchestrator.yamlfile import Fault, Section, nearest
 
 CONFIG_GOALS = ("tinyconfig", "defconfig")
-TOOLCHAINS = ("gcc", "clang")
 FORMATS = ("junit", "ktap", "kcidb", "sarif", "markdown", "mail")
 _URL = r"^https?://\S+$"
 QUEUES = ("directory", "maildir", "branches", "b4", "search")
+TOOLCHAINS = ("gcc", "clang")
+TOOLCHAIN = re.compile(rf"({'|'.join(TOOLCHAINS)})(-\d+)?", re.ASCII)  # as installed, or one version
 CHECKS = ("checkpatch", "kernel-doc", "coccinelle", "sparse", "smatch")
 
 
@@ -246,7 +248,7 @@ def _missing(pipeline: Pipeline, near: Path) -> list[Fault]:
         *_unknown("flavours", "flavour", pipeline.flavours, flavours()),
         *_unknown("checks", "check", pipeline.checks, CHECKS),
         *_unknown("report.formats", "format", pipeline.report.formats, FORMATS),
-        *_unknown("toolchain", "toolchain", pipeline.toolchain, TOOLCHAINS),
+        *(() if TOOLCHAIN.fullmatch(pipeline.toolchain) else _no_toolchain(pipeline.toolchain)),
         *_no_files(pipeline, near),
         *_no_arches(pipeline.guest.root),
         *_of_nightly(pipeline.nightly or Nightly()),
@@ -272,6 +274,10 @@ def _of_nightly(nightly: Nightly) -> Iterator[Fault]:
 def _no_arches(root: str | dict[str, str] | None) -> Iterator[Fault]:
     for name in set(root) - set(ARCHES) if isinstance(root, dict) else ():
         yield ("guest", "root", name), f"no arch {name!r}{nearest(name, list(ARCHES))}; known: {', '.join(ARCHES)}"
+
+
+def _no_toolchain(given: str) -> Iterator[Fault]:
+    return _unknown("toolchain", "toolchain", given, [*TOOLCHAINS, "gcc-N", "clang-N"])
 
 
 def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) -> Iterator[Fault]:

@@ -16,6 +16,12 @@ to_patchwork = click.option(
 )
 
 
+def _toolchain(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    if given is not None and not config.TOOLCHAIN.fullmatch(given):
+        raise click.BadParameter(f"{given!r} is none: gcc, clang, or a version of one, as gcc-11")
+    return given
+
+
 def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to validate."""
     for decorator in (
@@ -50,7 +56,9 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),
         click.option("--enable-touched", is_flag=True, help="Set the options that compile what the series touches."),
         click.option("--unsandboxed", is_flag=True, help="DANGEROUS: build without a sandbox, SERIES' scripts as you."),
-        click.option("--toolchain", type=click.Choice(config.TOOLCHAINS), help="Compiler and linker. [default: gcc]"),
+        click.option(
+            "--toolchain", metavar="gcc|clang[-N]", callback=_toolchain, help="Compiler and linker. [default: gcc]"
+        ),
         click.option("--fragment", "fragments", multiple=True, help="Kconfig fragment to merge on top. Repeatable."),
         click.option("--cocci", "coccinelle", is_flag=True, help="Run coccinelle, too."),
         click.option("--sparse", is_flag=True, help="Run sparse, too."),

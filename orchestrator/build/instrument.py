@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
 from orchestrator.build.kbuild_options import Read, options_for
+from orchestrator.build.toolchain import GCC
 
 Users = Callable[[str], list[str]]
 
@@ -32,7 +33,7 @@ def variables(files: Iterable[str], compiler: str, read: Read, users: Users) -> 
             places.setdefault(path.stem, set()).add(directory)
     if not places:
         return ()
-    flags = (f"CFLAGS_GCOV={_FLAGS}",) if compiler == "gcc" else ()
+    flags = (f"CFLAGS_GCOV={_FLAGS}",) if compiler.startswith(GCC) else ()
     return *(f"GCOV_PROFILE_{stem}.o={_only(where)}" for stem, where in sorted(places.items())), *flags
 
 

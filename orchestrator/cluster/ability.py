@@ -11,7 +11,7 @@ from kvm import accel, proc
 from kvm.arch import ARCHES
 from kvm.arch import get as get_arch
 from kvm.errors import Error
-from orchestrator import config, doctor
+from orchestrator import doctor
 from orchestrator.build import sandbox, toolchain
 from orchestrator.cluster import blobs
 
@@ -21,7 +21,7 @@ MEMORY = "memory"  # in MiB
 
 @dataclass(frozen=True)
 class Ability:
-    """Building (`BUILD`) with gcc or clang, or running guests (`GUESTS`) under kvm or tcg, for one architecture.
+    """Building (`BUILD`) with a toolchain, or running guests (`GUESTS`) under kvm or tcg, for one architecture.
 
     `versions` are those of all that can change a result: kdelta's code, and the compiler's or QEMU's.
     """
@@ -76,7 +76,7 @@ def found(cache_dir: Path) -> Iterator[Ability]:
     """All that this machine can do; what is missing is missing without a word, `kdelta doctor` says it."""
     contained = not sandbox.fault()
     for arch in ARCHES:
-        for kind in config.TOOLCHAINS if contained else ():
+        for kind in toolchain.kinds(arch) if contained else ():
             try:
                 yield building(arch, kind)
             except Error:

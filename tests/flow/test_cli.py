@@ -69,6 +69,7 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
         (["run", ""], "series: an empty word names nothing"),  # and not the one of pipeline.yaml
         (["run", "--suite", ""], "suites: an empty word names nothing"),
         (["run", "--max-files", "0"], "not in the range"),
+        (["run", "--toolchain", "gcc-"], "'gcc-' is none: gcc, clang, or a version of one, as gcc-11"),
         (["run", "--mutate", "3"], "--mutate wants to know which lines ran"),
         (["run", "--suite", "x"], "no suite 'x'"),
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
@@ -87,7 +88,7 @@ def test_what_the_user_got_wrong_exits_2_with_words_on_stderr_alone(
 
 
 def test_clang_without_its_tools_exits_2_and_names_them(fakelinux: Path, make_series, tmp_path: Path) -> None:
-    there = {str(Path(found).resolve()) for name in LLVM if (found := shutil.which(name, path=PATH))}
+    there = {str(Path(found).resolve()) for name in LLVM.values() if (found := shutil.which(name, path=PATH))}
     hidden = [word for path in there for word in ("--bind", os.devnull, path)]
     argv = kdelta_argv("plan", make_series("x\n"), "--kernel", f"git:{fakelinux}", "--toolchain", "clang")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -51,6 +51,14 @@ def test_all_faults_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> Non
     assert [line.split(":")[1] for line in lines] == ["1", "3", "4"]
 
 
+def test_a_toolchain_is_a_family_or_a_version_of_it(tmp_path: Path) -> None:
+    assert "1:1: no toolchain 'gc'; did you mean 'gcc'?; known: gcc, clang, gcc-N, clang-N" in fault(
+        tmp_path, "toolchain: gc\n"
+    )
+    for name in ("gcc-11.2", "gcc-", "../gcc"):
+        assert f"no toolchain '{name}'" in fault(tmp_path, f"toolchain: {name}\n")
+
+
 def test_a_key_that_stands_twice_is_a_fault(tmp_path: Path) -> None:
     assert "pipeline.yaml:2:1: key 'repeats' stands twice" in fault(tmp_path, "repeats: 1\nrepeats: 2\n")
 

@@ -4,18 +4,19 @@ import base64
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from kvm import proc
 from orchestrator import cache
+from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, kit
 from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.kit import Kit
 from orchestrator.build.sandbox import PATH
-from orchestrator.build.toolchain import Toolchain
+from orchestrator.build.toolchain import GCC, Toolchain
 from orchestrator.model.coverage import Compiled, Lines
 
 RECIPE = 1  # raise it when the same objects would be told otherwise
@@ -54,14 +55,14 @@ def counting(tools: Kit) -> tuple[str, ...]:
 
 def program(compiler: Toolchain) -> str:
     """Return the gcov of the very compiler, whose files no other version reads; raises NoAnswer without one."""
-    if compiler.kind != "gcc":
+    if compiler.family != GCC:
         raise NoAnswer("the counters of clang are not read: build with gcc")
     if not (version := _VERSION.search(compiler.version.rpartition(")")[2] or compiler.version)):
         raise NoAnswer(f"{compiler.cc} does not say which version it is")
     for name in (f"{compiler.prefix}gcov", f"{compiler.prefix}gcov-{version[1]}"):
         if shutil.which(name, path=PATH) and version[0] in proc.check([name, "--version"], timeout=30).splitlines()[0]:
             return name
-    package = f"gcc-{version[1]}-{compiler.prefix.replace('_', '-')}".rstrip("-")
+    package = toolchain.packages(replace(compiler, kind=f"{GCC}-{version[1]}"))
     raise NoAnswer(f"no gcov of {compiler.cc} {version[0]} is installed (apt install {package})")
 
 
