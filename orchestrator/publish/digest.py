@@ -208,6 +208,11 @@ def console_lines(run: Run) -> list[ConsoleLine]:
     return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of))
 
 
+def constant_lines(run: Run) -> list[ConsoleLine]:
+    """What one side alone says, and in every boot: what came in some may have come by chance."""
+    return [one for one in console_lines(run) if one.came == one.of]
+
+
 def said(one: ConsoleLine) -> str:
     """Which side's line it is, in two words."""
     return "new line" if one.side is Side.PATCHED else "no line"

@@ -97,8 +97,7 @@ def findings(run: Run) -> list[str]:
 
 def _lines(run: Run, names: dict[Lane, str]) -> list[str]:
     """What the kernel newly says, or says no more, in every boot; a line each."""
-    always = [one for one in digest.console_lines(run) if one.came == one.of]
-    merged = digest.merged(always, lambda one: (one.side, one.words))
+    merged = digest.merged(digest.constant_lines(run), lambda one: (one.side, one.words))
     return [_fit(f"{digest.said(some[0])} {line(_where(some, names))}: {line(some[0].words)}") for some in merged]
 
 

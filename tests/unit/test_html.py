@@ -213,7 +213,7 @@ def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path)
     assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 gone old words arm64-fast 6 of 6" in report.text(
         "lines"
     )
-    assert "2 console lines that one side alone says" in report.text()
+    assert "1 console line that one side alone says, in every boot" in report.text()
     assert "Neither kernel says" in page(sample_run(), tmp_path).text("lines")
 
 
