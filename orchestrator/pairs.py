@@ -2,16 +2,17 @@
 
 import functools
 import itertools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kvm.errors import BootError, GuestLost
 from orchestrator import consoles, store
 from orchestrator.job import Job
-from orchestrator.judge import chance, diff, ending, known, reports, suspects, verdict
-from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side
-from orchestrator.trial import paired
+from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
+from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side, TestResult
+from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
 
@@ -59,19 +60,31 @@ def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Ch
     """The first pass of one lane: its tests, and the reports that only patched gave."""
     names = [suite.name for suite in job.plan.suites]
     before, after = (known.mark(run.guest, job.plan.known_issues) for run in (base, patched))
-    suites = _under(job, lane) if verdict.new_splats(before, after) else {}
-    return [*diff.compare(base, patched, names, job.plan.expectations), *reports.compare(before, after, suites)]
+    under = _under(job, lane, patched.results) if verdict.new_splats(before, after) else {}
+    return [*diff.compare(base, patched, names, job.plan.expectations), *reports.compare(before, after, under)]
 
 
-def _under(job: Job, lane: Lane) -> dict[str, str]:
-    """Under which suite each report of patched's guests came, by its fingerprint; "" where that cannot be said."""
-    where, found = store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / "guests", dict[str, str]()
+def _under(job: Job, lane: Lane, results: Iterable[TestResult]) -> dict[str, Named]:
+    """Under which suite and program each report of patched's guests came, by its fingerprint.
+
+    What no program can be blamed for came under what the guest was had for.
+    """
+    rules, found = job.plan.splat_rules, dict[str, Named]()
+    where = store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / "guests"
     for console in sorted(where.rglob("console.log")):
-        guest = console.relative_to(where).parts[0]
-        suite = next((one.name for one in job.plan.suites if f"{guest}.".startswith(f"{one.name}.")), "")
-        seen = consoles.read(console, job.plan.splat_rules).splats
-        found = {splat.fingerprint: suite for splat in seen} | found
+        stretches = stretch.read(console, after=True)
+        keys = {one.fingerprint: key for key, words in stretches.items() for one in splat.find([words], rules).splats}
+        for one in consoles.read(console, rules).splats:
+            key = keys.get(one.fingerprint, str(console.parent.relative_to(where)))
+            found.setdefault(one.fingerprint, _named(job, key, results))
     return found
+
+
+def _named(job: Job, key: str, results: Iterable[TestResult]) -> Named:
+    """What a console, or a directory of guests, calls `key`: a suite, and a program or test of it, "" for all."""
+    key = re.sub(r"\+\d+$", "", key)  # a guest for what follows a program that destroyed the one before
+    suite = next((one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}."))), "")
+    return suite, stretch.program(key, suite, [one.name for one in results if one.suite == suite])
 
 
 def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[Pair]]) -> list[Pair]:
@@ -90,7 +103,8 @@ def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[
         for side in Side:
             job.watch(Cell(side, *lane), f"pair {number}")
         try:
-            pairs = run(names, number, f"{paired.AGAIN}/{number}")
+            homes = [(suite, sheet.home(name)) for suite, name in names]
+            pairs = run(homes, number, f"{paired.AGAIN}/{number}")
         except (BootError, GuestLost) as fault:
             job.recorder.note(f"{lane}: pair {number} has no result: {fault.message}")
             lost += 1

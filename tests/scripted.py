@@ -176,7 +176,7 @@ class ScriptedGuest:
                 self._add(content.read(), f"{into}/{member.name}")
 
     def _lines(self, words: list[str]) -> list[str]:
-        """What a command line runs: all of a program, its list of tests, or the lines that end with a test's name."""
+        """What a command line runs: all of a program, its list of tests, or what it and the kernel say of one."""
         program, asked = next(
             (
                 (self._programs[word], words[number + 1 :])
@@ -186,8 +186,9 @@ class ScriptedGuest:
             ([], []),
         )
         if asked == ["--list"]:
-            return [f"say {line.split()[-1]}" for line in program if not line.startswith("say 1..")]
-        return ["say 1..1", *(line for line in program if line.split()[-1] == asked[0])] if asked else program
+            return [f"say {line.split()[-1]}" for line in program if not line.startswith(("say 1..", "kmsg"))]
+        own = [line for line in program if line.split()[-1] == asked[0] or line.startswith("kmsg")] if asked else []
+        return ["say 1..1", *own] if asked else program
 
     def _lost(self, words: str, kind: str, stdout: bytes) -> None:
         self._fate = GuestLost(words, kind=kind, log=self.console)

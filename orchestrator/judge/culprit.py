@@ -69,9 +69,9 @@ class Seen:
 def symptoms(run: Run) -> list[Symptom]:
     """Return all that makes a run's verdict `regressed`, the gravest first."""
     chance = {
-        (Lane(change.arch, change.flavour), change.name)
-        for change in run.tests
-        if change.name.startswith(sheet.REPORT) and change.change is not ChangeKind.REGRESSED
+        (Lane(change.arch, change.flavour), title)
+        for change, title in verdict.reports(run.tests, run.guests)
+        if change.change is not ChangeKind.REGRESSED
     }
     guests, tests = _of_guests(run.guests, chance), _of_tests(run.tests)
     return [*_of_builds(run.builds), *guests, *tests, *_of_metrics(run.metrics)]
@@ -127,14 +127,14 @@ def _of_guests(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]
         if not verdict.lived(guest) and guest.outcome.bad:
             yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
         for splat in verdict.new_splats(before, guest):
-            if splat.known or before.more_splats or (lane, f"{sheet.REPORT}{splat.title}") in chance:
+            if splat.known or before.more_splats or (lane, splat.title) in chance:
                 continue
             yield Symptom(Kind.SPLAT, lane, verdict.identity(splat), f"{splat.kind}: {splat.title}")
 
 
 def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
     for change in changes:
-        if change.change is ChangeKind.REGRESSED and not change.name.startswith(sheet.REPORT):  # they are the guest's
+        if change.change is ChangeKind.REGRESSED and not sheet.reported(change.name):  # they are the guest's
             key = (change.suite, change.name, "" if change.base.outcome.good else change.patched.outcome)
             seen = _count(change.patched.repeats, key[2]) or Seen(1, 1)
             if again := change.evidence:

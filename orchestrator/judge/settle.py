@@ -96,6 +96,7 @@ def _unheard_of(lane: Lane, name: Name) -> Change:
     """A test that only pairs have shown."""
     like = lane.changes[0]
     change = replace(like, suite=name[0], name=name[1], expected=None, evidence=None, change=ChangeKind.SAME)
+    change = replace(change, fingerprint="")
     seen = Observed(Outcome.MISSING)
     return _settle(lane, replace(change, base=seen, patched=seen))
 

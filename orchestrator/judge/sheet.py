@@ -10,6 +10,7 @@ SUITE_END = "(exit)"  # the test that every suite has: did its program end as it
 # The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
 SUITE_TAINT = "(taint)"
 REPORT = "(report) "  # begins the name of a report, which a suite has where one came under it that base did not give
+# Before these two stands, with a slash, the program or test under which they came, where that can be run alone.
 _TROUBLE = {
     "M": "machine check",
     "B": "bad page",
@@ -42,27 +43,27 @@ class Sheet:
         ends = self.ends.get(suite, [])
         if name == SUITE_END:
             return _of_ends(ends, [(end.outcome, end.detail) for end in ends])
-        if name == SUITE_TAINT and ends:
-            return _of_ends(ends, [_spoiled(self.run, end) for end in ends])
-        if name.startswith(REPORT):
-            return self._report(ends, name)
         found = self.results.get((suite, name))
+        if not found and name.endswith(SUITE_TAINT) and ends:
+            return self._spoiled(suite, home(name))
+        if not found and (title := reported(name)):
+            return self._report(ends, title)
         if not found:
             return None if ends and all(end.outcome is Outcome.PASS for end in ends) else Observed(Outcome.MISSING)
         several = self.repeats.get((suite, name), [found])
         return _fold([(result.outcome, result.output) for result in several])
 
     @property
-    def _reports(self) -> Iterator[str]:
-        """What may count of the console: how a guest ended is said otherwise."""
+    def reports(self) -> Iterator[str]:
+        """The titles of what may count of the console: how a guest ended is said otherwise."""
         guest = self.run.guest
         ended = ("panic", None if guest.went_on else guest.outcome)
-        yield from (f"{REPORT}{one.title}" for one in guest.splats if not one.known and one.kind not in ended)
+        yield from (one.title for one in guest.splats if not one.known and one.kind not in ended)
 
-    def _report(self, ends: list[SuiteEnd], name: str) -> Observed:
+    def _report(self, ends: list[SuiteEnd], title: str) -> Observed:
         """Look for a report on the console; where more came than are kept nobody knows that it did not."""
         for splat in self.run.guest.splats:
-            if f"{REPORT}{splat.title}" == name and not splat.known:
+            if splat.title == title and not splat.known:
                 return Observed(Outcome.FAIL, splat.fingerprint, (Outcome.FAIL,))
         seen = Outcome.PASS if ends and not self.run.guest.more_splats else Outcome.MISSING
         return Observed(seen, "", (seen,))
@@ -71,15 +72,41 @@ class Sheet:
     def names(self) -> Iterator[Name]:
         """Every test that there is something to say of, but for the ends."""
         yield from self.results
-        yield from ((suite, SUITE_TAINT) for suite, ends in self.ends.items() if any(_taint(self.run, e) for e in ends))
+        spoilt = (end for ends in self.ends.values() for end in ends if _taint(self.run, end))
+        yield from ((end.suite, f"{end.test}/{SUITE_TAINT}" if end.test else SUITE_TAINT) for end in spoilt)
 
     @functools.cached_property
     def failed(self) -> dict[Name, None]:
-        """Every test that was seen to fail in it."""
+        """Every test that was seen to fail in it; reports belong to programs."""
         bad = {(result.suite, result.name): None for result in self.run.results if result.outcome in _FAILURES}
         bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
-        bad |= {(suite, name): None for suite in self.run.asked for name in self._reports}
-        return bad | {name: None for name in self.names if name[1] == SUITE_TAINT}
+        return bad | {name: None for name in self.names if name[1].endswith(SUITE_TAINT)}
+
+    def _spoiled(self, suite: str, part: str) -> Observed:
+        """Did all of a suite, or a program or test of it, leave the kernel's word alone?"""
+        if part == SUITE_TAINT:
+            ends = self.ends[suite]
+        elif (ran := self.results.get((suite, part))) and ran.outcome not in (Outcome.LOST, Outcome.MISSING):
+            ends = [end for end in self.ends[suite] if end.test == part] or [SuiteEnd(suite, 0, Outcome.PASS, "")]
+        else:
+            ends = []
+        return _of_ends(ends, [_spoiled(self.run, end) for end in ends])
+
+
+def report(program: str, title: str) -> str:
+    """Name a report that came under a program of a suite; "" is all of it."""
+    return f"{program}/{REPORT}{title}" if program else f"{REPORT}{title}"
+
+
+def reported(name: str) -> str | None:
+    """Return the title of the report that a name stands for; None for that of a test."""
+    program, mark, title = name.partition(REPORT)
+    return title if mark and (not program or program.endswith("/")) else None
+
+
+def home(name: str) -> str:
+    """The program or test under which a report or a taint came, if it has one; any other name as it is."""
+    return name.partition(f"/{REPORT}")[0] if reported(name) else name.removesuffix(f"/{SUITE_TAINT}")
 
 
 def of(run: GuestRun) -> Sheet:
@@ -117,8 +144,7 @@ def _spoiled(run: GuestRun, end: SuiteEnd) -> tuple[Outcome, str]:
     if not (letters := _taint(run, end)):
         return Outcome.PASS, ""
     words = ", ".join(f"{letter} ({_TROUBLE[letter]})" for letter in letters)
-    during = f" while {end.test} ran" if end.test else ""
-    return Outcome.FAIL, f"the kernel was tainted{during}: {words}; no report on the console says why"
+    return Outcome.FAIL, f"the kernel was tainted: {words}; no report on the console says why"
 
 
 def _of_ends(ends: list[SuiteEnd], seen: list[tuple[Outcome, str]]) -> Observed:

@@ -61,7 +61,11 @@ class Once:
     @property
     def failed(self) -> dict[Name, None]:
         """Every test that was seen to fail in it, on either side."""
-        return self.base.failed | self.patched.failed
+        return self.base.failed | self.patched.failed | self.reports(self.base) | self.reports(self.patched)
+
+    def reports(self, side: Sheet) -> dict[Name, None]:
+        """What one side's kernel reported in it."""
+        return {(self.pair.suite, sheet.report(self.pair.program, title)): None for title in side.reports}
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
     """What a pair makes suspicious that the first pass did not."""
     found: dict[Name, Suspect] = {}
     for pair in course.pairs:
-        for name in pair.patched.failed:
+        for name in pair.patched.failed | pair.reports(pair.patched):
             seen = pair.base.observe(*name) if pair.pair.runs(name) else None
             if name not in known and name not in found and seen and seen.outcome.good:
                 since = course.of(name).pairs.index(pair) + 1

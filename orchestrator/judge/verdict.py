@@ -1,9 +1,8 @@
 """All that was seen in, one answer out, with its reasons."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator.judge import ending
-from orchestrator.judge.sheet import REPORT
+from orchestrator.judge import ending, sheet
 from orchestrator.model import (
     BuildRecord,
     Change,
@@ -116,7 +115,7 @@ def _of_uncompiled(builds: Sequence[BuildRecord], uncompiled: Sequence[Uncompile
 
 
 def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iterable[Reason]:
-    told = {(change.arch, change.flavour, change.name) for change in changes if change.name.startswith(REPORT)}
+    told = {(change.arch, change.flavour, title) for change, title in reports(changes, guests)}
     base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
     for guest in guests:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
@@ -175,7 +174,7 @@ def _of_splats(
     Those that are `told` have rows of their own: they were run again.
     """
     for splat in new_splats(base, patched):
-        if (patched.arch, patched.flavour, f"{REPORT}{splat.title}") in told:
+        if (patched.arch, patched.flavour, splat.title) in told:
             continue
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"
@@ -188,6 +187,14 @@ def _of_splats(
     if patched.more_splats:
         words = f"{name}: {patched.more_splats} more reports on the console than are kept and compared"
         yield VerdictValue.INCONCLUSIVE, words
+
+
+def reports(changes: Iterable[Change], guests: Iterable[GuestRecord]) -> Iterator[tuple[Change, str]]:
+    """Yield the rows of reports, with their titles; a test may bear such a name, and has no report's fingerprint."""
+    known = {splat.fingerprint for guest in guests for splat in guest.splats}
+    for change in changes:
+        if (title := sheet.reported(change.name)) and change.fingerprint in known:
+            yield change, title
 
 
 def new_splats(base: GuestRecord, patched: GuestRecord) -> list[Splat]:
@@ -243,7 +250,7 @@ def _of_blind(changes: Sequence[Change]) -> Iterable[Reason]:
     """A regression can only show where something passed: what skips, or fails, on both sides has tested nothing."""
     for arch, flavour in sorted({(change.arch, change.flavour) for change in changes}):
         lane = [change for change in changes if (change.arch, change.flavour) == (arch, flavour)]
-        here = [change for change in lane if not change.name.startswith(REPORT)]
+        here = [change for change in lane if not sheet.reported(change.name)]
         suites = {suite: [change for change in here if change.suite == suite] for suite in {c.suite for c in here}}
         blind = {suite: _alike(tests) for suite, tests in sorted(suites.items()) if _blind(tests)}
         names = ", ".join(f"{suite} ({', '.join(seen)})" for suite, seen in blind.items())

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.model import Change, ChangeKind, Lane, Outcome, Run, Side, Splat
-from orchestrator.publish import anchors, digest, excerpt, stretch
+from orchestrator.publish import anchors, digest, excerpt
 from orchestrator.publish.clean import line
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
+from orchestrator.trial import stretch
 
 MOST_IN_FULL = 200
 

@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
-from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, stretch, timed, told
+from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, timed, told
 from orchestrator.publish.attach import Attachment, Bag
 from orchestrator.publish.formats import mail
+from orchestrator.trial import stretch
 
 _PAGE = Path(__file__).parent / "page"
 

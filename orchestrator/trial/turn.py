@@ -9,7 +9,7 @@ from kvm.errors import GuestLost
 from kvm.guest import CommandResult, Guest
 from kvm.vm import Limits
 from orchestrator.model import GuestOutcome, Outcome, SuiteEnd, TestResult
-from orchestrator.trial import wrap
+from orchestrator.trial import stretch, wrap
 from orchestrator.trial.kinds import status
 from orchestrator.trial.kinds.kind import KINDS, Kind, SuiteKind, judge
 from orchestrator.trial.kinds.parsed import Parsed
@@ -20,7 +20,6 @@ from orchestrator.trial.suites.stage import inside
 from orchestrator.trial.suites.suite import Suite
 
 _OUTPUT_SHOWN = 4096
-_ODD = re.compile(r"[^\w.:+-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Turn:
         """What it is known as from one run to the next."""
         part = self.test
         if self.run.name:
-            part = f"{self.payload.runs.index(self.run) + 1:03d}-{_ODD.sub('_', self.run.name)[-60:]}"
+            part = f"{self.payload.runs.index(self.run) + 1:03d}-{stretch.written(self.run.name)}"
         return f"{self.suite.name}{f'/{part}' if part else ''}"
 
     @property

@@ -194,6 +194,74 @@ def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate
     assert verdict(run)[0] == "clean"
 
 
+def test_a_report_under_one_of_several_programs_is_run_again_with_that_program(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet it, loud one]}\n")
+    (suite / "quiet it").write_text(scripted.program("say fine"))
+    (suite / "loud one").write_text(scripted.program("say fine", *WARNS.replace("kmsg", "rarely kmsg").splitlines()))
+    take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    [found] = [change for change in run.tests if "(report)" in change.name]
+    assert (found.suite, found.name, found.change) == (
+        *("example", "loud one/(report) WARNING in do_madvise"),
+        "regressed",
+    )
+    assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
+    kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
+    assert {pair.program for pair in kept} == {"loud one"}
+    reason = "arm64: 1 regressed: example/loud one/(report) WARNING in do_madvise"
+    assert verdict(run) == ("regressed", reason)
+
+
+def test_a_taint_under_one_of_several_programs_is_run_again_with_that_program(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet, loud]}\n")
+    (suite / "quiet").write_text(scripted.program("say fine"))
+    (suite / "loud").write_text(scripted.program("rarely taint 512"))
+    take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    [found] = [change for change in run.tests if change.name.endswith("(taint)")]
+    assert (found.name, found.change) == ("loud/(taint)", "regressed")
+    assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
+    assert verdict(run) == ("regressed", "arm64: 1 regressed: example/loud/(taint)")
+
+
+def test_a_report_that_comes_once_under_one_of_several_programs_accuses_nobody(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet, loud]}\n")
+    (suite / "quiet").write_text(scripted.program("say fine"))
+    (suite / "loud").write_text(scripted.program(*WARNS.replace("kmsg", "rarely kmsg").splitlines()))
+    once = itertools.chain([True] * 5, itertools.repeat(False))
+    run = validate(
+        *(PASSES, f"# patched\n{PASSES}"),
+        take=guests(base=itertools.repeat(False), patched=once),
+        arches=["arm64"],
+    )
+    [found] = [change for change in run.tests if "(report)" in change.name]
+    assert (found.name, found.change) == ("loud/(report) WARNING in do_madvise", "flaky-on-patched")
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_a_report_in_the_guest_of_one_test_is_run_again_with_that_test(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    run = validate(PASSES, f"{PASSES}{WARNS}", arches=["arm64"])
+    [found] = [change for change in run.tests if "(report)" in change.name]
+    assert (found.name, found.change) == ("first/(report) WARNING in do_madvise", "regressed")
+    kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
+    assert {pair.program for pair in kept} == {"first"}
+
+
 BOOT_WARNS = "".join(f"boot-kmsg: {line}\n" for line in WARNING.splitlines())
 
 

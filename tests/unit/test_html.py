@@ -36,8 +36,9 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import excerpt, html, stretch
+from orchestrator.publish import excerpt, html
 from orchestrator.publish.attach import Bag
+from orchestrator.trial import stretch
 from tests.unit.runs import change, sample_run, write_files
 
 EVIL = "<script>alert(1)</script>\x1b[2J\u202e\x00\udcff\"' onload=x"
