@@ -12,7 +12,8 @@ export PYTHONDONTWRITEBYTECODE :=
 ROOM := $(shell [ -w /dev/shm ] && [ $$(df --output=avail /dev/shm | tail -n 1) -gt 4000000 ] && echo /dev/shm)
 QUICK := PYTEST_DEBUG_TEMPROOT=$(ROOM) $(BIN)/pytest -n 2 -o tmp_path_retention_policy=failed tests/unit tests/flow
 
-.PHONY: demo test check slow faults bench accuracy schema packages clean
+.PHONY: demo test check slow faults accuracy bench bench-builds bench-guests bench-judge bench-report bench-history \
+	bench-cluster schema packages clean
 
 demo: $(STAMP)
 	$(BIN)/kdelta run
@@ -37,14 +38,35 @@ slow: $(STAMP)
 faults: $(STAMP)
 	PYTHONPATH=. $(BIN)/python -m tests.faults
 
-bench: $(STAMP)
+# Each prints ratios of one run; the first builds kernels in caches of its own, the others want some in yours.
+bench: bench-builds bench-guests bench-judge bench-report bench-history bench-cluster
+
+bench-builds: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
 	PYTHONPATH=. $(BIN)/python benchmarks/builds.py
 	$(BIN)/python benchmarks/plan_large.py
+
+bench-guests: $(STAMP)
 	PYTHONPATH=. $(BIN)/python benchmarks/restores.py
+	PYTHONPATH=. $(BIN)/python benchmarks/restores.py --panics 20
+	PYTHONPATH=. $(BIN)/python benchmarks/restores.py --tests 200
+	PYTHONPATH=. $(BIN)/python benchmarks/restores.py --restores 1000
+	$(BIN)/python benchmarks/parse_ktap.py
+	$(BIN)/python benchmarks/parse_console.py
+
+bench-judge: $(STAMP)
+	$(BIN)/python benchmarks/judge.py
+
+bench-report: $(STAMP)
+	PYTHONPATH=. $(BIN)/python benchmarks/report.py
+	PYTHONPATH=. $(BIN)/python benchmarks/report.py 10000 10000
+
+bench-history: $(STAMP)
 	PYTHONPATH=. $(BIN)/python benchmarks/history.py
-	PYTHONPATH=. $(BIN)/python benchmarks/cluster.py
 	PYTHONPATH=. $(BIN)/python benchmarks/history.py --postgresql
+
+bench-cluster: $(STAMP)
+	PYTHONPATH=. $(BIN)/python benchmarks/cluster.py
 
 # How often kdelta is right about seeded changes; hours, and goes on where it was cut off. A part: `ARGS="--only thp"`.
 accuracy: $(STAMP)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kvm import rootfs, snapshot
 from kvm.arch import ARCHES, DEFAULT
+from kvm.errors import GuestLost
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
@@ -44,15 +45,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--restores", type=int, default=20, help="restores of each architecture (%(default)s)")
     parser.add_argument("--tests", type=int, help="instead: a suite of this many tests, each in a guest of its own")
+    parser.add_argument("--panics", type=int, help="instead: this many guests that panic, each restored")
     parser.add_argument("--arch", choices=ARCHES, action="append", help="only this one; may be repeated")
     asked = parser.parse_args()
     machines = [machine(name) for name in asked.arch or DEFAULT]
     with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch:
         if asked.tests:
             one_by_one(machines, asked.tests, Path(scratch))
-        else:
-            for each in machines:
-                measure(each, asked.restores, Path(scratch) / each.arch.name)
+            return
+        for each in machines:
+            where = Path(scratch) / each.arch.name
+            if asked.panics:
+                die(each, asked.panics, where)
+            else:
+                measure(each, asked.restores, where)
 
 
 def machine(name: str) -> Machine:
@@ -90,6 +96,34 @@ def measure(machine: Machine, count: int, where: Path) -> None:
         f"{name}: memory of a restored guest's own, at most {memory:.0f} MiB: {memory / machine.memory_mib:.2f} of all"
     )
     print(f"{name}: held after the first and after {count} restores: {before}, {after}")
+
+
+def die(machine: Machine, count: int, where: Path) -> None:
+    """Print how long after its line on the console a panic is known to whoever waits for a command."""
+    late: list[float] = []
+    with snapshot.take(machine, workdir=where / "boot", limits=LIMITS) as kept:
+        for _ in range(count):
+            with kept.restore(workdir=where / "guest", limits=LIMITS) as alive:
+                seen = threading.Thread(target=watch, args=(alive.console, shown := list[float]()))
+                seen.start()
+                try:
+                    alive.run("echo c >/proc/sysrq-trigger; sleep 60", timeout=60)
+                except GuestLost as fault:
+                    now = time.monotonic()
+                    assert fault.kind == "panic", fault
+                seen.join()
+            late.append(now - shown[0])
+    print(
+        f"{machine.arch.name}: {len(late)} of {count} panics reported as such, {statistics.median(late):.3f} s "
+        f"after the line (median; {min(late):.3f} to {max(late):.3f})"
+    )
+
+
+def watch(console: Path, shown: list[float]) -> None:
+    """Note when a console tells of a panic."""
+    while b"Kernel panic - not syncing" not in console.read_bytes():
+        time.sleep(0.001)
+    shown.append(time.monotonic())
 
 
 def clock(costs: list[Cost]) -> Callable[[Guest], None]:
