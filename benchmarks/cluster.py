@@ -23,12 +23,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="runs on each (%(default)s)")
     parser.add_argument("--tasks", type=int, default=10_000, help="tiny tasks (%(default)s)")
-    parser.add_argument("--arch", default="arm64", help="of the run (%(default)s)")
+    parser.add_argument("--arch", action="append", help="of the run; may be repeated (x86_64 and arm64)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kdelta-bench-") as scratch, processes(Path(scratch)) as url:
         tiny(url, asked.tasks)
         if asked.rounds:
-            compare(url, asked.arch, asked.rounds, Path(scratch))
+            compare(url, asked.arch or ["x86_64", "arm64"], asked.rounds, Path(scratch))
 
 
 @contextlib.contextmanager
@@ -70,21 +70,22 @@ def tiny(url: str, count: int) -> None:
         print(f"{count} tiny tasks: {seconds:.1f} s, {rates}")
 
 
-def compare(url: str, arch: str, rounds: int, scratch: Path) -> None:
+def compare(url: str, arches: list[str], rounds: int, scratch: Path) -> None:
     away = ["--scheduler", url, "--store", str(scratch / "store")]
-    run(arch, scratch / "warm", away)  # what is built, proven and sent once
+    run(arches, scratch / "warm", away)  # what is built, proven and sent once
     walls: dict[str, list[float]] = {"local": [], "cluster": []}
     for number in range(rounds):
         for name, words in (("local", []), ("cluster", away)):
-            walls[name].append(run(arch, scratch / f"{name}-{number}", words))
+            walls[name].append(run(arches, scratch / f"{name}-{number}", words))
             print(f"{name}: {walls[name][-1]:.1f} s", flush=True)
     local, cluster = (statistics.median(walls[name]) for name in walls)
     more = (cluster / local - 1) * 100
     print(f"median of {rounds}: local {local:.1f} s, cluster {cluster:.1f} s, overhead {more:+.1f} %")
 
 
-def run(arch: str, out: Path, words: list[str]) -> float:
-    asked = ["--history", "off", "run", "madv-dontneed-locked", "--arch", arch, "--no-rerun", "--out", str(out), *words]
+def run(arches: list[str], out: Path, words: list[str]) -> float:
+    on = [word for arch in arches for word in ("--arch", arch)]
+    asked = ["--history", "off", "run", "madv-dontneed-locked", *on, "--out", str(out), *words]
     done = subprocess.run([*KDELTA, *asked], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return float(json.loads((out / "run.json").read_text())["wall_seconds"])
