@@ -1,15 +1,17 @@
 """Which lines count and what they counted, of objects by the real compilers and by their own gcov."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from kvm.arch import DEFAULT
+from kvm.arch import DEFAULT, get
 from orchestrator.build import dissect, toolchain
 from orchestrator.build.anatomy import gcov
 from orchestrator.build.anatomy.errand import NoAnswer, Place
+from orchestrator.build.sandbox import Sandbox
 from orchestrator.build.toolchain import Toolchain
 from tests.flow.conftest import QUOTA
 
@@ -34,8 +36,8 @@ FLAGS = "-O2 -fprofile-arcs -ftest-coverage -frandom-seed=kdelta"
 class Bench:
     """A tree, what stands for its build directory, and what counts in it."""
 
-    def __init__(self, top: Path, arch: str) -> None:
-        self.toolchain = toolchain.find(arch)
+    def __init__(self, top: Path, arch: str, kind: str = "gcc") -> None:
+        self.toolchain = toolchain.find(arch, kind)
         self.objects = top / "build"
         sources, kept = top / "src", top / "kept"
         for directory in (sources / "mm", self.objects / "mm", kept):
@@ -44,9 +46,8 @@ class Bench:
         (sources / "mm/thing.h").write_text(HEADER)
         (top / "main.c").write_text(MAIN)
         command = f"{self.toolchain.cc} {FLAGS} -c -o mm/a.o /src/mm/a.c"
-        # gcc writes into a .gcno where the sources are: in a sandbox at another place
-        there = [*command.replace("/src/", f"{sources}/").split(), f"-ffile-prefix-map={sources}=/src"]
-        subprocess.run(there, cwd=self.objects, check=True)
+        done = Sandbox(sources, self.objects, top / "ccache", QUOTA).run(command.split())  # a .gcno names its places
+        assert done.returncode == 0, done.output
         recipe = f"savedcmd_mm/a.o := {command} ; ./objtool mm/a.o\n\ndeps_mm/a.o := \\\n  /src/mm/thing.h \\\n"
         (self.objects / "mm/.a.o.cmd").write_text(recipe)
         dissect.keep(self.objects, kept)
@@ -54,17 +55,26 @@ class Bench:
 
     def counts(self, top: Path) -> bytes:
         """What the object counts in a program of this machine."""
-        subprocess.run(["gcc", "--coverage", top / "main.c", "mm/a.o", "-o", "main"], cwd=self.objects, check=True)
-        subprocess.run(["./main"], cwd=self.objects, env={"PATH": os.environ["PATH"]}, check=True)
+        subprocess.run(
+            [self.toolchain.cc, "--coverage", top / "main.c", "mm/a.o", "-o", "main"], cwd=self.objects, check=True
+        )
+        here = {"PATH": os.environ["PATH"], "GCOV_PREFIX": str(self.objects), "GCOV_PREFIX_STRIP": "1"}
+        subprocess.run(["./main"], cwd=self.objects, env=here, check=True)
         return (self.objects / "mm/a.gcda").read_bytes()
 
 
 FILES = ("mm/a.c", "mm/thing.h")
 
 
-@pytest.mark.parametrize("arch", DEFAULT)
-def test_lines_with_counters_and_lines_that_if_took_away_are_told_apart(arch: str, tmp_path: Path) -> None:
-    bench = Bench(tmp_path, arch)
+def gccs(*arches: str) -> list[tuple[str, str]]:
+    """Each architecture with every gcc that is installed for it."""
+    kinds = [(arch, kind) for arch in arches for kind in toolchain.kinds(arch) if kind.startswith("gcc")]
+    return [(arch, kind) for arch, kind in kinds if shutil.which(Toolchain(kind, get(arch).prefix).cc)]
+
+
+@pytest.mark.parametrize(("arch", "kind"), gccs(*DEFAULT))
+def test_lines_with_counters_and_lines_that_if_took_away_are_told_apart(arch: str, kind: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, arch, kind)
     told = gcov.look(bench.place, FILES, gcov.program(bench.toolchain))
     assert told.notes == ()
     [compiled] = told.objects.values()
@@ -74,8 +84,9 @@ def test_lines_with_counters_and_lines_that_if_took_away_are_told_apart(arch: st
     assert {5, 6, 7, 8, 9, 10, 11} <= set(compiled.left["mm/a.c"])
 
 
-def test_what_a_program_counted_is_read_line_by_line(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "x86_64")
+@pytest.mark.parametrize(("arch", "kind"), gccs("x86_64"))
+def test_what_a_program_counted_is_read_line_by_line(arch: str, kind: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, arch, kind)
     program = gcov.program(bench.toolchain)
     lines, notes = gcov.read(bench.place, FILES, program, {"one": ("mm/a.o", bench.counts(tmp_path))})
     assert notes == ()
