@@ -72,6 +72,11 @@ class Sheet:
     def names(self) -> Iterator[Name]:
         """Every test that there is something to say of, but for the ends."""
         yield from self.results
+        yield from self.taints
+
+    @property
+    def taints(self) -> Iterator[Name]:
+        """The tests that stand for a taint, each of which failed."""
         spoilt = (end for ends in self.ends.values() for end in ends if _taint(self.run, end))
         yield from ((end.suite, f"{end.test}/{SUITE_TAINT}" if end.test else SUITE_TAINT) for end in spoilt)
 
@@ -80,7 +85,7 @@ class Sheet:
         """Every test that was seen to fail in it; reports belong to programs."""
         bad = {(result.suite, result.name): None for result in self.run.results if result.outcome in _FAILURES}
         bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
-        return bad | {name: None for name in self.names if name[1].endswith(SUITE_TAINT)}
+        return bad | dict.fromkeys(self.taints)
 
     def _spoiled(self, suite: str, part: str) -> Observed:
         """Did all of a suite, or a program or test of it, leave the kernel's word alone?"""
