@@ -1,6 +1,7 @@
 """vmlinux and the kernel's own commands for gdb, taken out of O= when somebody asks: to keep all takes gigabytes."""
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ VMLINUX_BYTES = 4 << 30
 SCRIPT_BYTES = 1 << 20
 _SCRIPTS = Path("scripts/gdb")
 _MAIN = "vmlinux-gdb.py"
+_C_NUMBER = re.compile(rb"\b(0[xX][0-9a-fA-F]+|\d+)[uUlL]+\b")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ def _take_scripts(made: Make, sources: Path, into: Path) -> Path:
     for path in found:
         disk.write(into / path.relative_to(sources), disk.read(path, SCRIPT_BYTES))
     constants = _SCRIPTS / "linux" / "constants.py"
-    disk.write(into / constants, disk.read(made.sandbox.obj / constants, SCRIPT_BYTES))
+    disk.write(into / constants, python(disk.read(made.sandbox.obj / constants, SCRIPT_BYTES)))
     (into / _SCRIPTS / _MAIN).replace(into / _MAIN)  # it looks for the others below its own directory
     return into / _MAIN
+
+
+def python(constants: bytes) -> bytes:
+    """Make Python of what the C preprocessor wrote: older trees leave numbers their suffix, and nothing loads."""
+    return _C_NUMBER.sub(rb"\1", constants)

@@ -145,7 +145,7 @@ def _trial(todo: Plan, cell: Cell, run: Path, directory: Path) -> Trial:
 
 
 def _gdb(found: Symbols, touched: Sequence[Lines], socket: Path) -> list[str]:
-    """The whole command line; gdb loads the tree's scripts because they are named, by itself none."""
+    """The whole command line; gdb loads the tree's scripts because they are named, and none by itself."""
     program = "gdb-multiarch" if shutil.which("gdb-multiarch") else "gdb"
     words = [f'set substitute-path {SRC} "{found.sources}"'] if found.lines or touched else []
     if touched:
@@ -154,7 +154,13 @@ def _gdb(found: Symbols, touched: Sequence[Lines], socket: Path) -> list[str]:
     if found.scripts:
         words.append(f"source {found.scripts}")
     words.append(f"target remote {socket}")
-    return [program, str(found.vmlinux), *(part for word in words for part in ("-ex", word))]
+    return [
+        program,
+        "-iex",
+        "set auto-load off",
+        str(found.vmlinux),
+        *(part for word in words for part in ("-ex", word)),
+    ]
 
 
 def _advice(found: Symbols, touched: Sequence[Lines]) -> str:
