@@ -22,8 +22,8 @@ _TOOLS = {  # program -> Debian package
     **{"readelf": "binutils", "apt-get": "apt", "dpkg-deb": "dpkg", "perl": "perl", "python3": "python3"},
 }
 _MORE = {  # program -> Debian package, of what a report says less without
-    **{"pahole": "dwarves", "g++": "g++", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "spatch": "coccinelle"},
-    **{"clang": "clang lld llvm", "b4": "b4"},
+    **{"pahole": "dwarves", "g++": "g++", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu"},
+    **{"spatch": "coccinelle libpython3-dev", "clang": "clang lld llvm", "b4": "b4"},
 }
 _DISK_BYTES = 8 << 30  # a kernel tree, its git store, objects of both architectures, ccache
 _MEMORY_BYTES = 3 << 30
