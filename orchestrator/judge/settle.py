@@ -95,10 +95,9 @@ def _new(lane: Lane) -> list[Name]:
 def _unheard_of(lane: Lane, name: Name) -> Change:
     """A test that only pairs have shown."""
     like = lane.changes[0]
-    change = replace(like, suite=name[0], name=name[1], expected=None, evidence=None, change=ChangeKind.SAME)
-    change = replace(change, fingerprint="")
     seen = Observed(Outcome.MISSING)
-    return _settle(lane, replace(change, base=seen, patched=seen))
+    change = replace(like, suite=name[0], name=name[1], base=seen, patched=seen, change=ChangeKind.SAME)
+    return _settle(lane, replace(change, expected=None, evidence=None, fingerprint=""))
 
 
 def _as_its_tests(change: Change, settled: Sequence[Change]) -> Change:

@@ -43,15 +43,14 @@ class Sheet:
         ends = self.ends.get(suite, [])
         if name == SUITE_END:
             return _of_ends(ends, [(end.outcome, end.detail) for end in ends])
-        found = self.results.get((suite, name))
-        if not found and name.endswith(SUITE_TAINT) and ends:
-            return self._spoiled(suite, home(name))
-        if not found and (title := reported(name)):
+        if found := self.results.get((suite, name)):
+            several = self.repeats.get((suite, name), [found])
+            return _fold([(result.outcome, result.output) for result in several])
+        if name.endswith(SUITE_TAINT) and ends:
+            return self._trouble(suite, home(name))
+        if title := reported(name):
             return self._report(ends, title)
-        if not found:
-            return None if ends and all(end.outcome is Outcome.PASS for end in ends) else Observed(Outcome.MISSING)
-        several = self.repeats.get((suite, name), [found])
-        return _fold([(result.outcome, result.output) for result in several])
+        return None if ends and all(end.outcome is Outcome.PASS for end in ends) else Observed(Outcome.MISSING)
 
     @property
     def reports(self) -> Iterator[str]:
@@ -87,7 +86,7 @@ class Sheet:
         bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
         return bad | dict.fromkeys(self.taints)
 
-    def _spoiled(self, suite: str, part: str) -> Observed:
+    def _trouble(self, suite: str, part: str) -> Observed:
         """Did all of a suite, or a program or test of it, leave the kernel's word alone?"""
         if part == SUITE_TAINT:
             ends = self.ends[suite]

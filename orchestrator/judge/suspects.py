@@ -61,11 +61,12 @@ class Once:
     @property
     def failed(self) -> dict[Name, None]:
         """Every test that was seen to fail in it, on either side."""
-        return self.base.failed | self.patched.failed | self.reports(self.base) | self.reports(self.patched)
+        return self.failed_on(self.base) | self.failed_on(self.patched)
 
-    def reports(self, side: Sheet) -> dict[Name, None]:
-        """What one side's kernel reported in it."""
-        return {(self.pair.suite, sheet.report(self.pair.program, title)): None for title in side.reports}
+    def failed_on(self, side: Sheet) -> dict[Name, None]:
+        """Every test that was seen to fail on one side, what its kernel reported among them."""
+        reports = (sheet.report(self.pair.program, title) for title in side.reports)
+        return side.failed | {(self.pair.suite, name): None for name in reports}
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
     """What a pair makes suspicious that the first pass did not."""
     found: dict[Name, Suspect] = {}
     for pair in course.pairs:
-        for name in pair.patched.failed | pair.reports(pair.patched):
+        for name in pair.failed_on(pair.patched):
             seen = pair.base.observe(*name) if pair.pair.runs(name) else None
             if name not in known and name not in found and seen and seen.outcome.good:
                 since = course.of(name).pairs.index(pair) + 1

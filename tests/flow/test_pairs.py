@@ -175,6 +175,7 @@ def test_a_kernel_that_boots_no_more_leaves_the_first_pass_and_a_note(validate: 
 
 
 WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())
+RARELY = [f"rarely {line}" for line in WARNS.splitlines()]
 
 
 def test_a_report_under_a_suite_is_run_again_as_a_test_is(validate: Validate) -> None:  # noqa: F811
@@ -186,7 +187,7 @@ def test_a_report_under_a_suite_is_run_again_as_a_test_is(validate: Validate) ->
 
 
 def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate) -> None:  # noqa: F811
-    rarely = PASSES + WARNS.replace("kmsg", "rarely kmsg")  # asks once for each of five lines
+    rarely = PASSES + "".join(f"{line}\n" for line in RARELY)  # asks once for each of five lines
     take = guests(base=itertools.chain([False] * 5, itertools.repeat(True)), patched=itertools.repeat(True))
     run = validate(rarely, f"# patched\n{rarely}", take=take, arches=["arm64"])
     [found] = [change for change in run.tests if change.name.startswith("(report)")]
@@ -194,35 +195,40 @@ def test_a_report_that_base_gives_now_and_then_accuses_nobody(validate: Validate
     assert verdict(run)[0] == "clean"
 
 
+def several(suite: Path, quiet: str, loud: str, *lines: str) -> None:  # noqa: F811
+    """Make it a suite of two programs, of which one does what `lines` say."""
+    (suite / "suite.yaml").write_text(f"{{name: example, kind: exit, binaries: [{quiet}, {loud}]}}\n")
+    (suite / quiet).write_text(scripted.program("say fine"))
+    (suite / loud).write_text(scripted.program(*lines))
+
+
+def report(run: Run) -> Change:
+    [found] = [change for change in run.tests if "(report)" in change.name]
+    return found
+
+
 def test_a_report_under_one_of_several_programs_is_run_again_with_that_program(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet it, loud one]}\n")
-    (suite / "quiet it").write_text(scripted.program("say fine"))
-    (suite / "loud one").write_text(scripted.program("say fine", *WARNS.replace("kmsg", "rarely kmsg").splitlines()))
+    several(suite, "quiet it", "loud one", "say fine", *RARELY)
     take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
     run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
-    [found] = [change for change in run.tests if "(report)" in change.name]
-    assert (found.suite, found.name, found.change) == (
-        *("example", "loud one/(report) WARNING in do_madvise"),
-        "regressed",
-    )
+    found = report(run)
+    assert (found.suite, found.name) == ("example", "loud one/(report) WARNING in do_madvise")
+    assert found.change == "regressed"
     assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
     assert {pair.program for pair in kept} == {"loud one"}
-    reason = "arm64: 1 regressed: example/loud one/(report) WARNING in do_madvise"
-    assert verdict(run) == ("regressed", reason)
+    assert verdict(run) == ("regressed", "arm64: 1 regressed: example/loud one/(report) WARNING in do_madvise")
 
 
 def test_a_taint_under_one_of_several_programs_is_run_again_with_that_program(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811
 ) -> None:
-    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet, loud]}\n")
-    (suite / "quiet").write_text(scripted.program("say fine"))
-    (suite / "loud").write_text(scripted.program("rarely taint 512"))
+    several(suite, "quiet", "loud", "rarely taint 512")
     take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
     run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
     [found] = [change for change in run.tests if change.name.endswith("(taint)")]
@@ -235,16 +241,14 @@ def test_a_report_that_comes_once_under_one_of_several_programs_accuses_nobody(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811
 ) -> None:
-    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet, loud]}\n")
-    (suite / "quiet").write_text(scripted.program("say fine"))
-    (suite / "loud").write_text(scripted.program(*WARNS.replace("kmsg", "rarely kmsg").splitlines()))
+    several(suite, "quiet", "loud", *RARELY)
     once = itertools.chain([True] * 5, itertools.repeat(False))
     run = validate(
         *(PASSES, f"# patched\n{PASSES}"),
         take=guests(base=itertools.repeat(False), patched=once),
         arches=["arm64"],
     )
-    [found] = [change for change in run.tests if "(report)" in change.name]
+    found = report(run)
     assert (found.name, found.change) == ("loud/(report) WARNING in do_madvise", "flaky-on-patched")
     assert verdict(run)[0] == "inconclusive"
 
@@ -256,7 +260,7 @@ def test_a_report_in_the_guest_of_one_test_is_run_again_with_that_test(
 ) -> None:
     (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
     run = validate(PASSES, f"{PASSES}{WARNS}", arches=["arm64"])
-    [found] = [change for change in run.tests if "(report)" in change.name]
+    found = report(run)
     assert (found.name, found.change) == ("first/(report) WARNING in do_madvise", "regressed")
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
     assert {pair.program for pair in kept} == {"first"}

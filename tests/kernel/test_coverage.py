@@ -20,6 +20,5 @@ def test_the_changed_lines_that_run_are_counted_on_both_architectures(validate: 
         assert {line["state"] for line in lines} == {"ran", "no code"}
         counted = [line for line in ran if line["times"]]
         assert all(line["by"]["madvise_locked"] > 0 and line["programs"] == 1 for line in counted)
-        assert any(
-            line["branches"] == line["taken"] == 2 for line in ran
-        )  # its tests ask for the new advice, and do not
+        # the series' tests ask for the new advice, and for others
+        assert any(line["branches"] == line["taken"] == 2 for line in ran)
