@@ -177,6 +177,7 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
         made = Make(order, box, log)
         try:
             made.configure()
+            objdir.adopt(order, made.config, cache_dir)
             made.compile()
         except BuildError as fault:
             fault.tried = tuple(box.tried)

@@ -1,4 +1,4 @@
-"""O= directories. The user's own tree has one for ever; what a series makes of it is built in a copy beside that.
+"""O= directories. The user's own tree has one for each wish; what a series makes of it is built in a copy beside that.
 
 Objects decide about later builds: make takes what is newer than its sources as it is. So a series, which may run
 anything in its builds, never writes where another one, or another version of it, starts from.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import BuildError, InfraError
-from orchestrator.build import stock
+from orchestrator.build import kconfig, stock
 from orchestrator.build.make import Unfinished
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape
@@ -30,7 +30,8 @@ def lock(order: Order, cache_dir: Path) -> Iterator[None]:
 
     Who holds a copy's may wait for its origin's, never otherwise.
     """
-    with disk.hold(_directory(order, cache_dir)), disk.lock(cache_dir / "locks" / f"objects-{order.objects}"):
+    objects = _directory(order, cache_dir)
+    with disk.hold(objects), disk.lock(_lock(objects)):
         yield
 
 
@@ -41,14 +42,12 @@ def findings(objects: Path) -> Path:
 
 def is_usable(order: Order, cache_dir: Path) -> bool:
     """Are there objects that a make ended with, if only by failing, and that nobody has touched since?"""
-    objects = _directory(order, cache_dir)
-    said = findings(objects)
-    return not is_spoiled(order, cache_dir) and said.is_file() and stock.is_as_left(objects, said)
+    return _is_usable(_directory(order, cache_dir))
 
 
 def is_spoiled(order: Order, cache_dir: Path) -> bool:
     """Was a make killed there?"""
-    return _directory(order, cache_dir).with_suffix(_HIDDEN).exists()
+    return _is_spoiled(_directory(order, cache_dir))
 
 
 def holds(order: Order, cache_dir: Path) -> bool:
@@ -92,22 +91,69 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
         hidden.unlink()
 
 
+def adopt(order: Order, config: str, cache_dir: Path) -> None:
+    """Fill an O= in which nothing but `config` was made with the objects of the nearest other .config of the same tree.
+
+    make sees which of them the options between the two concern. All that the other one sets is set in `config`, too:
+    no object is there that a make from nothing would not leave.
+    """
+    objects = _directory(order, cache_dir)
+    if order.start or not order.sandboxed or findings(objects).exists():
+        return  # it has some, or they would know each other by other paths
+    for kin in _nearest(order, config, cache_dir):
+        with disk.hold(kin), disk.try_lock(_lock(kin)) as free:  # who waits for it may hold what that one waits for
+            if free and _is_usable(kin):
+                _fill(objects, kin)
+                disk.write(objects / ".config", config)  # newer than what was made of the other one
+                return
+
+
+def _nearest(order: Order, config: str, cache_dir: Path) -> list[Path]:
+    """Find the directories whose .config sets nothing but what `config` sets; that which sets the most comes first."""
+    wanted, found = _set(config), []
+    for kin in (cache_dir / "objects").glob(f"{order.kin}-{'?' * len(order.kin)}"):
+        with contextlib.suppress(OSError):
+            has = _set((kin / ".config").read_text(encoding="utf-8"))
+            if has <= wanted and kin != _directory(order, cache_dir):
+                found.append((len(has), kin))
+    return [kin for _, kin in sorted(found, reverse=True)]
+
+
+def _set(config: str) -> set[str]:
+    return {option for option, value in kconfig.parse(config).items() if value in ("y", "m")}
+
+
 def _directory(order: Order, cache_dir: Path) -> Path:
     return cache_dir / "objects" / order.objects
+
+
+def _lock(objects: Path) -> Path:
+    return objects.parent.parent / "locks" / f"objects-{objects.name}"
+
+
+def _is_usable(objects: Path) -> bool:
+    said = findings(objects)
+    return not _is_spoiled(objects) and said.is_file() and stock.is_as_left(objects, said)
+
+
+def _is_spoiled(objects: Path) -> bool:
+    return objects.with_suffix(_HIDDEN).exists()
 
 
 def _copy(origin: Order, objects: Path, cache_dir: Path) -> None:
     """Copy the directory of `origin`, and what was said of it, if it can be used."""
     with lock(origin, cache_dir):
-        if not is_usable(origin, cache_dir):
-            return
-        kept = _directory(origin, cache_dir)
-        os.utime(kept)  # last use, for gc
-        done = proc.run(["cp", "--archive", "--reflink=auto", kept, objects])
-        if done.returncode:
-            disk.clear(objects)
-            raise InfraError(f"{kept} could not be copied: {done.output.strip()[-300:]}", hint="is the disk full?")
-        shutil.copyfile(findings(kept), findings(objects))
+        if is_usable(origin, cache_dir):
+            _fill(objects, _directory(origin, cache_dir))
+
+
+def _fill(objects: Path, kept: Path) -> None:
+    os.utime(kept)  # last use, for gc
+    done = proc.run(["cp", "--archive", "--reflink=auto", "--no-target-directory", kept, objects])
+    if done.returncode:
+        disk.clear(objects)
+        raise InfraError(f"{kept} could not be copied: {done.output.strip()[-300:]}", hint="is the disk full?")
+    shutil.copyfile(findings(kept), findings(objects))
 
 
 def _trees(objects: Path) -> tuple[str, ...]:

@@ -58,7 +58,12 @@ class Order:
 
         make sees by itself which objects another variable concerns.
         """
-        return f"{self.start.objects}-series" if self.start else _name(self.files, *self._setting)
+        return f"{self.start.objects}-series" if self.start else f"{self.kin}-{_name(*self._setting)}"
+
+    @property
+    def kin(self) -> str:
+        """Name what the O= directories of one tree have in common, where only their .config differs."""
+        return _name(self.files, self.cell.arch, self.sandboxed, *self.toolchain.identity)
 
     @property
     def setting(self) -> str:

@@ -67,7 +67,7 @@ def test_objects_that_one_version_forged_are_not_the_next_ones(commit: Commit, b
 
 def test_a_series_does_not_reach_the_objects_of_base(commit: Commit, build: Callable[..., str], tmp_path: Path) -> None:
     build()
-    [objects] = (tmp_path / "cache" / "objects").glob("?" * 40)
+    [objects] = (tmp_path / "cache" / "objects").glob("?" * 81)
     before = {path: path.read_bytes() for path in objects.rglob("*") if path.is_file()}
     build(commit(EDITED, FORGE))
     assert {path: path.read_bytes() for path in objects.rglob("*") if path.is_file()} == before
@@ -156,7 +156,7 @@ def test_a_series_whose_base_has_lost_its_objects_makes_them_anew_and_once(
     build()
     shutil.rmtree(tmp_path / "cache" / "objects")
     assert build(commit(EDITED)) == EDITED
-    [objects] = (tmp_path / "cache" / "objects").glob("?" * 40)
+    [objects] = (tmp_path / "cache" / "objects").glob("?" * 81)
     mark(objects)
     assert build(commit(HONEST)) == HONEST
     assert (objects / "mark").is_file()
