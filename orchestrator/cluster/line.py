@@ -106,7 +106,8 @@ class Line:
             return words
         fault = future.exception() if future.status == "error" else None
         if isinstance(fault, KilledWorker):
-            raise InfraError(f"{wanted.kind} {wanted.arch}: {fault}", hint="look at the workers' logs") from fault
+            died = f"{fault.allowed_failures + 1} workers died with it, the last one at {fault.last_worker.address}"
+            raise InfraError(f"{wanted.kind} {wanted.arch}: {died}", hint="look at the workers' logs") from fault
         if isinstance(fault, BaseException):
             raise fault
         return None

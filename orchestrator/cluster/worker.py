@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
 _SETTINGS = {
     "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
-    "distributed.scheduler.allowed-failures": 3,
+    "distributed.scheduler.allowed-failures": 2,  # the third worker that dies with an errand was the last one
     "distributed.admin.low-level-log-length": 500,  # of what is said of errands
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.tcp": "30s",

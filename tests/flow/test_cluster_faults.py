@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm import proc
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
 from orchestrator import job, pipeline, plan, store
 from orchestrator.model import Run
 from orchestrator.request import Request
@@ -59,14 +59,18 @@ class Running(threading.Thread):
         return self.run_
 
 
+def builds_take_long(fakelinux: Path) -> None:
+    makefile = fakelinux / "Makefile"
+    makefile.write_text(makefile.read_text().replace("@echo COMPILED;", f"@{SLOW}; echo COMPILED;"))
+
+
 def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_change_nothing(
     cluster: Cluster,
     request_for: Callable[..., Request],  # noqa: F811
     fakelinux: Path,
     tmp_path: Path,
 ) -> None:
-    makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("@echo COMPILED;", f"@{SLOW}; echo COMPILED;"))
+    builds_take_long(fakelinux)
     hold = cluster.top / "hold"
     hold.touch()
     cluster.start("one")
@@ -131,6 +135,24 @@ def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_whe
     assert changes(store.load(run)) == {"first": "same", "second": "fixed", "(exit)": "same"}
     assert verdict(store.load(run))[0] == "clean"
     assert len(cluster.boots()) == 4
+
+
+def test_an_errand_with_which_three_workers_died_is_given_up(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    fakelinux: Path,
+    tmp_path: Path,
+) -> None:
+    builds_take_long(fakelinux)
+    run = Running(cluster, request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run")
+    for name in ("one", "two", "three"):
+        cluster.start(name)
+        cluster.until(lambda: bool(processes(SLOW)), f"no build on {name}")
+        cluster.end(name, signal.SIGKILL)
+    run.join(60)
+    assert isinstance(run.fault, InfraError)
+    assert run.fault.message.startswith("build arm64: 3 workers died with it")
+    assert not processes(SLOW)
 
 
 def test_a_worker_of_other_versions_is_given_nothing_and_one_that_comes_later_does_it_all(

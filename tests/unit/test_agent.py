@@ -111,7 +111,8 @@ def test_a_kill_gets_through_to_a_command_that_floods_or_reads_nothing(agent: Ag
 def test_a_kill_takes_the_jobs_of_a_shell_along_and_waits_for_nobody_who_left(agent: Agent, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     command = Command(agent, b"", 1000)
-    command.start(f"setsid sleep 4323 & echo $! >{pids}; set -m; sleep 4323 & echo $! >>{pids}; echo up; wait")
+    leaves = f"setsid sh -c 'echo $$ >{pids}; exec sleep 4323' & while [ ! -s {pids} ]; do sleep 0.01; done"
+    command.start(f"{leaves}; set -m; sleep 4323 & echo $! >>{pids}; echo up; wait")
     follow(agent, command, lambda: command.stdout == b"up\n")
     command.kill()
     follow(agent, command, lambda: command.ended)
