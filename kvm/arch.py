@@ -2,6 +2,7 @@
 
 import platform
 from dataclasses import dataclass
+from typing import Any
 
 from kvm.errors import UserError
 
@@ -11,7 +12,8 @@ class Accel:
     """One accelerator. `scale` is what deadlines are multiplied by until that is measured, and when it is, within
     `least` and `most`.
 
-    `cpu` is the key of an architecture's CPU models; `steady` is the accelerator to measure under instead.
+    `cpu` is the key of an architecture's CPU models; `steady` is the accelerator to measure under instead. `halts` says
+    that a guest's clocks stand still while its processors do: under KVM an x86 guest's TSC goes on.
     """
 
     options: tuple[str, ...]
@@ -20,15 +22,17 @@ class Accel:
     most: float
     cpu: str
     steady: str
+    halts: bool
 
+
+_TCG: dict[str, Any] = {"scale": 4.0, "least": 2.0, "most": 12.0, "cpu": "tcg", "steady": "icount", "halts": True}
 
 ACCELS: dict[str, Accel] = {
-    "kvm": Accel(("-accel kvm",), 1.0, 1.0, 4.0, cpu="kvm", steady="kvm"),  # more than 1 where it is nested
-    "tcg": Accel(("-accel tcg,thread=multi",), 4.0, 2.0, 12.0, cpu="tcg", steady="icount"),
+    # `most` is for where it is nested
+    "kvm": Accel(("-accel kvm",), scale=1.0, least=1.0, most=4.0, cpu="kvm", steady="kvm", halts=False),
+    "tcg": Accel(("-accel tcg,thread=multi",), **_TCG),
     # TCG whose clock counts instructions, one a nanosecond: what else the host does moves no measured time
-    "icount": Accel(
-        ("-accel tcg,thread=single", "-icount shift=0,sleep=off"), 4.0, 2.0, 12.0, cpu="tcg", steady="icount"
-    ),
+    "icount": Accel(("-accel tcg,thread=single", "-icount shift=0,sleep=off"), **_TCG),
 }
 
 

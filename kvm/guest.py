@@ -13,7 +13,7 @@ import pexpect
 from kvm import qemu, terminal
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
-from kvm.errors import GuestLost, InfraError, UserError
+from kvm.errors import InfraError, UserError
 from kvm.fate import Trouble
 from kvm.qemu import Machine
 from kvm.root import Root
@@ -146,7 +146,7 @@ class Guest:
         return reached()
 
     def _end(self, trouble: Trouble, going: Command) -> NoReturn:
-        raise GuestLost(self._vm.explain(trouble), kind=trouble.fate, log=self.console, stdout=going.said())
+        raise self._vm.lost(trouble, going.said())
 
 
 def must(guest: Guest, command: str, what: str, *, timeout: float, stdin: bytes = b"") -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from kvm import guest, qemu, vm
+from kvm.arch import ACCELS
 from kvm.errors import GuestLost, InfraError
 from kvm.guest import Guest
 from kvm.qemu import Machine
@@ -78,7 +79,10 @@ class Snapshot:
             halted.running.move(workdir)
             if halted.lost:
                 raise GuestLost(halted.lost.message, kind=halted.lost.kind, log=halted.running.console.path)
-            _go_on(halted.running)
+            with halted.running.outliving():
+                if halted.devices is not None:
+                    _load(halted.running, halted.devices)
+                _go_on(halted.running)
             restored = Guest(halted.running, time.monotonic() - began, limits)
             if self.machine.root:
                 restored.enter(self.machine.root)
@@ -87,17 +91,22 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class _Halted:
-    """A restored guest whose processors are halted, and what ended it if it did not even get there."""
+    """A guest whose processors are halted, and what ended it if it did not even get there.
+
+    `devices` is what is still to be loaded, for one that is not restored yet.
+    """
 
     running: VM
     lost: GuestLost | None = None
+    devices: int | None = None
 
 
 class _Waiting:
     """Restored guests that wait, one always ahead: the next is restored while the last one works.
 
     It has run a command of nothing: an emulator translates then what every command runs, which takes most of the time
-    to the first word of a guest. They end with the threads that start them, which is why those are its own.
+    to the first word of a guest. Where a guest's clock does not stop with its processors, the next one is not restored
+    before it is wanted. They end with the threads that start them, which is why those are its own.
     """
 
     def __init__(self, state: _State, workdir: Path, limits: Limits) -> None:
@@ -135,16 +144,21 @@ class _Waiting:
                 fds=[state.memory.fileno(), devices],
             )
             running = stack.enter_context(starting)
-            _load(running, devices)
-            return stack.pop_all(), self._warm(running)
+            if ACCELS[state.machine.accel].halts:
+                _load(running, devices)
+                halted = self._warmed(running)
+            else:
+                halted = _Halted(running, devices=devices)
+            return stack.pop_all(), halted
 
-    def _warm(self, running: VM) -> _Halted:
-        _go_on(running)
+    def _warmed(self, running: VM) -> _Halted:
         try:
-            Guest(running, 0, self._limits).run(":", timeout=self._limits.command_seconds)
+            with running.outliving():
+                _go_on(running)
+                Guest(running, 0, self._limits).run(":", timeout=self._limits.command_seconds)
+                running.monitor.execute("stop")
         except GuestLost as fault:
             return _Halted(running, fault)
-        running.monitor.execute("stop")
         return _Halted(running)
 
 

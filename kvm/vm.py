@@ -15,7 +15,7 @@ from typing import IO
 from kvm import disk, fate, proc, qemu, vmcore
 from kvm.agent import Agent, BrokenError
 from kvm.console import FLOOD_BYTES, Console, Event
-from kvm.errors import BootError, InfraError
+from kvm.errors import BootError, GuestLost, InfraError
 from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
 from kvm.qmp import Monitor
@@ -60,8 +60,9 @@ class VM:
 
     def move(self, to: Path) -> None:
         """Have its logs in the directory `to` from now on, which is on the same file system."""
-        for log in (self.console.path, _complaints(self.console.path)):
-            log.rename(to / log.name)
+        for log in (self.console.path, _complaints(self.console.path), _core(self.console.path)):
+            if log.exists():  # a guest that did not panic has no core
+                log.rename(to / log.name)
         self.console.path = to / self.console.path.name
 
     def await_ready(self, limits: Limits) -> None:
@@ -102,7 +103,7 @@ class VM:
         console = self.console
         console.drain(PANIC_GRACE_SECONDS)
         if console.trouble:
-            core = console.path.with_name("vmcore")
+            core = _core(console.path)
             if self.vmcore and console.trouble.fate is Fate.PANIC and not core.exists():
                 vmcore.keep(self.monitor, core)
             return console.trouble
@@ -140,6 +141,21 @@ class VM:
     def _no_boot(self, trouble: Trouble) -> BootError:
         console, hint = self.console, f"boot it by hand with {self.console.path.with_name('qemu.sh')}"
         return BootError(self.explain(trouble), kind=trouble.fate, log=console.path, hint=hint)
+
+    def lost(self, trouble: Trouble, said: bytes = b"") -> GuestLost:
+        """Say that the guest has ended, and what a command had said until then."""
+        return GuestLost(self.explain(trouble), kind=trouble.fate, log=self.console.path, stdout=said)
+
+    @contextlib.contextmanager
+    def outliving(self) -> Iterator[None]:
+        """Raise GuestLost for whatever fails in the block because the guest ends meanwhile."""
+        try:
+            yield
+        except (BrokenError, InfraError, OSError) as fault:
+            ended = self.console.wait(PANIC_GRACE_SECONDS) in (Event.TROUBLE, Event.END)
+            if ended or isinstance(fault, BrokenError):
+                raise self.lost(self.trouble(str(fault))) from fault
+            raise
 
     def explain(self, trouble: Trouble) -> str:
         """Put it into words; raises InfraError where it is the host's disk that is full."""
@@ -209,6 +225,11 @@ def unnamed(content: bytes = b"") -> Iterator[IO[bytes]]:
 def inherited(file: IO[bytes]) -> Path:
     """Return the path by which QEMU, which inherits the descriptor, opens an unnamed file."""
     return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _core(log: Path) -> Path:
+    """Where the memory of a guest that panicked is, by its console's log."""
+    return log.with_name("vmcore")
 
 
 def _complaints(log: Path) -> Path:

@@ -4,20 +4,21 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from kvm.errors import BootError, GuestLost
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
-from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side, TestResult
+from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
 
 FILE = "pairs.json"
 MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
+_LOOKED_FOR = ("kmemleak",)  # kinds of reports that come when all programs of a guest have run, whoever they are of
 MOST_LOST = 3  # pairs for which a kernel did not boot: it booted in the first pass, and may do so again
 
 
@@ -60,12 +61,12 @@ def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Ch
     """The first pass of one lane: its tests, and the reports that only patched gave."""
     names = [suite.name for suite in job.plan.suites]
     before, after = (known.mark(run.guest, job.plan.known_issues) for run in (base, patched))
-    under = _under(job, lane, patched.results) if verdict.new_splats(before, after) else {}
+    under = _under(job, lane, patched) if verdict.new_splats(before, after) else {}
     return [*diff.compare(base, patched, names, job.plan.expectations), *reports.compare(before, after, under)]
 
 
-def _under(job: Job, lane: Lane, results: Iterable[TestResult]) -> dict[str, Named]:
-    """Under which suite and program each report of patched's guests came, by its fingerprint.
+def _under(job: Job, lane: Lane, patched: GuestRun) -> dict[str, Named]:
+    """Under which suite and program each report of patched's guests came first, by its fingerprint.
 
     What no program can be blamed for came under what the guest was had for.
     """
@@ -74,18 +75,24 @@ def _under(job: Job, lane: Lane, results: Iterable[TestResult]) -> dict[str, Nam
     for console in sorted(where.rglob("console.log")):
         seen = consoles.read(console, rules).splats
         stretches = stretch.read(console, after=True) if seen else {}  # most guests have nothing to report
-        keys = {one.fingerprint: key for key, words in stretches.items() for one in splat.find([words], rules).splats}
+        keys = dict[str, str]()
+        for key, words in stretches.items():
+            for one in splat.find([words], rules).splats:
+                keys.setdefault(one.fingerprint, key)
         for one in seen:
-            key = keys.get(one.fingerprint, str(console.parent.relative_to(where)))
-            found.setdefault(one.fingerprint, _named(job, key, results))
+            key = "" if one.kind in _LOOKED_FOR else keys.get(one.fingerprint, "")
+            named = _named(job, key or str(console.parent.relative_to(where)), patched)
+            found.setdefault(one.fingerprint, named)
     return found
 
 
-def _named(job: Job, key: str, results: Iterable[TestResult]) -> Named:
+def _named(job: Job, key: str, patched: GuestRun) -> Named:
     """What a console, or a directory of guests, calls `key`: a suite, and a program or test of it, "" for all."""
     key = re.sub(r"\+\d+$", "", key)  # a guest for what follows a program that destroyed the one before
-    suite = next((one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}."))), "")
-    return suite, stretch.program(key, suite, [one.name for one in results if one.suite == suite])
+    suites = [one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}."))]
+    suite = max(suites, key=len, default="")  # a name may have dots
+    tests = [one.name for one in patched.results if one.suite == suite]
+    return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])
 
 
 def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[Pair]]) -> list[Pair]:

@@ -6,13 +6,15 @@ Wants dask-jobqueue, certificates of `kdelta cluster init` where all nodes see t
 import signal
 from pathlib import Path
 
+import dask
 from dask_jobqueue import SLURMCluster
 
-from orchestrator.cluster import tls
+from orchestrator.cluster import tls, worker
 
 
 def cluster() -> SLURMCluster:
     """The scheduler here, and what each job is."""
+    dask.config.set(worker.SETTINGS)
     return SLURMCluster(
         cores=2,  # one errand of each kind; how many processors a job has is said to Slurm
         job_cpu=8,

@@ -48,7 +48,6 @@ class Make:
         self.seconds = 0.0
         self.cpu_seconds = 0.0
         log.write_bytes(b"")
-        (sandbox.obj / _STATS).unlink(missing_ok=True)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -88,6 +87,7 @@ class Make:
 
     def compile(self) -> None:
         """Build the image, and the modules if there are any: what a series touches may be one."""
+        (self.sandbox.obj / _STATS).unlink(missing_ok=True)  # of another make
         modules = ["modules"] if "m" in kconfig.parse(self.config).values() else []
         self.run(Path(get_arch(self.order.cell.arch).image).name, *modules, f"-j{self.order.jobs}")
 

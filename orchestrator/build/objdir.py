@@ -94,8 +94,9 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
 def adopt(order: Order, config: str, cache_dir: Path) -> None:
     """Fill an O= in which nothing but `config` was made with the objects of the nearest other .config of the same tree.
 
-    make sees which of them the options between the two concern. All that the other one sets is set in `config`, too:
-    no object is there that a make from nothing would not leave.
+    make sees which of them the options between the two concern. All that the other one sets is set in `config`, too, so
+    that no object is there that a make from nothing would not leave, but those few that a Makefile has for an option
+    that is off.
     """
     objects = _directory(order, cache_dir)
     if order.start or not order.sandboxed or findings(objects).exists():
@@ -112,15 +113,15 @@ def _nearest(order: Order, config: str, cache_dir: Path) -> list[Path]:
     """Find the directories whose .config sets nothing but what `config` sets; that which sets the most comes first."""
     wanted, found = _set(config), []
     for kin in (cache_dir / "objects").glob(f"{order.kin}-{'?' * len(order.kin)}"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or damaged
             has = _set((kin / ".config").read_text(encoding="utf-8"))
             if has <= wanted and kin != _directory(order, cache_dir):
                 found.append((len(has), kin))
     return [kin for _, kin in sorted(found, reverse=True)]
 
 
-def _set(config: str) -> set[str]:
-    return {option for option, value in kconfig.parse(config).items() if value in ("y", "m")}
+def _set(config: str) -> set[tuple[str, str]]:
+    return {(option, value) for option, value in kconfig.parse(config).items() if value in ("y", "m")}
 
 
 def _directory(order: Order, cache_dir: Path) -> Path:

@@ -136,7 +136,7 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415
     except ImportError as fault:
-        raise UserError("fsspec is not installed", hint="pip install 'kdelta[cluster]'") from fault
+        raise UserError("fsspec is not installed", hint="pip install '.[cluster]' where kdelta is") from fault
     try:
         fs, root = url_to_fs(url)
     except (ImportError, ValueError) as fault:

@@ -50,4 +50,4 @@ def load(directory: Path) -> Where:
 def require() -> None:
     """Raise UserError unless what a cluster needs is installed."""
     if missing := [name for name in ("distributed", "fsspec") if not importlib.util.find_spec(name)]:
-        raise UserError(f"{' and '.join(missing)} not installed", hint="pip install 'kdelta[cluster]'")
+        raise UserError(f"{' and '.join(missing)} not installed", hint="pip install '.[cluster]' where kdelta is")

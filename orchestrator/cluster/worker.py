@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
-_SETTINGS = {
+SETTINGS = {
     "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
     "distributed.scheduler.allowed-failures": 2,  # the third worker that dies with an errand was the last one
     "distributed.admin.low-level-log-length": 500,  # of what is said of errands
@@ -132,5 +132,5 @@ async def _first(*some: object) -> None:
 def _run(main: object) -> None:
     import dask  # noqa: PLC0415
 
-    with dask.config.set(_SETTINGS):
+    with dask.config.set(SETTINGS):
         asyncio.run(main)  # type: ignore[arg-type]

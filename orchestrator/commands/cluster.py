@@ -101,7 +101,8 @@ def init(certificates: Path | None) -> None:
 
     \b
     Example:
-      kdelta cluster init && scp -r ~/.config/kdelta/cluster builder:.config/kdelta/
+      kdelta cluster init
+      ssh builder mkdir -p .config/kdelta && scp -r ~/.config/kdelta/cluster builder:.config/kdelta/
     """
     from orchestrator.cluster import tls  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from kvm import disk
-from orchestrator import hooks, options, request, show, store
+from orchestrator import actions, hooks, options, request, show, store
 from orchestrator.build import sandbox
 from orchestrator.commands import opening
 from orchestrator.model import ItemEnd, ItemReport, NightReport
@@ -53,7 +53,10 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
             report = night.run(asked, night.Place(book, results, opening.publish, board.tell, told=told))
         _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
         opening.write_index(book, results)
-    click.echo(json.dumps(dataclasses.asdict(report), indent=1) if as_json else words.summary(report), nl=as_json)
+    click.echo(
+        json.dumps(dataclasses.asdict(report), indent=1) if as_json else actions.harmless(words.summary(report)),
+        nl=as_json,
+    )
     return report.exit_code
 
 

@@ -73,7 +73,9 @@ def _engine(url: URL) -> Engine:
         try:
             return create_engine(url)
         except ModuleNotFoundError as fault:
-            raise UserError("PostgreSQL's driver is missing", hint="pip install 'kdelta[postgres]'") from fault
+            raise UserError(
+                "PostgreSQL's driver is missing", hint="pip install '.[postgres]' where kdelta is"
+            ) from fault
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
     event.listen(engine, "connect", _prepare)

@@ -34,6 +34,11 @@ def entries(book: Book) -> list[Entry]:
         return [_entry(row) for row in connection.execute(select(night).order_by(night.c.began, night.c.id))]
 
 
+def newest(found: list[Entry]) -> dict[str, Entry]:
+    """The last one of each item that gave an answer; `inconclusive` is none."""
+    return {one.item: one for one in found if one.verdict not in ("", VerdictValue.INCONCLUSIVE)}
+
+
 def begin(book: Book, entry: Entry) -> None:
     """Say that an item is begun; what was said of the same content before goes."""
     with book.writing() as connection:

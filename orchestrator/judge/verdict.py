@@ -1,6 +1,7 @@
 """All that was seen in, one answer out, with its reasons."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from orchestrator.judge import ending, sheet
 from orchestrator.model import (
@@ -11,6 +12,7 @@ from orchestrator.model import (
     GuestRecord,
     MetricPair,
     Outcome,
+    Run,
     Side,
     Splat,
     StepRecord,
@@ -61,6 +63,15 @@ def decide(  # noqa: PLR0913  (all that was seen)
     ordered = sorted(reasons, key=lambda reason: _ORDER.index(reason[0]))
     nothing = "nothing regressed" if changes else "no test was run: both kernels booted, and that is all"
     return Verdict(value, tuple(words for _, words in ordered) or (nothing,))
+
+
+def regressed_beyond_tests(run: Run) -> bool:
+    """Would the run still be `regressed` if no test of it had? A report of the kernel is none."""
+    tests = [change for change in run.tests if sheet.reported(change.name) is None]
+    worse = ChangeKind.REGRESSED
+    rest = [replace(test, change=ChangeKind.SAME) if test.change is worse else test for test in tests]
+    told = decide(run.builds, run.guests, rest, declared=False, steps=run.steps, metrics=run.metrics)
+    return told.value is VerdictValue.REGRESSED
 
 
 def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvm import disk, proc, snapshot
-from kvm.errors import Error, Interrupted, UserError
+from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.snapshot import Take
 from orchestrator import cache, culprits, job, pipeline, plan, store, sweep
 from orchestrator.config import Nightly
@@ -18,6 +18,7 @@ from orchestrator.history import ask, nights, write
 from orchestrator.history.book import Book
 from orchestrator.history.nights import Entry
 from orchestrator.job import Job, Watch
+from orchestrator.judge import verdict
 from orchestrator.model import ItemEnd, ItemReport, NightReport, VerdictValue
 from orchestrator.nightly import queue
 from orchestrator.nightly.queue import Item
@@ -101,8 +102,8 @@ def run(asked: Request, place: Place) -> NightReport:
 
 def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
     done = nights.entries(place.book)
-    tips = {one.item: one.tip for one in done if one.verdict not in ("", VerdictValue.INCONCLUSIVE)}
-    items, reports = queue.find(asked, tips, place.own / "mail")
+    bases = {item: _next_base(one) for item, one in nights.newest(done).items() if one.tip}
+    items, reports = queue.find(asked, bases, place.own / "mail")
     last = {one.item: one.began for one in done}
     items.sort(key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
     by_item = {item.name: [one for one in done if one.item == item.name] for item in items}
@@ -114,6 +115,19 @@ def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
         reports.append(_guarded(item, by_item[item.name], place, budget))
         place.told(reports[-1])
     return reports
+
+
+def _next_base(last: Entry) -> str:
+    """The commit that a branch's next tip is compared with: the last tip, or what that one was compared with, if more
+    than tests regressed in it: a kernel that does not build or boot shows nothing, and a metric that is worse would be
+    forgotten.
+    """
+    if last.open:
+        with contextlib.suppress(UserError, InfraError):  # its directory was removed by hand
+            run = store.load(Path(last.directory))
+            if verdict.regressed_beyond_tests(run):
+                return run.kernel.base_commit
+    return last.tip
 
 
 def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
@@ -226,13 +240,8 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
 
 def _open(book: Book, items: Container[str]) -> dict[str, Entry]:
     """What waits for somebody, of the items that are there: the newest regression, unless what failed passes by now."""
-    newest: dict[str, Entry] = {}
-    regressed: dict[str, Entry] = {}
-    for one in nights.entries(book):
-        if one.verdict:
-            newest[one.item] = one
-        if one.open:
-            regressed[one.item] = one
+    done = nights.entries(book)
+    newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
     return {
         item: one
         for item, one in regressed.items()

@@ -26,10 +26,10 @@ class Item:
     tip: str = ""
 
 
-def find(asked: Request, tips: Mapping[str, str], own: Path) -> tuple[list[Item], list[ItemReport]]:
+def find(asked: Request, bases: Mapping[str, str], own: Path) -> tuple[list[Item], list[ItemReport]]:
     """Find all items, and name the trees and queues of which none could be found.
 
-    `tips` are the commits that branches had when they were last looked at; what must be written goes into `own`.
+    `bases` are the commits that branches are compared with; what must be written goes into `own`.
     """
     nightly = asked.pipeline.nightly
     if nightly is None or not (nightly.trees or nightly.queues):
@@ -38,7 +38,7 @@ def find(asked: Request, tips: Mapping[str, str], own: Path) -> tuple[list[Item]
     failed: list[ItemReport] = []
     plain = _plain(asked)
     sources: list[tuple[str, Callable[[], Iterator[Item]]]] = [
-        *((f"tree {tree.kernel}", lambda tree=tree: _of_tree(tree, plain, tips)) for tree in nightly.trees),
+        *((f"tree {tree.kernel}", lambda tree=tree: _of_tree(tree, plain, bases)) for tree in nightly.trees),
         *((_name(queue), lambda queue=queue: _of_queue(queue, plain, own)) for queue in nightly.queues),
     ]
     for name, look in sources:
@@ -69,13 +69,13 @@ def _name(queue: NightlyQueue) -> str:
     return f"{kind} {value if isinstance(value, str) else ' '.join(value)}"
 
 
-def _of_tree(tree: NightlyTree, plain: Request, tips: Mapping[str, str]) -> Iterator[Item]:
-    """Each branch since its last tip, at first since its tip's parent."""
+def _of_tree(tree: NightlyTree, plain: Request, bases: Mapping[str, str]) -> Iterator[Item]:
+    """Each branch since its base, at first since its tip's parent."""
     kernel = _kernel(tree.kernel, plain)
     repository = git.opened(_path(kernel))
     for branch, tip in _branches(repository, tree.branches):
         name = f"{tree.kernel} {branch}"
-        known = tips.get(name)
+        known = bases.get(name)
         start = known if known and repository.id(f"{known}^{{commit}}") else repository.id(f"{tip}^")
         if start is None:
             raise UserError(f"{name}: its tip has no parent to compare it with")

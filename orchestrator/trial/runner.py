@@ -32,6 +32,7 @@ from orchestrator.trial.turn import Turn, listing, start, times
 
 log = logging.getLogger(__name__)
 
+_IN_VAIN = 2  # so many guests in a row that came to no program: the next one would not, either
 NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
 
@@ -167,10 +168,11 @@ class _Cell:
                 self.yard.durations.note(turn.known, time.monotonic() - began)
 
         def work() -> Seen:
-            seen, before = Seen(), -1
-            while left and len(left) != before:  # not even restored: the next guest would not be, either
+            seen, in_vain = Seen(), 0
+            while left and in_vain < _IN_VAIN:
                 before = len(left)
                 seen.add(self._in_a_guest(f"{name}+{len(seen.guests)}" if seen.guests else name, use))
+                in_vain = in_vain + 1 if len(left) == before else 0
             return seen
 
         return self._stint(turns, work)

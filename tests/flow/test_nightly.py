@@ -100,6 +100,23 @@ def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinu
     assert set(opened.values()) < set(report.pruned)
 
 
+@pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
+def test_a_tip_that_does_not_build_or_boot_is_compared_with_no_other_one(
+    spend: Night, fakelinux: Path, broken: str
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{broken}{PASSES}")
+    first = spend()
+    assert (ends(first), len(first.open)) == (["regressed"], 1)
+    commit(fakelinux, f"touches it\n{broken}{PASSES}")
+    second = spend()
+    assert (ends(second), len(second.open)) == (["regressed"], 1)
+    assert [len(one.culprits) for one in (*first.items, *second.items)] == [1, 0]  # it is known who did it
+    commit(fakelinux, f"repairs it\n{PASSES}")
+    third = spend()
+    assert (ends(third), third.open) == (["clean"], {})
+
+
 def test_an_item_that_fails_keeps_no_other_from_running_and_is_tried_again(
     spend: Night, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -251,6 +252,44 @@ def test_a_report_that_comes_once_under_one_of_several_programs_accuses_nobody(
     found = report(run)
     assert (found.name, found.change) == ("loud/(report) WARNING in do_madvise", "flaky-on-patched")
     assert verdict(run)[0] == "inconclusive"
+
+
+def test_a_report_under_several_programs_is_that_of_the_first(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    several(suite, "quiet", "loud", *RARELY)
+    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [quiet, loud, echo]}\n")
+    shutil.copy(suite / "loud", suite / "echo")
+    take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    assert report(run).name == "loud/(report) WARNING in do_madvise"
+
+
+def test_a_leak_which_is_looked_for_after_all_programs_is_blamed_on_none_of_them(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    several(suite, "quiet", "loud", "rarely kmsg 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug)'")
+    take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    found = report(run)
+    assert (found.name, found.change) == ("(report) kmemleak: suspected memory leaks", "regressed")
+    assert verdict(run)[0] == "regressed"
+
+
+def test_a_report_is_that_of_the_suite_with_the_whole_of_its_name(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    more = suite.with_name("more")
+    shutil.copytree(suite, more)
+    several(more, "quiet", "loud", *RARELY)
+    (more / "suite.yaml").write_text((more / "suite.yaml").read_text().replace("example", "example.more"))
+    take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"], suites=[str(suite), str(more)])
+    found = report(run)
+    assert (found.suite, found.name) == ("example.more", "loud/(report) WARNING in do_madvise")
 
 
 def test_a_report_in_the_guest_of_one_test_is_run_again_with_that_test(

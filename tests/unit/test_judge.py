@@ -312,6 +312,11 @@ def test_a_taint_is_compared_where_it_tells_of_trouble_and_nothing_else_does(
     assert kinds(base, patched).get("a/(taint)") is kind
 
 
+def test_a_taint_is_compared_where_a_test_with_its_own_guest_has_no_result_of_its_own_name() -> None:
+    base, patched = (replace(tainted(*one), results=()) for one in ((Side.BASE, ""), (Side.PATCHED, "W")))
+    assert kinds(base, patched).get("a/(taint)") is ChangeKind.REGRESSED
+
+
 def entry(**fields: object) -> KnownIssue:
     plain = {"kind": None, "title": None, "fingerprint": None, "arch": None}
     rest = {"reason": "r", "link": "l", "expiry": datetime.date(2030, 1, 1)}

@@ -1,12 +1,19 @@
 """One guest that follows a script, one suite of each kind: results, metrics, and how the program ended."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from kvm.arch import get
+from kvm.errors import GuestLost
+from kvm.guest import Guest
 from kvm.qemu import Machine
+from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
 from orchestrator.model import Cell, GuestRun, Outcome, Side
 from orchestrator.places import Places
@@ -68,6 +75,9 @@ def several(
     scripts: dict[str, list[str]],
     isolation: Isolation = Isolation.SUITE,
     kind: SuiteKind = SuiteKind.AUTO,
+    *,
+    take: Take = scripted.take,
+    repeats: int = 2,
 ) -> GuestRun:
     (tmp_path / "image").write_text("")
     files = {}
@@ -77,10 +87,10 @@ def several(
     archive = stage.pack("suite", Stage(files), tmp_path / "cache")
     runs = tuple(Run(name, shlex.quote(f"/tmp/suites/suite/{name}"), name) for name in scripts)
     unrun = (Unrun("old", Outcome.FAIL, "does not compile: no"),)
-    payload = Payload(Suite(tmp_path, "suite", kind, isolation=isolation, repeats=2), archive, runs, unrun)
+    payload = Payload(Suite(tmp_path, "suite", kind, isolation=isolation, repeats=repeats), archive, runs, unrun)
     machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
     trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
-    return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
+    return run(trial, take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
@@ -108,6 +118,28 @@ def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no
     assert found.guest.outcome.value == "panic"
     outputs = {path.name for path in (tmp_path / "tests" / "suite").iterdir()}
     assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no.1.ktap"} <= outputs
+
+
+@pytest.mark.parametrize(("losses", "outcome"), [(1, "pass"), (2, "missing")])
+def test_a_guest_that_ends_before_any_program_costs_another_one_and_two_in_a_row_the_rest(
+    tmp_path: Path, losses: int, outcome: str
+) -> None:
+    lost = iter([True] * losses)
+
+    @contextlib.contextmanager
+    def take(machine: Machine, **asked: object) -> Iterator[Kept]:
+        with scripted.take(machine, **asked) as kept:  # type: ignore[arg-type]
+
+            def restore(*, workdir: Path, limits: Limits) -> contextlib.AbstractContextManager[Guest]:
+                if next(lost, False):
+                    raise GuestLost("QEMU ended", kind="killed")
+                return kept.restore(workdir=workdir, limits=limits)
+
+            yield cast("Kept", SimpleNamespace(boot_seconds=kept.boot_seconds, restore=restore))
+
+    found = several(tmp_path, {"a": ["exit 0"], "b": ["exit 0"]}, Isolation.SUITE, take=take, repeats=1)
+    seen = {result.name: result.outcome.value for result in found.results}
+    assert seen == {"a": outcome, "b": outcome, "old": "fail"}
 
 
 def test_a_program_of_ltp_is_one_test_with_its_own_words_and_its_cases_are_below_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvm import snapshot, ssh
+from kvm.arch import ACCELS
 from kvm.errors import GuestLost
 from kvm.guest import Guest
 from kvm.qemu import Machine
@@ -108,8 +110,9 @@ def test_a_guest_that_dies_as_soon_as_it_is_restored_is_lost_with_its_console(ma
         said(alive, "printf '#!/bin/busybox ash\\necho c >/proc/sysrq-trigger\\n' >/tmp/sh && chmod 755 /tmp/sh")
         said(alive, "ln -sf /tmp/sh /bin/sh")
 
+    dumped = replace(machine, vmcore=True)
     with (
-        snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS, prepare=spoil) as kept,
+        snapshot.take(dumped, workdir=tmp_path / "boot", limits=LIMITS, prepare=spoil) as kept,
         pytest.raises(GuestLost, match="panic") as fault,
         kept.restore(workdir=tmp_path / "one", limits=LIMITS),
     ):
@@ -117,6 +120,45 @@ def test_a_guest_that_dies_as_soon_as_it_is_restored_is_lost_with_its_console(ma
     assert fault.value.kind == "panic"
     assert fault.value.log == tmp_path / "one" / "console.log"
     assert "sysrq" in fault.value.log.read_text(errors="replace")
+    assert (tmp_path / "one" / "vmcore").stat().st_size
+
+
+def test_a_guest_that_is_killed_while_it_waits_is_lost_and_the_next_one_is_not(
+    machine: Machine, tmp_path: Path
+) -> None:
+    before = children()
+    with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS) as kept:
+        while not halted(children() - before):
+            time.sleep(0.1)
+        for pid in children() - before:
+            os.kill(int(pid), signal.SIGKILL)
+        with pytest.raises(GuestLost) as fault, kept.restore(workdir=tmp_path / "one", limits=LIMITS):
+            pass
+        assert fault.value.kind == "killed"
+        with kept.restore(workdir=tmp_path / "two", limits=LIMITS) as two:
+            assert said(two, "echo here") == "here"
+    assert children() == before
+
+
+def halted(pids: set[str]) -> bool:
+    """Have these, if there are any, used no processor for a while?"""
+
+    def ran() -> list[str]:
+        return [" ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15]) for pid in pids]
+
+    spent = ran()
+    time.sleep(1)
+    return bool(pids) and spent == ran()
+
+
+def test_where_a_guests_clock_goes_on_while_it_waits_it_is_restored_when_it_is_wanted(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACCELS, "tcg", replace(ACCELS["tcg"], halts=False))
+    with snapshot.take(machine, workdir=tmp_path / "boot", limits=LIMITS, prepare=prepare) as kept:
+        for name in ("one", "two"):
+            with kept.restore(workdir=tmp_path / name, limits=LIMITS) as alive:
+                assert said(alive, "cat /tmp/kept") == "kept"
 
 
 def test_the_guest_that_waits_to_be_the_next_ends_with_the_snapshot(machine: Machine, tmp_path: Path) -> None:
