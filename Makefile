@@ -32,7 +32,8 @@ check: $(STAMP)
 slow: $(STAMP)
 	$(QUICK) -m long
 	$(BIN)/pytest tests/browser
-	$(BIN)/pytest tests/vm tests/kernel
+	$(BIN)/pytest -n 2 tests/vm
+	$(BIN)/pytest tests/kernel
 
 # What must be said of each fault, on real guests; docs/faults.md is written anew.
 faults: $(STAMP)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kvm import proc
+from kvm.errors import UserError
 
 LOCK_POLL_SECONDS = 0.1  # flock(2) gives no descriptor to wait for
 
@@ -59,6 +60,14 @@ def read(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int) -> str:
     """`read` as UTF-8, with marks for what is none."""
     return read(path, most).decode("utf-8", "replace")
+
+
+def expanded(path: str | Path) -> Path:
+    """Put in whose home `~` or `~USER` is; raises UserError for a user whom nobody knows."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as fault:
+        raise UserError(f"{path}: nobody knows whose home that is") from fault
 
 
 def clear(directory: Path) -> None:

@@ -43,7 +43,7 @@ _SEAL = "seal.json"
 def default_root() -> Path:
     """Return $KDELTA_CACHE, else $XDG_CACHE_HOME/kdelta, else ~/.cache/kdelta."""
     if named := os.environ.get("KDELTA_CACHE"):
-        return Path(named).expanduser().resolve()
+        return disk.expanded(named).resolve()
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "kdelta"
 

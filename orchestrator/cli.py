@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import actions, cache, scratch, show
 from orchestrator.commands import (
@@ -109,7 +109,7 @@ def main(context: click.Context, verbose: bool, cache_dir: Path | None, history:
     """
     show.log(verbose)
     context.meta["history"] = history or str(Path("results", "history.sqlite").absolute())
-    context.obj = (cache_dir.expanduser().resolve() if cache_dir else cache.default_root()).absolute()
+    context.obj = (disk.expanded(cache_dir).resolve() if cache_dir else cache.default_root()).absolute()
 
 
 for command in (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from kvm import disk
 from kvm.arch import ARCHES, DEFAULT
 from kvm.errors import UserError
 from orchestrator import post, yamlfile
@@ -184,7 +185,7 @@ def load(path: Path) -> Pipeline:
 
 def find(kind: str, name: str, near: Path) -> Path | None:
     """Locate a series ("patches"), suite ("guest_tests") or flavour by name among the shipped ones, or by path."""
-    given = (near / Path(name).expanduser()).resolve()
+    given = (near / disk.expanded(name)).resolve()
     if given.exists():
         return given
     for top in (near, share()):
@@ -291,12 +292,12 @@ def _unknown(key: str, word: str, given: list[str] | str, known: Sequence[str]) 
 
 
 def _no_files(pipeline: Pipeline, near: Path) -> Iterator[Fault]:
-    if pipeline.config not in CONFIG_GOALS and not (near / Path(pipeline.config).expanduser()).is_file():
+    if pipeline.config not in CONFIG_GOALS and not (near / disk.expanded(pipeline.config)).is_file():
         yield ("config",), f"no such file: {pipeline.config}; or one of {', '.join(CONFIG_GOALS)}"
-    if pipeline.known is not None and not (near / Path(pipeline.known).expanduser()).is_file():
+    if pipeline.known is not None and not (near / disk.expanded(pipeline.known)).is_file():
         yield ("known",), f"no such file: {pipeline.known}"
     for index, fragment in enumerate(pipeline.fragments):
-        if not (near / Path(fragment).expanduser()).is_file():
+        if not (near / disk.expanded(fragment)).is_file():
             yield ("fragments", index), f"no such file: {fragment}"
     for index, suite in enumerate(pipeline.suites):
         path = find("guest_tests", suite, near)

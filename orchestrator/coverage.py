@@ -86,8 +86,9 @@ def _is_included(source: Path) -> bool:
     """Does another source of its directory include this one, which then has no object of its own?"""
     if source.suffix != ".c":
         return False
-    line = re.compile(rf'^\s*#\s*include\s+"(?:[^"\n]*/)?{re.escape(source.name)}"', re.MULTILINE)
-    return any(line.search(_text(other)) for other in source.parent.glob("*.c") if not other.is_symlink())
+    line = re.compile(rf'^[ \t]*#[ \t]*include[ \t]+"(?:[^"\n]*/)?{re.escape(source.name)}"', re.MULTILINE)
+    others = (other for other in source.parent.glob("*.c") if other.is_file() and not other.is_symlink())
+    return any(line.search(_text(other)) for other in others)
 
 
 def _lost(kept: list[Kept], counting: Mapping[str, object]) -> Iterator[str]:

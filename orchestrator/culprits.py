@@ -174,10 +174,10 @@ class _Hunt:
             kernel = self._build(commit, log)
         except BuildError:
             return Answer.BAD if self.symptom.kind is Kind.BUILD else Answer.SKIP
-        known = {build.image_sha256: build.side for build in self.job.run.builds if build.arch == kernel.cell.arch}
-        if self.symptom.kind is Kind.BUILD or known.get(kernel.image_sha256) is Side.BASE:
+        known = {build.identity: build.side for build in self.job.run.builds if build.arch == kernel.cell.arch}
+        if self.symptom.kind is Kind.BUILD or known.get(kernel.identity) is Side.BASE:
             return Answer.GOOD
-        if kernel.image_sha256 in known:
+        if kernel.identity in known:
             return Answer.BAD
         return self._measure(kernel) if self.symptom.kind is Kind.METRIC else self._boot(kernel)
 

@@ -34,7 +34,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
         both = dissect.dissect((places[0], places[1]), lane.arch, job.plan.applied.series.files, _differ)
         job.recorder.note(*(f"patched/{lane}: {note}" for note in both[1].uapi.notes if note.startswith(DENIED)))
         found = binary.diff(*both, arch=lane.arch, flavour=lane.flavour)
-        if found.interface or base.image_sha256 != patched.image_sha256:
+        if found.interface or base.identity != patched.identity:
             job.recorder.add("binaries", found)
 
 

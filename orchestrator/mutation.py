@@ -87,7 +87,8 @@ class _Trials:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.images = {(build.arch, build.flavour, build.image_sha256) for build in job.run.builds}
+        patched = (build for build in job.run.builds if build.side is Side.PATCHED)
+        self.images = {(build.arch, build.flavour, *build.identity) for build in patched}
         self.trees: tuple[str, ...] = (job.plan.applied.tree,)
         self.number = 0
 
@@ -103,7 +104,7 @@ class _Trials:
             kernel = self._build(mutant, cell, where / "build.log")
         except BuildError as fault:
             return replace(record, fate=Fate.BROKEN, by=fault.message)
-        image = line.arch, line.flavour, kernel.image_sha256
+        image = line.arch, line.flavour, *kernel.identity
         if image in self.images:
             return record
         self.images.add(image)
@@ -122,6 +123,8 @@ class _Trials:
     def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage) -> GuestRun:
         """Run the suites of the programs that ran the line; all, where no counter knows which."""
         every, named = self.job.plan.suites, {name.partition("/")[0] for name in line.by}
+        if line.programs > len(line.by):  # the others are not named
+            named = {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
         return trials.once(self.job, kernel, suites or every, where)
 

@@ -24,13 +24,14 @@ MOST_LOST = 3  # pairs for which a kernel did not boot: it booted in the first p
 
 def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Do the pairs of one lane, and keep them beside what patched gave; of a run that goes on they may be there."""
-    changes = _first(job, lane)
+    changes, on_base = _first(job, lane)
     if not job.plan.request.pipeline.rerun.pairs or len(trials) < len(Side) or load(job, lane) is not None:
         return
     if not any(suspects.look(changes, [], alpha(job)).wanted):
         return
     with job.engine.task(f"pairs {lane}"):
-        done = _pairs(job, lane, changes, functools.partial(paired.run, trials, job.take, yard, look(job)))
+        again = functools.partial(paired.run, trials, job.take, yard, look(job))
+        done = _pairs(job, lane, functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base), again)
     if done:
         store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
@@ -50,11 +51,16 @@ def alpha(job: Job) -> float:
     return chance.ALPHA / len(job.plan.lanes)
 
 
-def _first(job: Job, lane: Lane) -> list[Change]:
-    """The first pass of one lane, compared; nothing where a kernel did not boot."""
+def titles(base: GuestRun) -> frozenset[str]:
+    """What base's kernel reported in the first pass."""
+    return frozenset(one.title for one in base.guest.splats)
+
+
+def _first(job: Job, lane: Lane) -> tuple[list[Change], frozenset[str]]:
+    """The first pass of one lane, compared, and what base reported in it; nothing where a kernel did not boot."""
     ran = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
     base, patched = (one if one and one.guest.boot_seconds is not None else None for one in ran)
-    return compared(job, lane, base, patched) if base and patched else []
+    return (compared(job, lane, base, patched), titles(base)) if base and patched else ([], frozenset())
 
 
 def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Change]:
@@ -95,7 +101,9 @@ def _named(job: Job, key: str, patched: GuestRun) -> Named:
     return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])
 
 
-def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[Pair]]) -> list[Pair]:
+def _pairs(
+    job: Job, lane: Lane, stand: Callable[[list[Pair]], suspects.Lane], run: Callable[..., list[Pair]]
+) -> list[Pair]:
     """Run, after each round of pairs, what is wanted most then, on kernels booted for it.
 
     The seconds do not cut off what is slow before it can be decided at all, as a test that hangs each time.
@@ -103,7 +111,7 @@ def _pairs(job: Job, lane: Lane, changes: list[Change], run: Callable[..., list[
     budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](), 0
     end = time.monotonic() + budget.seconds
     for number in itertools.count(1):
-        wanted = (name for name in suspects.look(changes, done, alpha(job)).wanted if name not in alone)
+        wanted = (name for name in stand(done).wanted if name not in alone)
         names = [name for name in wanted if sum(pair.runs(name) for pair in done) < budget.pairs][:MOST_AT_ONCE]
         late = time.monotonic() > end and number > chance.fewest(alpha(job))
         if not names or lost == MOST_LOST or late:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kvm import disk
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from kvm.root import HOST
@@ -71,7 +72,7 @@ def _roots(given: str | dict[str, str] | None, near: Path) -> str | dict[str, st
 
 
 def _root(name: str, near: Path) -> str:
-    return name if name == HOST else str((near / Path(name).expanduser()).resolve())
+    return name if name == HOST else str((near / disk.expanded(name)).resolve())
 
 
 def _series(name: str, kernel: str, near: Path) -> str:
@@ -88,7 +89,7 @@ def _start(name: str, near: Path) -> str:
 
 
 def _file(name: str, near: Path) -> str:
-    path = (near / Path(name).expanduser()).resolve()
+    path = (near / disk.expanded(name)).resolve()
     if not path.is_file():
         raise UserError(f"no such file: {path}", hint="a .config, a fragment or a list of known splats is meant")
     return str(path)
@@ -96,7 +97,7 @@ def _file(name: str, near: Path) -> str:
 
 def _absolute(kernel: str, near: Path) -> str:
     kind, _, rest = kernel.partition(":")
-    return f"{kind}:{(near / Path(rest).expanduser()).resolve()}" if kind in ("git", "tar") and rest else kernel
+    return f"{kind}:{(near / disk.expanded(rest)).resolve()}" if kind in ("git", "tar") and rest else kernel
 
 
 _NAMES: dict[str, Callable[[str, Path], str]] = {

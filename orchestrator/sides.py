@@ -33,7 +33,7 @@ def build(job: Job, lane: Lane) -> Built:
             _tell(job, str(cell), fault.tried)
             continue
         store.place(built[cell].config, log.with_name(".config"))
-        noop = cell.side is Side.PATCHED and len({kernel.image_sha256 for kernel in built.values()}) < len(built)
+        noop = cell.side is Side.PATCHED and len({kernel.identity for kernel in built.values()}) < len(built)
         job.recorder.add("builds", built[cell].record(noop=noop))
         _tell(job, str(cell), built[cell].tried)
         job.watch(cell, CACHED if built[cell].cached else BUILT)

@@ -103,7 +103,7 @@ def save(run: Run, directory: Path) -> None:
 
 def load(directory: Path) -> Run:
     """Read run.json back."""
-    run: Run = _load(directory / RECORD, Run)
+    run: Run = _load(directory / RECORD, _ADAPTERS[Run])
     return run
 
 
@@ -117,7 +117,7 @@ def load_guest(directory: Path) -> GuestRun | None:
     path = directory / "guest.json"
     if not path.is_file():
         return None
-    guest: GuestRun = _load(path, GuestRun)
+    guest: GuestRun = _load(path, _ADAPTERS[GuestRun])
     return guest
 
 
@@ -128,7 +128,10 @@ def save_pairs(pairs: list[Pair], path: Path) -> None:
 
 def load_pairs(path: Path) -> list[Pair] | None:
     """Read what was run again in one lane, or None if it has not come to that."""
-    return _PAIRS.validate_json(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    pairs: list[Pair] = _load(path, _PAIRS)
+    return pairs
 
 
 def save_json(path: Path, content: object) -> None:
@@ -208,9 +211,9 @@ def newest(results: Path) -> Path:
     return max(runs, key=lambda entry: (entry / RECORD).stat().st_mtime)
 
 
-def _load(path: Path, kind: type[Any]) -> Any:
+def _load(path: Path, adapter: TypeAdapter[Any]) -> Any:
     try:
-        return _ADAPTERS[kind].validate_json(path.read_bytes())
+        return adapter.validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", hint="name the directory of a run") from error
     except ValidationError as error:

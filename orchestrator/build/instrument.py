@@ -58,6 +58,6 @@ def _counting(source: PurePosixPath, read: Read) -> str | None:
     for directory in source.parents:
         texts = [text for name in _BUILDS if (text := read(str(directory / name)))]
         if texts:
-            refused = re.compile(rf"^\s*GCOV_PROFILE(?:_{re.escape(source.stem)}\.o)?\s*:?=\s*n\b", re.MULTILINE)
+            refused = re.compile(rf"^[ \t]*GCOV_PROFILE(?:_{re.escape(source.stem)}\.o)?\s*:?=\s*n\b", re.MULTILINE)
             return None if any(map(refused.search, texts)) else str(directory)
     return None

@@ -55,6 +55,12 @@ class KernelBuild:
     ccache_saved_cpu_seconds: float | None = None
     setting: str = ""
     tried: tuple[str, ...] = ()
+    modules_sha256: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What two kernels that are the same have in common: image and modules."""
+        return self.image_sha256, self.modules_sha256
 
     @property
     def image(self) -> Path:
@@ -96,6 +102,7 @@ class KernelBuild:
             cpu_seconds=self.cpu_seconds,
             cached=self.cached,
             image_sha256=self.image_sha256,
+            modules_sha256=self.modules_sha256,
             noop=noop,
             log=f"{cell}/build.log",
             ccache_hits=self.ccache_hits,
@@ -228,6 +235,7 @@ def _keep(order: Order, made: Make, findings: Units, cache_dir: Path) -> KernelB
         facts: dict[str, object] = {
             "image_sha256": cache.sha256(draft / "image"),
             "config_sha256": cache.sha256(draft / "config"),
+            "modules_sha256": cache.sha256(draft / _MODULES) if (draft / _MODULES).is_file() else "",
             "seconds": round(made.seconds, 3),
             "cpu_seconds": use.cpu_seconds,
             "ccache_hits": use.hits,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 Read = Callable[[str], str | None]
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z0-9_./-]+?)-(y|m|objs|\$[({]CONFIG_(\w+)[)}])\s*[:+?]?=(.*)$")
-_DEPTH = 20  # of directories and of objects made of objects
+_DEPTH = 50  # objects made of objects made of objects
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,21 @@ def options_for(file: str, read: Read) -> tuple[str, ...] | None:
     stem, _, suffix = name.rpartition(".")
     if suffix not in ("c", "S"):
         return None
-    inner = _within(f"{stem}.o", _parts(directory, read), 0)
+    inner = _within(f"{stem}.o", _parts(directory, read), set())
     outer = _above(directory, read)
     return None if inner is None or outer is None else tuple(dict.fromkeys((*outer, *inner)))
 
 
-def _within(target: str, parts: list[_Part], depth: int) -> tuple[str, ...] | None:
-    """The options on the way from an object or directory to obj-y of its own Makefile."""
-    for part in parts if depth < _DEPTH else ():
+def _within(target: str, parts: list[_Part], seen: set[str]) -> tuple[str, ...] | None:
+    """The options on the way from an object or directory to obj-y of its own Makefile; what was `seen` is on none."""
+    deep = target in seen or len(seen) >= _DEPTH
+    seen.add(target)
+    for part in () if deep else parts:
         if target in part.names:
             own = (part.option,) if part.option else ()
             if part.whole in ("obj", "lib", "core", "drivers", "libs", "net", "virt"):
                 return own
-            if f"{part.whole}.o" != target and (rest := _within(f"{part.whole}.o", parts, depth + 1)) is not None:
+            if (rest := _within(f"{part.whole}.o", parts, seen)) is not None:
                 return (*rest, *own)
     return None
 
@@ -48,7 +50,7 @@ def _above(directory: str, read: Read) -> tuple[str, ...] | None:
     while directory:
         parent, _, name = directory.rpartition("/")
         # a Makefile may name what is deeper below it, and the top one and arch/*/Makefile name whole trees
-        here = _within(f"{name}/", _parts(parent, read), 0)
+        here = _within(f"{name}/", _parts(parent, read), set())
         if here is not None:
             found = (*here, *found)
         elif parent and not _skips(parent, read):

@@ -8,7 +8,7 @@ from orchestrator.config import CONFIG_GOALS
 
 _SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
 _UNSET = re.compile(r"^# CONFIG_(\w+) is not set$")
-_DEFINED = re.compile(r"^\s*(?:menu)?config\s+(\w+)\s*$", re.MULTILINE)
+_DEFINED = re.compile(r"^[ \t]*(?:menu)?config[ \t]+(\w+)[ \t\r]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

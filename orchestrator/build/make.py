@@ -87,7 +87,10 @@ class Make:
 
     def compile(self) -> None:
         """Build the image, and the modules if there are any: what a series touches may be one."""
-        (self.sandbox.obj / _STATS).unlink(missing_ok=True)  # of another make
+        try:
+            (self.sandbox.obj / _STATS).unlink(missing_ok=True)  # of another make
+        except OSError as fault:
+            raise BuildError(f"{self.order.cell}: {_STATS}: {fault.strerror}", log=self.log) from fault
         modules = ["modules"] if "m" in kconfig.parse(self.config).values() else []
         self.run(Path(get_arch(self.order.cell.arch).image).name, *modules, f"-j{self.order.jobs}")
 

@@ -16,7 +16,7 @@ from orchestrator.build.anatomy.errand import NoAnswer, Place
 from orchestrator.build.anatomy.facts import Uapi, UapiHeader
 from orchestrator.build.sandbox import DENIED, PATH
 
-RECIPE = 1  # raise it when the same headers would be told otherwise
+RECIPE = 2  # raise it when the same headers would be told otherwise
 TOOL_SECONDS = 60.0
 _SCRIPT = Path(__file__).with_name("uapi_inside.py")
 _EXPORTED = re.compile(r"(?:arch/(?P<arch>\w+)/)?include/uapi/(?P<name>.*\.h)")
@@ -31,6 +31,7 @@ class _Said:
     macros: dict[str, str] = field(default_factory=dict)
     enumerators: dict[str, str] = field(default_factory=dict)
     pahole: str = ""
+    compiled: bool = True
 
 
 _ADAPTER = TypeAdapter(Uapi)
@@ -81,7 +82,7 @@ def _look(place: Place, arch: str, names: list[str], notes: tuple[str, ...]) -> 
     except (NoAnswer, OSError, ValueError) as fault:
         return Uapi({}, False, (*notes, f"uapi headers were not probed: {fault}"))
     headers = {
-        name: UapiHeader(words.problems, words.macros, words.enumerators, pahole.parse(words.pahole))
+        name: UapiHeader(words.problems, words.macros, words.enumerators, pahole.parse(words.pahole), words.compiled)
         for name, words in said.items()
     }
     return Uapi(headers, True, notes)

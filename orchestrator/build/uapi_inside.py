@@ -121,7 +121,7 @@ def _contents(tree: Tree, cc: list[str], work: pathlib.Path, name: str) -> dict[
     file = work / "probe.o"
     debug = ["-g", "-fno-eliminate-unused-debug-types", "-c", "-o", str(file), "-include", name, "/dev/null"]
     if tree.run([*cc, "-x", "c", *debug]).returncode:
-        return {"macros": macros}
+        return {"macros": macros, "compiled": False}
     dwarf = tree.run(["readelf", "--debug-dump=info", str(file)]).stdout
     pahole = tree.run(["pahole", str(file)]).stdout if shutil.which("pahole") else ""
     return {"macros": macros, "enumerators": dict(_ENUMERATOR.findall(dwarf)), "pahole": pahole}

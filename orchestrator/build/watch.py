@@ -148,7 +148,7 @@ def _path(pid: int, place: int, arguments: Sequence[int], *, at: bool) -> str:
         directory = arguments[place - 1] & 0xFFFFFFFF if at else _AT_FDCWD
         link = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
         return os.path.normpath(os.path.join(os.readlink(f"/proc/{pid}/{link}"), name))  # noqa: PTH115, PTH118
-    except OSError:
+    except (OSError, OverflowError):  # the latter for an address that is none
         return ""
 
 

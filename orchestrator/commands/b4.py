@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import UserError
 from orchestrator import store
 from orchestrator.intake import letters
@@ -32,7 +32,7 @@ def b4_check(results: Path) -> None:
     """
     message = email.message_from_bytes(proc.read(sys.stdin.fileno(), letters.MAX_BYTES))
     name = str(message.get("Message-ID", "")).strip()
-    found = (answer for run in _runs(results.expanduser(), name) for answer in [_results(run, name)] if answer)
+    found = (answer for run in _runs(disk.expanded(results), name) for answer in [_results(run, name)] if answer)
     click.echo(json.dumps(next(found, []), indent=1))
 
 

@@ -87,7 +87,7 @@ def cluster(asked: Request, scheduler: str, files: str | None, certificates: Pat
         raise UserError(
             "a guest that is kept would wait on another machine", hint="leave --keep-guest or --scheduler out"
         )
-    directory = (certificates or tls.default()).expanduser().absolute()
+    directory = disk.expanded(certificates or tls.default()).absolute()
     tls.security(scheduler, directory)
     return where.Where(scheduler, files if "://" in files else str(Path(files).absolute()), str(directory))
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from kvm import disk
 from kvm.errors import Error, InfraError, UserError
 from orchestrator.history import schema
 
@@ -56,7 +57,7 @@ def opened(where: str) -> Iterator[Book]:
 def _url(where: str) -> URL:
     """Make a URL of a path; of PostgreSQL's own URLs one that names the driver."""
     if "://" not in where:
-        return URL.create("sqlite", database=str(Path(where).expanduser().absolute()))
+        return URL.create("sqlite", database=str(disk.expanded(where).absolute()))
     try:
         url = make_url(where)
     except ArgumentError as fault:

@@ -69,8 +69,14 @@ def _lane(arch: str, flavour: str, images: dict[Side, str], changes: list[Change
         repeats,
         _names(changes),
         _names(skipped),
-        tuple(_result(change) for change in changes if id(change) not in plain),
+        tuple(_worst(_result(change) for change in changes if id(change) not in plain)),
     )
+
+
+def _worst(results: Iterable[Result]) -> Iterable[Result]:
+    """One of each name: what differs in what is not shown has the same."""
+    ordered = sorted(results, key=lambda result: list(ChangeKind).index(result.change), reverse=True)
+    return {result.name: result for result in ordered}.values()
 
 
 def _same(change: Change, outcome: Outcome) -> bool:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from kvm import disk
 from orchestrator.intake import git, past, patchtext
 from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
@@ -108,7 +108,7 @@ def _tags(origin: Source) -> dict[str, str]:
     if kind != "git":
         return {}
     listed = git.alone(
-        *("-C", Path(path).expanduser(), "for-each-ref", f"--count={TAGS}"),
+        *("-C", disk.expanded(path), "for-each-ref", f"--count={TAGS}"),
         *("--sort=-version:refname", "--sort=-creatordate"),  # the last one counts first
         "--format=%(refname:short) %(objecttype) %(objectname) %(*objecttype) %(*objectname)",
         "refs/tags",

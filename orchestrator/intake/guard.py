@@ -49,8 +49,8 @@ def check(patches: Iterable[tuple[str, bytes]], limits: Limits = DEFAULT) -> Non
             files += 1
             _check_section(name, section, limits)
             if files > limits.files:
-                fact = section.facts[0]
-                _refuse(name, fact.line, Refusal(f"more than {limits.files} files", "--max-files sets the limit"))
+                line = section.facts[0].line if section.facts else 1
+                _refuse(name, line, Refusal(f"more than {limits.files} files", "--max-files sets the limit"))
 
 
 def check_change(name: str, change: Mapping[bytes, bytes | None], repository: git.Repository) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ MAX_BYTES = 256 * 1024 * 1024  # a thread of a thousand patches is a tenth of th
 
 DIFF = re.compile(rb"^(?:diff --git \S|Index: \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
 SHOWN = re.compile(rb"\s*commit [0-9a-f]{40,64}\b.*\n(?=(?:Merge|Author|AuthorDate|Date): )")  # by `git show`
+_CONTEXT = re.compile(rb"^\*\*\* .*\n--- .*\n\*{15}$", re.MULTILINE)
 _STEP = re.compile(
     rb"(?P<header>^(?:commit [0-9a-f]{40,64}\b|(?:From|Author|Subject|Description): ))|" + DIFF.pattern, re.MULTILINE
 )
@@ -89,11 +90,18 @@ def expand(content: bytes) -> bytes:
 
 def unread(content: bytes) -> str:
     """Say why no diff is found in a file."""
+    return foreign(content) or "it has no diff, or quotes it line by line"
+
+
+def foreign(content: bytes) -> str:
+    """Say what a file is that may be a patch in a form that is not read; "" where it does not look like one."""
     if content.startswith(b"\x28\xb5\x2f\xfd"):
         return "it is packed by zstd: unpack it; gzip, xz and bzip2 are understood"
     if b"\0" in content[:2] or content.startswith(b"\xff\xfe"):
         return "it is UTF-16: `iconv -f UTF-16 -t UTF-8` makes a patch of it"
-    return "it has no diff, or quotes it line by line"
+    if _CONTEXT.search(content):
+        return "it is a context diff: `diff -u` makes a unified one"
+    return ""
 
 
 def split(content: bytes, source: str) -> list[Letter]:
@@ -313,7 +321,8 @@ def _decoded(value: str) -> str:
     except UnicodeDecodeError:
         words = plain.decode("latin-1")
     try:
-        return str(email.header.make_header(email.header.decode_header(words)))
+        header = str(email.header.make_header(email.header.decode_header(words)))
+        return header.encode("utf-8", "replace").decode("utf-8")  # UTF-7 may hold half a character
     except (ValueError, LookupError, email.errors.HeaderParseError):
         return words
 

@@ -88,8 +88,16 @@ def read_bytes(content: bytes, name: str) -> Mails:
         raise UserError(f"{name} holds no patch", hint=letters.unread(content))
     heads = [head(letter) for letter in found]
     if len(found) == 1:
-        return _read(found, Choice((0,), heads[0].version[0], _alone(heads[0])))
-    return _read(found, _checked(choice.from_thread(heads), name))
+        chosen = Choice((0,), heads[0].version[0], _alone(heads[0]))
+    else:
+        chosen = _checked(choice.from_thread(heads), name)
+    mails = _read(found, chosen)
+    if not any(letter.diff for letter in mails.mails):
+        raise UserError(
+            f"{name} holds no patch but in what is numbered 0, as a cover letter is",
+            hint="give the patch a number in its subject: [PATCH 1/1]",
+        )
+    return mails
 
 
 def _pile(parts: Sequence[bytes], name: str) -> Mails:
@@ -140,12 +148,17 @@ def _files(files: Iterable[Path], path: Path) -> Mails:
         if not parts:
             empty.append(file.name)
         found += parts
+    for letter in found:
+        if not letter.has_diff and (why := letters.foreign(letter.raw)):
+            raise UserError(f"{path / letter.source} is no patch that can be read: {why}")
     heads = [head(letter) for letter in [*found, *(_nothing(name) for name in empty)]]
     heads = [replace(head, subject=_numbered(head, heads)) for head in heads]
     chosen = choice.from_directory(heads)
     if found and not any(place < len(found) and found[place].has_diff for place in chosen.order):
         raise UserError(f"{path} holds no patch", hint="its files have no diff, or quote it line by line")
     notes = tuple(f"{name} is empty and left out" for name in empty)
+    silent = [place for place, one in enumerate(found) if not one.has_diff and not heads[place].number]
+    notes += tuple(f"{found[place].source} has no diff and is left out" for place in silent)
     order = tuple(place for place in chosen.order if place < len(found))
     return _read(found, replace(chosen, order=order, notes=(*chosen.notes, *notes)))
 

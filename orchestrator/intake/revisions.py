@@ -15,7 +15,7 @@ from orchestrator.model import BaseRule
 
 MOST = 1000  # a range of more is a slip: two releases are ten thousand commits apart
 
-_FORMAT = "%H%x00%an%x00%ae%x00%aD%x00%s%x00%b%x00%x01"
+_FORMAT, _FIELDS = "%H%x00%an%x00%ae%x00%aD%x00%s%x00%b", 6
 _DIFF = ("-p", "-M", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
 
 
@@ -25,7 +25,7 @@ def known(spec: str, repository: Path) -> bool:
         theirs = git.opened(repository)
     except UserError:
         return False
-    return all(theirs.id(f"{name}^{{commit}}") for name in spec.split("..", 1) if name)
+    return "\0" not in spec and all(theirs.id(f"{name}^{{commit}}") for name in spec.split("..", 1) if name)
 
 
 def read(spec: str, repository: Path, base: str | None = None) -> Mails:
@@ -112,8 +112,9 @@ def _read(spec: str, ends: tuple[str, str], reader: _Reader, rule: str) -> Mails
         raise UserError(f"{spec}: the two ends have no commit in common")
     order = ("--reverse", "--topo-order")
     listing = reader.raw("log", *order, "-z", f"--format={_FORMAT}", "--encoding=UTF-8", span)
-    commits = [entry.removeprefix(b"\0").split(b"\0") for entry in listing.split(b"\0\x01")]
-    mails = _mails([fields for fields in commits if len(fields) == 6], reader)
+    fields = listing.split(b"\0")  # which no name and no message can hold
+    commits = [fields[place : place + _FIELDS] for place in range(0, count * _FIELDS, _FIELDS)]
+    mails = _mails(commits, reader)
     changing = tuple(mail for mail in mails if mail.diff)
     notes = [rule] if rule else []
     notes += [f"{mail.title!r} changes nothing and is left out" for mail in mails if not mail.diff]

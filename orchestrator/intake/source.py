@@ -39,8 +39,8 @@ def resolve(spec: str, base: str | None, cache_dir: Path) -> Source:
     kind, _, rest = spec.partition(":")
     openers: dict[str, Callable[[str], tuple[Path, str]]] = {
         "debian": lambda name: _debian(name, cache_dir),
-        "tar": lambda name: _tar(Path(name).expanduser(), cache_dir),
-        "git": lambda name: _git(Path(name).expanduser(), base, cache_dir),
+        "tar": lambda name: _tar(disk.expanded(name), cache_dir),
+        "git": lambda name: _git(disk.expanded(name), base, cache_dir),
     }
     if kind not in openers or not rest:
         raise UserError(f"kernel source {spec!r} is not understood", hint=f"give {FORMS}")
@@ -69,7 +69,7 @@ def uncommitted(origin: Source) -> str | None:
     """
     kind, _, path = origin.spec.partition(":")
     words = ("rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index", "HEAD")
-    asked = git.alone("-C", Path(path).expanduser(), *words) if kind == "git" else None
+    asked = git.alone("-C", disk.expanded(path), *words) if kind == "git" else None
     if not asked or asked.returncode:  # a bare repository has no working tree
         return None
     top, index, head = asked.output.splitlines()

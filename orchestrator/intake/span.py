@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kvm import disk
 from kvm.errors import UserError
 from orchestrator.intake import git, source
 from orchestrator.intake.series import Applied
@@ -29,5 +30,5 @@ def read(spec: str, kernel: str, cache_dir: Path) -> tuple[Source, Base, Applied
 
 def _known(name: str, kernel: str) -> str:
     """Resolve a name in the user's own repository: our store borrows its objects, not its names."""
-    path = Path(kernel.removeprefix("git:")).expanduser()
+    path = disk.expanded(kernel.removeprefix("git:"))
     return git.opened(path).id(f"{name}^{{commit}}") or name

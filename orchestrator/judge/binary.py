@@ -125,6 +125,7 @@ def _uapi_structs(base: Uapi, patched: Uapi) -> Iterator[TextChange]:
     return (
         change
         for name, before, after in _headers(base, patched)
+        if before.compiled and after.compiled
         for change in _texts(name, before.structs, after.structs)
     )
 
@@ -149,7 +150,9 @@ def _constants(base: Uapi, patched: Uapi) -> tuple[TextChange, ...]:
     """Macros and enumerators of uapi headers; one that several headers give the same way is said once."""
     seen: dict[tuple[str, str | None, str | None], str] = {}
     for header, before, after in _headers(base, patched):
-        for sides in ((before.macros, after.macros), (before.enumerators, after.enumerators)):
+        both = [(before.macros, after.macros)]
+        both += [(before.enumerators, after.enumerators)] if before.compiled and after.compiled else []
+        for sides in both:
             for name, was, now in _changed(*sides):
                 seen.setdefault((name, was, now), header)
     return tuple(TextChange(name, header, was, now) for (name, was, now), header in seen.items())

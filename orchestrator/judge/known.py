@@ -9,6 +9,7 @@ _COUNTS = (
     *(ChangeKind.REGRESSED, ChangeKind.EXPOSED, ChangeKind.UNDECIDED, ChangeKind.TIMING, ChangeKind.FLAKY_ON_PATCHED),
     *(ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN),
 )
+_MAY_PASS = (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN, ChangeKind.UNDECIDED)
 
 
 def mark(guest: GuestRecord, entries: Iterable[KnownIssue]) -> GuestRecord:
@@ -25,7 +26,7 @@ def mark_tests(changes: Iterable[Change], entries: Sequence[KnownIssue]) -> list
 def silent(changes: Sequence[Change], guests: Sequence[GuestRecord], entries: Iterable[KnownIssue]) -> Iterator[str]:
     """Name the entries that matched nothing, though what they name was run: the issue may be gone."""
     for entry in entries:
-        ran = [change for change in changes if _names(entry, change)] if entry.test else changes
+        ran = [change for change in changes if _names(entry, change)]
         failed = any(_is(entry, change) for change in ran)
         said = any(_matches(entry, splat) for guest in guests if _here(entry, guest.arch) for splat in guest.splats)
         if ran and not failed and not said:
@@ -34,7 +35,7 @@ def silent(changes: Sequence[Change], guests: Sequence[GuestRecord], entries: It
 
 
 def _marked(change: Change, entries: Sequence[KnownIssue]) -> Change:
-    fails = change.change in _COUNTS and (change.patched.outcome.bad or change.change is not ChangeKind.ADDED)
+    fails = change.change in _COUNTS and (change.patched.outcome.bad or change.change not in _MAY_PASS)
     entry = next((entry for entry in entries if _is(entry, change)), None) if fails else None
     return replace(change, change=ChangeKind.KNOWN, known=_known(entry)) if entry else change
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from orchestrator.model import Effect, EffectKind
 
 ERROR = 0.05  # of an interval, or of all together that a verdict depends on
+_MOST_POWER = 300.0  # e to it is 1e130
 _POWER = 0.8  # how probable it is to see the smallest effect that is called visible
 
 Boot = tuple[Sequence[float], Sequence[float]]  # base's samples, patched's
@@ -37,7 +38,7 @@ def effect(boots: Sequence[Boot], minimum: float, error: float = ERROR) -> Effec
     logs = _logs(boots)
     if not logs:
         return None
-    ratio = math.exp(statistics.fmean(logs))
+    ratio = _exp(statistics.fmean(logs))
     if len(logs) == 1:
         return Effect(ratio, boots=1)
     low, high, smallest = _spread(logs, error)
@@ -64,9 +65,9 @@ def nearer(boots: Sequence[Boot], ratio: float) -> tuple[bool, float] | None:
 def _logs(boots: Sequence[Boot]) -> list[float]:
     """The logarithm of each boot's ratio; nothing where one has none."""
     medians = [tuple(map(statistics.median, boot)) for boot in boots if all(boot)]
-    if any(value <= 0 for both in medians for value in both):
+    if any(value <= 0 or math.isinf(value) for both in medians for value in both):
         return []
-    return [math.log(patched / base) for base, patched in medians]
+    return [math.log(patched) - math.log(base) for base, patched in medians]
 
 
 def _spread(logs: Sequence[float], allowed: float) -> tuple[float, float, float]:
@@ -77,7 +78,12 @@ def _spread(logs: Sequence[float], allowed: float) -> tuple[float, float, float]
     middle, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
     half = float(t.ppf(1 - allowed / 2, freedom)) * error
     visible = half + float(t.ppf(_POWER, freedom)) * error
-    return math.exp(middle - half), math.exp(middle + half), math.expm1(visible)
+    return _exp(middle - half), _exp(middle + half), _exp(visible) - 1
+
+
+def _exp(power: float) -> float:
+    """The exponential, which is a number in JSON whatever a guest measured."""
+    return math.exp(max(-_MOST_POWER, min(_MOST_POWER, power)))
 
 
 def _kind(low: float, high: float, minimum: float) -> EffectKind:

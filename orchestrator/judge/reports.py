@@ -15,7 +15,7 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
     or of which nobody can say that base does not have it. One that has no entry came as the kernel booted.
     """
     places = {splat.fingerprint: under.get(splat.fingerprint, (BOOT, "")) for splat in patched.splats}
-    return [
+    found = [
         Change(
             suite=places[splat.fingerprint][0],
             name=sheet.report(places[splat.fingerprint][1], splat.title),
@@ -29,3 +29,4 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
         for splat in verdict.new_splats(base, patched)
         if places[splat.fingerprint][0] and not splat.known and not base.more_splats
     ]
+    return list({(change.suite, change.name): change for change in reversed(found)}.values())[::-1]  # once by title

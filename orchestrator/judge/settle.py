@@ -3,7 +3,7 @@
 What may be claimed, and with which error rate: docs/judgement.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from orchestrator.judge import chance, diff, suspects
@@ -14,9 +14,11 @@ from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, 
 _ORDER = list(ChangeKind)
 
 
-def settle(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float) -> list[Change]:
-    """Class every test of one lane anew by what its pairs gave; `alpha` as in `suspects.look`."""
-    lane = suspects.look(changes, pairs, alpha)
+def settle(
+    changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[str] = ()
+) -> list[Change]:
+    """Class every test of one lane anew by what its pairs gave; `alpha` and `on_base` as in `suspects.look`."""
+    lane = suspects.look(changes, pairs, alpha, on_base)
     failed = {name for course in lane.courses.values() for pair in course.pairs for name in pair.failed}
     settled = [
         change

@@ -1,5 +1,6 @@
 """How much a verdict rests on: one sentence about the changed lines, to be read with the verdict's word."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.model import BuildRecord, Fate, LineCoverage, LineState, MutantRecord, Side, Uncompiled
@@ -66,7 +67,8 @@ def _counted(code: Mapping[Place, Mapping[str, LineState]], word: str, arches: l
     unseen = [place for place, states in code.items() if _best(states) is LineState.UNCOUNTED]
     ran = [[arch for arch in arches if states.get(arch) is LineState.RAN] for states in code.values()]
     parts = [f"{ran.count(arches)} of {total} ran on {_on(arches)}"]
-    parts += [f"{count} on {arch} alone" for arch in arches if len(arches) > 1 and (count := ran.count([arch]))]
+    some = [group for size in range(1, len(arches)) for group in map(list, itertools.combinations(arches, size))]
+    parts += [f"{count} on {_only(group)}" for group in some if (count := ran.count(group))]
     parts += [f"{len(idle)} never ran ({_places(idle)})"] if idle else []
     parts += [f"{len(absent)} not compiled by this config{enable}"] if absent else []
     parts += [f"{len(unseen)} without a counter"] if unseen else []
@@ -79,6 +81,10 @@ def _all(states: Mapping[str, LineState], *those: LineState) -> bool:
 
 def _best(states: Mapping[str, LineState]) -> LineState:
     return min(states.values(), key=list(LineState).index)
+
+
+def _only(arches: Sequence[str]) -> str:
+    return f"{arches[0]} alone" if len(arches) == 1 else f"{' and '.join(arches)} alone"
 
 
 def _on(arches: Sequence[str]) -> str:

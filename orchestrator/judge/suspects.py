@@ -3,7 +3,7 @@
 The first pass names a suspect, and so does a pair in which something new failed; what named it is no evidence.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.judge import chance, fingerprint, sheet
@@ -147,14 +147,17 @@ class Lane:
         return self.courses.get(name[0], Course()).of(name)
 
 
-def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float) -> Lane:
-    """Say how every suspect of one lane stands; `alpha` is the false discovery rate that the lane may have."""
+def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[str] = ()) -> Lane:
+    """Say how every suspect of one lane stands; `alpha` is the false discovery rate that the lane may have.
+
+    `on_base` are the titles of the reports that base gave in the first pass; what both gave has no row there.
+    """
     first = {(change.suite, change.name): change for change in changes}
     lane = Lane(tuple(first.values()), {}, _courses(pairs))
     suspects = {one.name: one for change in lane.changes for one in _first(change)}
     for course in lane.courses.values():
         suspects |= _later(course, suspects)
-    found = [_stand(one, lane.course(one.name), first.get(one.name)) for one in suspects.values()]
+    found = [_stand(one, lane.course(one.name), first.get(one.name), on_base) for one in suspects.values()]
     named = chance.discoveries([one.value for one in found], alpha)
     standings = {one.suspect.name: replace(one, named=yes) for one, yes in zip(found, named, strict=True)}
     return replace(lane, standings=standings)
@@ -200,14 +203,14 @@ def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
     return found
 
 
-def _stand(suspect: Suspect, course: Course, first: Change | None) -> Standing:
-    counts = course.count(suspect, suspect.since)
+def _stand(suspect: Suspect, course: Course, first: Change | None, on_base: Collection[str]) -> Standing:
+    counts, title = course.count(suspect, suspect.since), sheet.reported(suspect.name[1])
     return Standing(
         suspect,
         counts,
         course.count(suspect),
         chance.evidence(counts.suspected, counts.other),
-        _on_other(suspect, course, first),
+        title in on_base or _on_other(suspect, course, first),
         len(course.pairs) - suspect.since,
     )
 

@@ -297,7 +297,8 @@ def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], d
     if not declared:
         return
     expected = [change for change in changes if change.expected is not None]
-    met, wrong = ([change for change in expected if change.unmet is unmet] for unmet in (False, True))
+    met, unmet = ([change for change in expected if change.unmet is unmet] for unmet in (False, True))
+    wrong = [change for change in unmet if not change.known]
     for change in wrong:
         # what was not seen is no broken promise, and what regressed is already said
         if not (change.change.unsure or change.change.flaky or change.change is ChangeKind.REGRESSED):

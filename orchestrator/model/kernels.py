@@ -30,6 +30,12 @@ class BuildRecord:
     ccache_saved_cpu_seconds: float | None = None
     tried: tuple[str, ...] = ()
     image_bytes: int | None = None
+    modules_sha256: str = ""
+
+    @property
+    def identity(self) -> tuple[str | None, str]:
+        """What two kernels that are the same have in common: image and modules."""
+        return self.image_sha256, self.modules_sha256
 
 
 @dataclass(frozen=True)

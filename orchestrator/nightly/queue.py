@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvm import disk
 from kvm.errors import Error, UserError
 from orchestrator.config import NightlyQueue, NightlyTree
 from orchestrator.intake import git, search
@@ -125,7 +126,7 @@ def _kernel(spec: str, plain: Request) -> str:
 
 
 def _below(path: str, plain: Request) -> Path:
-    return (Path(plain.near) / Path(path).expanduser()).resolve()
+    return (Path(plain.near) / disk.expanded(path)).resolve()
 
 
 def _path(kernel: str) -> Path:

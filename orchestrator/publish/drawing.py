@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from orchestrator.publish import clean
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,7 +47,7 @@ def svg(draw: "Callable[[Figure], None]", width: float, height: float) -> bytes:
 
 def plain(name: str, most: int = 70) -> str:
     """A name in letters that every font has, and not too long."""
-    text = name.encode("ascii", "backslashreplace").decode()
+    text = clean.line(name).encode("ascii", "backslashreplace").decode()
     return text if len(text) <= most else f"{text[: most * 4 // 7]}...{text[-(most * 3 // 7 - 3) :]}"
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_PLOTS = 30
 MOST_SAMPLES = 150  # of one side, in one plot
+_LARGEST = 1e305  # beyond it there are no axes
 _APART = 0.16  # of a boot, base from patched
 
 
@@ -90,7 +91,8 @@ def _plot(pair: MetricPair, anchor: str) -> Markup | None:
         _samples(left, pair)
         _ratio(right, pair, ratios)
 
-    if not pair.base.samples and not pair.patched.samples:
+    samples = (*pair.base.samples, *pair.patched.samples)
+    if not samples or max(map(abs, samples)) > _LARGEST:
         return None
     return drawing.inline(drawing.svg(draw, 4.8, 2.1), anchor)
 

@@ -19,13 +19,8 @@ def find(trial: Trial, name: str) -> Turn:
     known = {payload.suite.name: payload for payload in trial.payloads}
     if suite not in known:
         raise UserError(f"the run has no suite {suite!r}", hint=f"it has {', '.join(known)}")
-    return _single(known[suite], test) if known[suite].single else _several(known[suite], test)
-
-
-def _single(payload: Payload, test: str) -> Turn:
-    if test and not runner.NAME.fullmatch(test):
-        raise UserError(f"{test!r} is no name of a test", hint="SUITE/TEST, as the report calls it")
-    return Turn(payload, payload.runs[0], 0, test)
+    payload = known[suite]
+    return Turn(payload, payload.runs[0], 0, runner.alone(test)) if payload.single else _several(payload, test)
 
 
 def _several(payload: Payload, test: str) -> Turn:

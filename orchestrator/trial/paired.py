@@ -98,9 +98,8 @@ def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Turn | None
         if payload.suite.name != suite:
             continue
         if payload.single:
-            ends = test.startswith("(")
-            alone = test if payload.one_by_one and not ends else ""
-            return None if payload.one_by_one and ends else Turn(payload, payload.runs[0], number, alone)
+            alone = runner.alone(test) if payload.one_by_one else ""
+            return None if payload.one_by_one and not alone else Turn(payload, payload.runs[0], number, alone)
         for one in payload.runs:
             if f"{test}/".startswith(f"{one.name}/"):
                 return Turn(payload, one, number)

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm.errors import BootError, GuestLost, UserError
+from kvm.errors import BootError, GuestLost, InfraError, UserError
+from kvm.fate import Fate
 from kvm.guest import Guest, must
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
-from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric
+from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric, Side
 from orchestrator.places import Need, Places
 from orchestrator.trial import counters, leaks, stints
 from orchestrator.trial.durations import Durations
@@ -227,6 +228,15 @@ def _lend(why: str, guest: Guest) -> None:
         guest.linger()
 
 
+def alone(test: str) -> str:
+    """Return what a program is told to run one test alone: its name, or that of the one it is a part of.
+
+    It is a guest's word, which becomes a word of a command and a path: "" where it is no plain name.
+    """
+    name = test.partition("/")[0]
+    return name if NAME.fullmatch(name) else ""
+
+
 def _home(directory: Path, guest: str) -> Path:
     """Where a restored guest has its files."""
     return directory / "guests" / guest
@@ -261,13 +271,26 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
         why = "a name comes twice"
     else:
         return names
-    raise UserError(
-        f"suite {suite.name} does not list its tests: {why}", hint="isolation: suite needs no list", log=guest.console
-    )
+    words = f"suite {suite.name} does not list its tests: {why}"
+    if trial.cell.side is Side.PATCHED:  # as it does on base
+        raise GuestLost(words, kind=Fate.LOST, log=guest.console)
+    raise UserError(words, hint="isolation: suite needs no list", log=guest.console)
 
 
 def prepare_guest(trial: Trial, guest: Guest) -> None:
-    """What every guest of the cell has: swap, an empty disk, and the suites' programs."""
+    """Give a guest what every one of the cell has: swap, an empty disk, and the suites' programs.
+
+    Where base can do that, a patched kernel that cannot is no use: BootError; of base it is an InfraError.
+    """
+    try:
+        _prepare(trial, guest)
+    except InfraError as fault:
+        if trial.cell.side is Side.PATCHED:
+            raise BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log) from fault
+        raise
+
+
+def _prepare(trial: Trial, guest: Guest) -> None:
 
     def do(command: str, what: str) -> None:
         must(guest, command, f"{trial.cell}: {what}", timeout=trial.limits.command_seconds)

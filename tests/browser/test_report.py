@@ -60,6 +60,7 @@ def test_filters_narrow_by_class_text_architecture_outcome_and_suite(page: Page)
     assert rows(page)[0] == "madvise_locked/mremap.locked"
     page.select_option("#filter-kind", "")
     assert count.inner_text() == "14 of 14 rows"
+    assert "undefined" not in page.locator("#rows").inner_text()
     page.fill("#filter-text", "LOCKED pages")
     assert rows(page) == ["madvise_locked/drops_locked_pages"]
     page.fill("#filter-text", "")

@@ -139,6 +139,30 @@ def test_moving_between_trees_rebuilds_what_differs_in_both_directions(fakelinux
     assert kbuild.build(order(origin.tree, origin), cache, log).image.read_text() == "".join(LINES)
 
 
+def test_kernels_with_the_same_image_and_other_modules_are_not_the_same(
+    fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    make_module = "mkdir -p $(O)/drivers; cp drivers/foo.c $(O)/drivers/foo.ko"
+    misbehave(fakelinux, f"@{make_module}; echo kernel/drivers/foo.ko >$(O)/modules.order", "modules:\n")
+    cache, log = tmp_path / "cache", tmp_path / "log"
+    origin = source.resolve(f"git:{fakelinux}", None, cache)
+    (fakelinux / "drivers" / "foo.c").write_text("another module\n")
+    git(fakelinux, "commit", "-q", "-a", "-m", "drivers: another")
+    after = git(fakelinux, "rev-parse", "HEAD^{tree}")
+    wish = "CONFIG_TINY=y\nCONFIG_FOO=m\n"
+    base, patched = (kbuild.build(order(files, origin, wish), cache, log) for files in (origin.tree, after))
+    assert base.image_sha256 == patched.image_sha256
+    assert base.identity != patched.identity
+    assert base.modules_sha256 and kbuild.build(order(origin.tree, origin, wish), cache, log).identity == base.identity
+
+
+def test_a_directory_where_ccache_keeps_its_numbers_is_a_build_that_fails(fakelinux: Path, tmp_path: Path) -> None:
+    misbehave(fakelinux, "@mkdir -p $(O)/.ccache-stats", "olddefconfig:\n")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    with pytest.raises(BuildError, match=r"\.ccache-stats: Is a directory"):
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+
+
 def test_a_tree_that_does_not_compile_names_the_error_and_can_be_built_once_mended(
     fakelinux: Path, make_series, tmp_path: Path
 ) -> None:

@@ -39,11 +39,21 @@ def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[
     return plan.make(Request(pipeline=asked, near=str(tmp_path), cache=str(tmp_path / "cache"), jobs=2))
 
 
-def made(todo: Plan, directory: Path, target: str) -> Made:
+def made(todo: Plan, directory: Path, target: str, more: str = "") -> Made:
     directory.mkdir()
-    (directory / "suite.yaml").write_text(f"name: {target}\nkind: kselftest\ntargets: [{target}]\n")
+    (directory / "suite.yaml").write_text(f"name: {target}\nkind: kselftest\ntargets: [{target}]\n{more}")
     order = todo.orders[Cell(Side.BASE, "arm64", "fast")]
     return selftests.make(suite.load(directory), order, todo.sources(Side.BASE), todo.cache_dir, None)
+
+
+def test_a_program_that_is_named_twice_with_other_arguments_is_two_tests(todo: Plan, tmp_path: Path) -> None:
+    found = made(todo, tmp_path / "one", "one", "programs: [one/prog -a, one/prog -u]\n")
+    assert [(run.name, run.command) for run in found.runs] == [
+        ("one/prog -a", "./prog -a"),
+        ("one/prog -u", "./prog -u"),
+    ]
+    once = made(todo, tmp_path / "again", "one", "programs: [one/prog -a]\n")
+    assert [(run.name, run.command) for run in once.runs] == [("one/prog", "./prog -a")]
 
 
 def test_the_headers_of_a_tree_are_made_once_for_all_suites_of_selftests(todo: Plan, tmp_path: Path) -> None:

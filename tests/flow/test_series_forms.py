@@ -93,6 +93,13 @@ def test_an_empty_commit_in_a_range_is_left_out_and_that_is_said(topic: Path) ->
     assert mails.notes == ("'nothing' changes nothing and is left out",)
 
 
+def test_a_commit_hides_no_other_by_what_its_message_holds(topic: Path) -> None:
+    git(topic, "checkout", "-q", "topic")
+    git(topic, "commit", "-q", "--amend", "-m", "odd\n\n\x01 at its start")
+    assert [one.title for one in mail.read("main..topic", repository=topic).mails][-1] == "odd"
+    assert len(mail.read("main..topic", repository=topic).mails) == 2
+
+
 def test_merges_are_refused_by_name(topic: Path) -> None:
     git(topic, "checkout", "-q", "topic")
     git(topic, "merge", "-q", "-m", "merge main", "main")

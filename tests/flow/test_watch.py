@@ -70,6 +70,10 @@ def test_what_is_tried_is_noted_though_the_build_swallows_the_error(tried: Tried
     assert tried(deed) == [DEEDS[deed]]
 
 
+def test_a_name_at_no_address_is_none() -> None:
+    assert watch._path(os.getpid(), 1, [0, (1 << 64) - 1], at=True) == ""
+
+
 def test_what_an_honest_build_does_is_not_noted(tried: Tried) -> None:
     line = "echo x >/build/x; mkdir -p /build/a /tmp/b; cd /build; echo y >>a/y; mv a/y z; echo >/dev/null; ls ~ /src"
     more = "id; python3 -c 'import socket; socket.socket(socket.AF_UNIX)'; git --version"

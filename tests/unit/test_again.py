@@ -10,7 +10,7 @@ from kvm.errors import GuestLost, UserError
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator.model import Cell, Side
-from orchestrator.trial import again
+from orchestrator.trial import again, paired
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
@@ -43,7 +43,12 @@ def trial() -> Trial:
     [
         ("alone/drops", "", "drops"),
         ("alone", "", ""),
+        ("alone/drops/a case", "", "drops"),
+        ("alone/drops/(report) WARNING in f", "", "drops"),
+        ("alone/(report) WARNING in f", "", ""),
+        ("alone/;reboot", "", ""),
         ("whole/drops", "", "drops"),
+        ("whole/(exit)", "", ""),
         ("many/mm/one", "mm/one", ""),
         ("many/mm/one/(case)", "mm/one", ""),
         ("many/mm/one_more", "mm/one_more", ""),
@@ -54,11 +59,21 @@ def test_a_test_is_found_by_the_name_that_the_report_gives_it(trial: Trial, name
     assert (turn.run.name, turn.test) == (program, test)
 
 
+@pytest.mark.parametrize("name", ["../../../evil", "..", "$(reboot)", "-rf", "two words", "(exit)", "x" * 300])
+def test_what_a_guest_printed_as_a_test_becomes_no_path_and_no_word_of_a_shell(trial: Trial, name: str) -> None:
+    assert paired.find(trial.payloads, ("alone", name), 1) is None
+    assert again.find(trial, f"alone/{name}").test == ""
+
+
+def test_a_part_of_a_test_is_run_again_as_that_test(trial: Trial) -> None:
+    found = paired.find(trial.payloads, ("alone", "drops/../../evil"), 1)
+    assert found and found.test == "drops"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("nothing", "no suite 'nothing'"),
-        ("alone/;reboot", "no name of a test"),
         ("many", "no program for ''"),
         ("many/mm", "no program for 'mm'"),
     ],

@@ -1,6 +1,8 @@
 """Two dissected kernels, compared."""
 
-from orchestrator.build.anatomy import kit, objects, pahole, symvers
+import pytest
+
+from orchestrator.build.anatomy import elf, kit, objects, pahole, symvers
 from orchestrator.build.anatomy.facts import (
     Anatomy,
     Closeup,
@@ -128,6 +130,15 @@ def test_uapi_constants_and_new_complaints_are_said_once() -> None:
     assert "B added to uapi, E removed from uapi, A changed in uapi" in found.summary
 
 
+def test_of_a_header_that_compiles_on_one_side_alone_only_macros_are_compared() -> None:
+    whole = UapiHeader({}, {"A": "1"}, {"E": "0"}, {"struct s": "struct s {};"})
+    alone = UapiHeader({"C11": ("error",)}, {"A": "2"}, compiled=False)
+    for one, other in ((whole, alone), (alone, whole)):
+        base, patched = (Dissection(kernel(), uapi=Uapi({"linux/a.h": header})) for header in (one, other))
+        found = compare(base, patched)
+        assert ([c.name for c in found.constants], found.structs) == (["A"], ())
+
+
 def test_headers_of_a_side_that_could_not_be_probed_are_not_removed() -> None:
     base = Dissection(kernel(), uapi=Uapi({"linux/a.h": UapiHeader({}, {"A": "1"})}))
     patched = Dissection(kernel(), uapi=Uapi({}, False, ("not probed: no compiler",)))
@@ -152,6 +163,16 @@ def test_what_is_no_elf_file_is_hashed_as_a_whole() -> None:
         found = objects.facts(content)
         assert found.sizes == {"file": len(content)}
         assert found.functions == {}
+
+
+def test_a_file_whose_names_are_far_more_than_it_is_is_refused() -> None:
+    sections, strings = 2000, b"x" * 100_000
+    table = 64 + len(strings)
+    header = elf._HEADER.pack(b"\x7fELF\x02\x01" + bytes(10), 1, 62, 1, 0, 0, table, 0, 64, 0, 0, 64, sections, 0)
+    row = elf._SECTION.pack(0, 3, 0, 0, 64, len(strings), 0, 0, 0, 0)
+    rest = elf._SECTION.pack(0, elf.SHT_NOBITS, 0, 0, 0, 0, 0, 0, 0, 0)
+    with pytest.raises(elf.Malformed, match="its names overlap"):
+        elf.Elf(header + strings + row + rest * (sections - 1))
 
 
 def test_symvers_of_several_kernels_are_read() -> None:

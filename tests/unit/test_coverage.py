@@ -123,8 +123,10 @@ def line(number: int, state: LineState, arch: str = "arm64", side: Side = Side.P
     return LineCoverage(side, arch, "coverage", "mm/a.c", number, state)
 
 
-def said(*lines: LineCoverage, uncompiled: tuple[Uncompiled, ...] = ()) -> str:
-    builds = [replace(RECORD, arch=arch) for arch in ("x86_64", "arm64")]
+def said(
+    *lines: LineCoverage, uncompiled: tuple[Uncompiled, ...] = (), arches: tuple[str, ...] = ("x86_64", "arm64")
+) -> str:
+    builds = [replace(RECORD, arch=arch) for arch in arches]
     return strength.sentence(builds, uncompiled, lines, FILES)
 
 
@@ -140,6 +142,13 @@ def test_the_sentence_counts_what_ran_on_every_architecture() -> None:
     assert said(*both, *more) == (
         "38 of 40 changed lines ran on both architectures; 1 on arm64 alone; 1 never ran (mm/a.c:51)"
     )
+
+
+def test_what_ran_on_some_of_several_architectures_is_counted() -> None:
+    arches = ("x86_64", "arm64", "riscv64")
+    some = [line(1, LineState.RAN, "x86_64"), line(1, LineState.RAN, "arm64"), line(1, LineState.IDLE, "riscv64")]
+    words = "0 of 1 changed line ran on x86_64 and arm64 and riscv64; 1 on x86_64 and arm64 alone"
+    assert said(*some, arches=arches) == words
 
 
 def test_lines_that_never_ran_are_named() -> None:

@@ -90,6 +90,8 @@ def test_limits_are_on_one_patch_on_the_series_and_on_its_files() -> None:
     with pytest.raises(UserError, match=r"0002-y\.patch: line 1 .*more than 1 files"):
         guard.check(two, guard.Limits(files=1))
     guard.check(two, guard.Limits(patch_bytes=len(PLAIN), series_bytes=2 * len(PLAIN), files=2))
+    with pytest.raises(UserError, match="more than 2 files"):
+        guard.check([("0001-x.patch", b"diff -u a b\n" * 3)], guard.Limits(files=2))
 
 
 def test_the_longest_names_that_a_file_system_takes_pass() -> None:

@@ -209,6 +209,14 @@ def test_hostile_names_are_kept_as_one_safe_line_of_bounded_length(history: Book
     assert len({ask.tests(history, name)[0] for name in names}) == len(names)
 
 
+def test_of_names_that_look_alike_the_worst_is_kept(history: Book) -> None:
+    add(
+        history,
+        run(1, arm("a\x01", FAIL, PASS, kind=ChangeKind.FIXED), arm("a^A", PASS, FAIL), arm("a\x01", PASS, PASS)),
+    )
+    assert seen(history, "a^A") == [("run-1", "pass", "fail", 0, 1)]
+
+
 def test_an_unknown_test_is_named_with_the_nearest_one(history: Book) -> None:
     add(history, run(1, arm("drops_mlock")))
     with pytest.raises(UserError, match="did you mean 'madvise_locked/drops_mlock'"):

@@ -207,6 +207,12 @@ def test_a_unit_from_a_guest_is_text_in_a_plot_and_what_is_no_number_of_a_plot_b
     assert report.source.count("<script") == 1
 
 
+@pytest.mark.parametrize(("unit", "value"), [("n\x01s", 1.0), ("n\ud800s", 1.0), ("ns", 1e308)])
+def test_what_no_plot_can_hold_costs_nobody_the_report(tmp_path: Path, unit: str, value: float) -> None:
+    odd = MetricPair("s", "m", unit, "arm64", "fast", Samples((value,)), Samples((-value,)))
+    assert page(sample_run(metrics=(odd,)), tmp_path).source.count("<script") == 1
+
+
 def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path) -> None:
     said = ConsoleLine("arm64", "fast", Side.PATCHED, "madvise: <script>alert(1)</script>", times=7, came=2, of=6)
     gone = dataclasses.replace(said, side=Side.BASE, words="old words", came=6)

@@ -385,6 +385,21 @@ def test_what_passes_is_not_known_and_its_entry_is_asked_about() -> None:
     failed = replace(change(ChangeKind.SAME_FAIL, patched=FAIL), fingerprint="1" * 16)
     assert list(known.silent([failed], [], [known_issue])) == []  # on both sides: there it still is
     assert list(known.silent([], [], [known_issue])) == []  # nobody looked
+    elsewhere = entry(title=re.compile("WARNING in f"), arch="arm64")
+    assert list(known.silent([passed], [], [elsewhere])) == []
+
+
+def test_a_test_that_ran_for_the_first_time_and_passes_is_not_known_to_fail() -> None:
+    runs = change(ChangeKind.SKIP_TO_RUN)
+    assert known.mark_tests([runs], [entry(**KNOWN_TEST)]) == [runs]
+
+
+def test_a_declared_test_whose_failure_is_known_breaks_no_promise() -> None:
+    declared = replace(change(ChangeKind.REGRESSED, patched=FAIL), expected=ChangeKind.SAME)
+    marked = known.mark_tests([declared], [entry(**KNOWN_TEST)])
+    answer = verdict.decide((), (), marked, declared=True)
+    assert answer.value is VerdictValue.VALIDATED
+    assert "s/t (r, l)" in " ".join(answer.reasons)
 
 
 def build(side: Side, *, error: str | None = None, noop: bool = False) -> BuildRecord:

@@ -42,6 +42,14 @@ def test_a_file_waits_for_the_options_on_its_way_to_the_top(file: str, options: 
     assert options_for(file, FILES.get) == options
 
 
+def test_objects_that_are_made_of_each_other_end() -> None:
+    names = "abcdefgh"
+    loops = "".join(f"{name}-y := x.o {' '.join(f'{other}.o' for other in names)}\n" for name in names)
+    assert options_for("mm/x.c", {"mm/Makefile": loops, "Makefile": "core-y := mm/\n"}.get) is None
+    out = {"mm/Makefile": f"{loops}obj-$(CONFIG_D) += d.o\n", "Makefile": "core-y := mm/\n"}
+    assert options_for("mm/x.c", out.get) == ("D",)
+
+
 @given(st.text(), st.text())
 def test_any_text_gives_an_answer(file: str, text: str) -> None:
     options_for(f"a/{file}.c", lambda _: text)

@@ -23,6 +23,10 @@ def test_options_written_out_read_back_the_same_and_comments_are_gone() -> None:
     assert kconfig.text(kconfig.parse(wish)) == "# CONFIG_A is not set\nCONFIG_B=4\n"
 
 
+def test_a_file_of_blank_lines_defines_nothing() -> None:
+    assert kconfig.defined("\n" * 300_000 + "config A\n\tbool\n  menuconfig B\nconfigure C\n") == {"A", "B"}
+
+
 def test_two_configs_differ_by_option_not_by_line() -> None:
     base = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=4\n"
     patched = "CONFIG_C=4\nCONFIG_B=y\nCONFIG_NEW=m\n"

@@ -1,6 +1,7 @@
 """Which messages are the series, what a spec names, and that no bytes at all end in a traceback."""
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -243,6 +244,46 @@ def test_a_mail_with_another_below_its_diff_is_one_mail() -> None:
     for header in (b"Message-ID: <1@b.c>\n", b"Received: by b.c\n", b"Content-Type: multipart/mixed; boundary=B\n"):
         assert letters.pile(header + one + other) == [header + one + other]
     assert letters.pile(b"From a@b.c Mon Jan  1 10:00:00 2024\n" + one + other)[1:] == []
+
+
+DIFF = "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n"
+
+
+def test_a_patch_that_is_numbered_as_a_cover_letter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 0/1] x\n\nWhy.\n---\n{DIFF}")
+    with pytest.raises(UserError, match="holds no patch but in what is numbered 0"):
+        mail.read(tmp_path / "one.patch")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (DIFF.encode("utf-16"), "UTF-16"),
+        (b"*** a/x\t2024\n--- b/x\t2024\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n", "a context diff"),
+    ],
+)
+def test_a_patch_among_others_that_cannot_be_read_is_no_part_that_is_missed(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "a.patch").write_text(DIFF)
+    (tmp_path / "b.patch").write_bytes(content)
+    with pytest.raises(UserError, match=rf"b\.patch is no patch that can be read: it is {words}"):
+        mail.read(tmp_path)
+
+
+def test_a_file_without_a_diff_among_patches_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.patch").write_text(DIFF)
+    (tmp_path / "notes.patch").write_text("to do\n")
+    assert "notes.patch has no diff and is left out" in mail.read(tmp_path).notes
+
+
+def test_a_header_with_half_a_character_is_text(tmp_path: Path) -> None:
+    (tmp_path / "one.patch").write_text(
+        f"From: A <a@b.c>\nCc: =?utf-7?q?+2AA-?= <c@d.e>\nMessage-ID: <1@b.c>\nSubject: [PATCH] x\n\n---\n{DIFF}"
+    )
+    [found] = mail.read(tmp_path / "one.patch").mails
+    assert found.posting
+    json.dumps(found.posting.recipients, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Samples of several boots: a ratio with an interval, the smallest change that would have been seen, and no more."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -63,9 +64,25 @@ def test_counts_that_are_the_same_in_every_boot_are_sure() -> None:
     assert (found.low, found.high, found.smallest) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 0)
 
 
-@pytest.mark.parametrize("samples", [((), (1.0,)), ((0.0,), (1.0,)), ((1.0,), (0.0,))])
+@pytest.mark.parametrize("samples", [((), (1.0,)), ((0.0,), (1.0,)), ((1.0,), (0.0,)), ((1.0,), (1.7e308, 1.7e308))])
 def test_where_there_is_no_ratio_there_is_no_effect(samples: measure.Boot) -> None:
     assert measure.effect([samples], 0.05) is None
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [((1e300,), (5e-324,))],
+        [((100.0,), (100.0,)), ((100.0,), (180.0,))],
+        [((5e-324,), (1e308,)), ((1e308,), (5e-324,))],
+    ],
+)
+def test_whatever_a_guest_measured_gives_numbers(samples: list[measure.Boot]) -> None:
+    found = measure.effect(samples, 0.05, 0.05 / 200)
+    assert found and found.kind in (EffectKind.UNKNOWN, EffectKind.LESS)
+    numbers = [number for number in (found.ratio, found.low, found.high, found.smallest) if number is not None]
+    assert all(map(math.isfinite, numbers))
+    measure.nearer(samples, 2.0)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

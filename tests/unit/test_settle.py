@@ -21,6 +21,7 @@ from orchestrator.model import (
     TestResult,
     VerdictValue,
 )
+from tests.unit.test_judge import splat
 
 PASS, FAIL, SKIP, TIMEOUT, CRASH = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.TIMEOUT, Outcome.CRASH
 LOST = Outcome.LOST
@@ -156,6 +157,15 @@ def test_a_crash_of_what_failed_is_regressed() -> None:
     changes = first(FAIL, CRASH)
     assert settled(changes, [pair(FAIL, CRASH)] * 6).change is ChangeKind.REGRESSED
     assert settled(changes, [pair(CRASH, CRASH)] * 6).change is ChangeKind.FLAKY_ON_BOTH
+
+
+@pytest.mark.parametrize(("on_base", "kind"), [((), "regressed"), (("WARNING in f",), "exposed")])
+def test_a_report_that_both_gave_in_the_first_pass_is_at_most_exposed(on_base: tuple[str, ...], kind: str) -> None:
+    base, patched = run(Side.BASE, {"t": PASS}), run(Side.PATCHED, {"t": PASS})
+    loud = replace(patched, guest=replace(patched.guest, splats=(splat(),)))
+    changes = diff.compare(base, patched, ["s"], [])
+    found = settle.settle(changes, [Pair("s", "", base, loud)] * 12, ALPHA, on_base)
+    assert [change.change for change in found if change.name == "(report) WARNING in f"] == [kind]
 
 
 def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:

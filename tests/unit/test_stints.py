@@ -1,15 +1,17 @@
 """Guests of a cell side by side: who goes first, who meets whom, and that the record does not tell."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvm import proc
 from kvm.arch import get
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
+from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
 from orchestrator.model import Cell, GuestRun, Side
@@ -126,6 +128,39 @@ def test_what_a_guest_lists_as_a_test_becomes_no_path_and_no_command(name: str, 
         run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
     proc.stop.clear()
     assert sorted(path.name for path in (tmp_path / "run" / "guests" / "one").iterdir()) == ["--list"]
+
+
+def test_a_patched_kernel_on_which_a_suite_does_not_list_its_tests_is_a_result(tmp_path: Path) -> None:
+    todo = trial(tmp_path / "run", suite("one"))
+    todo = replace(todo, cell=replace(todo.cell, side=Side.PATCHED))
+    todo.machine.image.write_text("program:\n")
+    found = run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
+    assert (found.guest.outcome, found.guest.detail[:30]) == ("lost", "suite one does not list its te")
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_guest_that_cannot_be_set_up_is_the_patched_kernels_fault_and_of_base_the_hosts(
+    tmp_path: Path, side: Side
+) -> None:
+    todo = trial(tmp_path / "run", suite("one"))
+    todo = replace(todo, cell=replace(todo.cell, side=side))
+
+    def take(machine: Machine, *, prepare: Callable[[Guest], None], **asked: object) -> object:
+        def fails(guest: Guest) -> None:
+            guest.run = lambda *_, **__: CommandResult(1, b"", b"no space", False, False, 0.1)  # type: ignore[method-assign]
+            prepare(guest)
+
+        return scripted.take(machine, prepare=fails, **asked)  # type: ignore[arg-type]
+
+    def ran() -> GuestRun:
+        return run(todo, take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))  # type: ignore[arg-type]
+
+    if side is Side.BASE:
+        with pytest.raises(InfraError, match="no place for suites in the guest: no space"):
+            ran()
+        proc.stop.clear()
+    else:
+        assert ran().guest.outcome == "no-boot"
 
 
 def test_a_test_that_is_listed_twice_is_refused(tmp_path: Path) -> None:

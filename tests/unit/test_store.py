@@ -22,6 +22,13 @@ def test_a_broken_record_is_named_with_its_place(tmp_path: Path) -> None:
         store.load(tmp_path)
 
 
+@pytest.mark.parametrize("damaged", ['[{"suite": "a"}]', "{", ""])
+def test_broken_pairs_are_named_with_their_place(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "pairs.json").write_text(damaged)
+    with pytest.raises(UserError, match=r"pairs\.json is not"):
+        store.load_pairs(tmp_path / "pairs.json")
+
+
 def test_two_runs_in_one_second_get_two_directories(tmp_path: Path) -> None:
     import datetime
 

@@ -22,7 +22,7 @@ _CLOSER = ("-g", "-fno-eliminate-unused-debug-types", "-fstack-usage", "-ffuncti
 _SCRIPT = Path(__file__).with_name("closeup_inside.py")
 _ADAPTER = TypeAdapter(Closeups)
 _ANSWER: TypeAdapter[dict[str, dict[str, str]]] = TypeAdapter(dict[str, dict[str, str]])
-_DECLARED = re.compile(r"^[^\S\n]*(?:typedef\s+)?(struct|union)\s+(\w+)[^;(){}]*\{", re.MULTILINE)
+_DECLARED = re.compile(r"^[^\S\n]*(?:typedef\s+)?(struct|union)\s+(\w+)[^;(){}]{0,500}\{", re.MULTILINE)
 _USAGE = re.compile(r"^.*:\d+:\d+:(\S+)\t(\d+)\t(\S+)$", re.MULTILINE)
 
 
@@ -38,8 +38,8 @@ def look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups
 def _look(place: Place, names: Sequence[str], touched: Sequence[str]) -> Closeups:
     exports, declared = _words(place.sources, touched)
     tools = kit.load(place.build)
-    argv = {name: tools.argv(name) for name in names if name in tools.commands} if tools else {}
-    found, notes = _compile(place, argv) if argv else ({}, [])
+    known = [name for name in names if name in tools.commands] if tools else []
+    found, notes = _compile(place, tools, known) if tools and known else ({}, [])
     if tools is None:
         notes = [f"no stack frames and layouts: {kit.NONE}"]
     if found and not shutil.which("pahole", path=PATH):
@@ -60,8 +60,9 @@ def compiled(
         yield answer, _ANSWER.validate_json(answer.json)
 
 
-def _compile(place: Place, argv: Mapping[str, list[str]]) -> tuple[dict[str, Closeup], list[str]]:
+def _compile(place: Place, tools: kit.Kit, names: Sequence[str]) -> tuple[dict[str, Closeup], list[str]]:
     try:
+        argv = {name: tools.argv(name) for name in names}  # a ValueError for what is no command
         with compiled(argv, place, _CLOSER, layouts=True) as (answer, said):
             found = {name: _closeup(answer.directory, words) for name, words in said.items() if "error" not in words}
     except (NoAnswer, ValueError) as fault:

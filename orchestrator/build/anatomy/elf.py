@@ -6,6 +6,7 @@ the time that starting readelf on a few of them takes, and what a hostile file c
 
 import functools
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 SHT_SYMTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS = 2, 4, 7, 8
@@ -16,6 +17,7 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QQq")
+_NAMES_MOST = 4  # times the file
 
 
 class Malformed(ValueError):
@@ -79,10 +81,10 @@ class Elf:
         table = next((section for section in self.sections if section.kind == SHT_SYMTAB), None)
         if table is None or table.link >= len(self.sections):
             return []
-        strings = self.content(self.sections[table.link])
+        name_at = self._names(self.content(self.sections[table.link]))
         try:
             return [
-                Symbol(_text(strings, name), info & 15, section, value, size)
+                Symbol(name_at(name), info & 15, section, value, size)
                 for name, info, _, section, value, size in _SYMBOL.iter_unpack(self.content(table))
             ]
         except struct.error as fault:
@@ -113,10 +115,20 @@ class Elf:
         if entry != _SECTION.size or count * entry > len(self._content):
             raise Malformed("its section table is longer than the file")
         rows = [_SECTION.unpack_from(self._content, offset + index * entry) for index in range(count)]
-        strings = self._content[rows[names][4] : rows[names][4] + rows[names][5]]
-        return [Section(_text(strings, r[0]), r[1], r[2], r[4], r[5], r[6], r[7]) for r in rows]
+        name_at = self._names(self._content[rows[names][4] : rows[names][4] + rows[names][5]])
+        return [Section(name_at(r[0]), r[1], r[2], r[4], r[5], r[6], r[7]) for r in rows]
 
+    def _names(self, strings: bytes) -> Callable[[int], str]:
+        """Read names; they may share their ends, but all of them must not be far more than the file is."""
+        left = _NAMES_MOST * len(self._content)
 
-def _text(strings: bytes, offset: int) -> str:
-    end = strings.find(b"\0", offset)
-    return strings[offset : end if end >= 0 else len(strings)].decode("utf-8", "replace")
+        def name_at(offset: int) -> str:
+            nonlocal left
+            end = strings.find(b"\0", offset)
+            end = end if end >= 0 else len(strings)
+            left -= max(0, end - offset)
+            if left < 0:
+                raise Malformed("its names overlap")
+            return strings[offset:end].decode("utf-8", "replace")
+
+        return name_at

@@ -58,12 +58,16 @@ class Closeups:
 
 @dataclass(frozen=True)
 class UapiHeader:
-    """One header as user space gets it: what compilers say of it alone, its macros, enumerators and layouts."""
+    """One header as user space gets it: what compilers say of it alone, its macros, enumerators and layouts.
+
+    One that does not compile alone has no enumerators and layouts that anybody could see.
+    """
 
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
     enumerators: dict[str, str] = field(default_factory=dict)
     structs: dict[str, str] = field(default_factory=dict)
+    compiled: bool = True
 
 
 @dataclass(frozen=True)

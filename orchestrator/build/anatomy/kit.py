@@ -4,6 +4,7 @@ A build directory moves on to other versions of a series; the kit stays beside t
 debug info is compiled again only when it is asked for, off the way from make to the guests, and never into the image.
 """
 
+import contextlib
 import gzip
 import json
 import os
@@ -70,7 +71,8 @@ def save(build: Path, directory: Path) -> None:
     with tarfile.open(directory / _FILE, "w:gz", compresslevel=1) as archive:
         for path in (*_files(build, ".h"), *_files(build, ".gcno")):  # the latter say which counter is which line
             if "include/config/" not in str(path) and path.stat().st_size <= _LARGEST:
-                archive.add(path, path.relative_to(build), recursive=False)
+                with contextlib.suppress(PermissionError):  # a build may take the right to read it away
+                    archive.add(path, path.relative_to(build), recursive=False)
 
 
 def load(directory: Path) -> Kit | None:

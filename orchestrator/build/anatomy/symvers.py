@@ -6,7 +6,7 @@ from orchestrator.build.anatomy.facts import Export
 
 _NO_CRC = "0x00000000"  # without CONFIG_MODVERSIONS
 _IN_SOURCE = re.compile(
-    r"^\s*(EXPORT_SYMBOL(?:_NS)?(?:_GPL)?)\s*\(\s*(\w+)\s*(?:,\s*\"?([\w.]+)\"?\s*)?\)", re.MULTILINE
+    r"^[ \t]*(EXPORT_SYMBOL(?:_NS)?(?:_GPL)?)\s*\(\s*(\w+)\s*(?:,\s*\"?([\w.]+)\"?\s*)?\)", re.MULTILINE
 )
 
 

@@ -4,6 +4,7 @@ patched is built in a copy of base's O=, so its log (and base's, when an option 
 The findings therefore stand beside the objects, unit by unit: an object, a linked file, or one of the steps below.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def update(previous: Mapping[str, Iterable[Finding]], log: str, origins: Mapping
     `origins` gives the object of a source whose name is another (drivers/firmware/efi/libstub/lib-fdt.o: lib/fdt.c).
     """
     made = done(log)
-    links = _links({*previous, *made.linked})[:_MOST_LINKS]
+    links = _by_directory(_links({*previous, *made.linked})[:_MOST_LINKS])
     fresh: dict[str, list[Finding]] = {unit: [] for unit in made.units}
     for finding in warnings.parse(log, heed=proc.stop.obey):
         fresh.setdefault(unit_of(finding, links, origins or {}), []).append(finding)
@@ -82,14 +83,19 @@ def prune(units: Mapping[str, tuple[Finding, ...]], lives: Callable[[str], bool]
     return {unit: found for unit, found in units.items() if unit.startswith("(") or lives(unit)}
 
 
-def unit_of(finding: Finding, links: Iterable[str], origins: Mapping[str, str]) -> str:
-    """Say whose finding it is, by its file and include chain; what cannot be said is the make's."""
+def unit_of(finding: Finding, links: Mapping[str, str], origins: Mapping[str, str]) -> str:
+    """Say whose finding it is, by its file and include chain; what cannot be said is the make's.
+
+    The linker does not say for which output it warns: `links` has the one of a directory, and each by its own name.
+    """
     if finding.tool in ("kconfig", "modpost"):
         return CONFIG if finding.tool == "kconfig" else MODPOST
     if finding.tool == "objtool":
         return finding.file
     if finding.tool == "ld":
-        return next((link for link in links if finding.file == link or _holds(link, finding.file)), MAKE)
+        parents = itertools.accumulate(f"{finding.file}".split("/")[:-1], "{}/{}".format, initial="")
+        above = [place.removeprefix("/") for place in parents]
+        return next((links[place] for place in (finding.file, *reversed(above)) if place in links), MAKE)
     source = finding.chain[0] if finding.chain else finding.file
     if source.endswith(".h") and finding.site:
         source = finding.site[0]
@@ -153,10 +159,13 @@ def _is_link(unit: str) -> bool:
     return not unit.startswith("(") and (not unit.endswith((".o", ".dtb", ".lds", ".s", ".i")) or unit == "vmlinux.o")
 
 
-def _holds(link: str, file: str) -> bool:
-    """Does the directory of a linked file hold `file`? (The linker does not say for which output it warns.)"""
-    directory = link.rpartition("/")[0]
-    return not directory or file.startswith(f"{directory}/")
+def _by_directory(links: Iterable[str]) -> dict[str, str]:
+    """The first of them in each directory, and each by its own name."""
+    found: dict[str, str] = {}
+    for link in links:
+        found.setdefault(link.rpartition("/")[0], link)
+        found.setdefault(link, link)
+    return found
 
 
 def _source(obj: Path, unit: str) -> str:

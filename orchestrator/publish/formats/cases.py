@@ -49,9 +49,10 @@ class Case:
 
 def of(run: Run) -> list[Case]:
     """The verdict, then the builds, the guests, and every test of every lane."""
+    base_fails = {digest.lane_of(build) for build in run.builds if build.side is Side.BASE and build.error}
     return [
         _verdict(run),
-        *(_build(build) for build in run.builds),
+        *(_build(build, base_fails=digest.lane_of(build) in base_fails) for build in run.builds),
         *(_guest(guest) for guest in run.guests),
         *(_test(change) for change in run.tests),
     ]
@@ -62,8 +63,8 @@ def _verdict(run: Run) -> Case:
     return Case(OWN, "verdict", "", standing, f"{digest.answer(run)}: {'; '.join(digest.reasons(run))}")
 
 
-def _build(build: BuildRecord) -> Case:
-    bad = Standing.AGAINST if build.side is Side.PATCHED else Standing.UNSURE
+def _build(build: BuildRecord, *, base_fails: bool) -> Case:
+    bad = Standing.AGAINST if build.side is Side.PATCHED and not base_fails else Standing.UNSURE
     why = f"does not build: {build.error}" if build.error else "builds"
     lane = str(Lane(build.arch, build.flavour))
     return Case(OWN, f"build {build.side}", lane, bad if build.error else Standing.GOOD, why, seconds=build.seconds)

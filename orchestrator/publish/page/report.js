@@ -16,7 +16,7 @@
   const listed = [...document.querySelectorAll(".list pre")].flatMap((list) => {
     const at = list.dataset.at.split(" "), ids = list.dataset.ids.split(" ");
     const changed = list.parentElement.id === "list-changed";
-    return list.textContent.trimEnd().split("\n").map((words, place) => ({ words, at: at[place], id: ids[place], changed }));
+    return list.textContent.replace(/\n+$/, "").split("\n").map((words, place) => ({ words, at: at[place], id: ids[place], changed }));
   });
   const shown = table ? [...table.tBodies].map((body) => ({ words: body.dataset.words, id: body.id, body, changed: true })) : [];
   const records = [...shown, ...listed].map((record, order) => ({ ...record, order, columns: record.words.split("\t") }));

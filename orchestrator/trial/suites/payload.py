@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from kvm import elf
+from kvm import disk, elf
 from kvm.arch import Arch
 from kvm.elf import Elf
 from kvm.errors import UserError
@@ -144,7 +144,7 @@ def _matching(suite: Suite, pattern: str, arch: Arch) -> list[tuple[str, Path]]:
 
 
 def _resolved(suite: Suite, name: str, arch: Arch) -> Path:
-    return suite.directory.absolute() / Path(name.replace("{arch}", arch.name)).expanduser()
+    return suite.directory.absolute() / disk.expanded(name.replace("{arch}", arch.name))
 
 
 def _place(suite: Suite, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,11 +165,12 @@ def _read(suite: Suite, directory: Path) -> Made:
     unrun = [Unrun(name, Outcome.SKIP, "the tree has no such selftests") for name, one in targets.items() if one.absent]
     unrun += [Unrun(name, Outcome.FAIL, one.fault) for name, one in targets.items() if one.fault]
     runs: list[Run] = []
+    named = Counter(words.split()[0] for words in suite.programs)  # with other arguments it is another test
     for words in suite.programs or [f"{target}/{one}" for target, found in targets.items() for one in found.programs]:
         name, _, args = words.partition(" ")
         target = targets.get(name.rpartition("/")[0], _Target())
         if name in files:
-            runs.append(_run(suite, name, args, target))
+            runs.append(_run(suite, name, args, target, words if named[name] > 1 else name))
         elif suite.programs and name.rpartition("/")[2] not in target.unbuilt and not target.absent:
             unrun.append(Unrun(name, Outcome.SKIP, "the tree has no such selftest"))
     for name, one in targets.items():
@@ -184,10 +186,10 @@ def _flat(targets: Mapping[str, _Target]) -> Iterable[tuple[str, _Target]]:
         yield from _flat(target.below)
 
 
-def _run(suite: Suite, name: str, args: str, target: _Target) -> Run:
+def _run(suite: Suite, name: str, args: str, target: _Target, known_as: str) -> Run:
     directory, _, program = name.rpartition("/")
     seconds = suite.timeout or (SECONDS if target.seconds is None else target.seconds) or None
-    return Run(name, f"./{program} {args}".rstrip(), name, directory, seconds)
+    return Run(known_as, f"./{program} {args}".rstrip(), name, directory, seconds)
 
 
 def config(suite: Suite, order_files: str, repository: git.Repository) -> str:
