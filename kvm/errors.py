@@ -24,6 +24,10 @@ class InfraError(Error):
     """The machinery failed: QEMU did not start, the disk is full, a package is not to be had."""
 
 
+class RefusedError(InfraError):
+    """A guest refused a command of our own, which does not fail in one that is well."""
+
+
 class KernelError(Error):
     """The kernel under test failed; becomes a result, never an exit."""
 

@@ -13,7 +13,7 @@ import pexpect
 from kvm import qemu, terminal
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
-from kvm.errors import InfraError, UserError
+from kvm.errors import InfraError, RefusedError, UserError
 from kvm.fate import Trouble
 from kvm.qemu import Machine
 from kvm.root import Root
@@ -150,11 +150,15 @@ class Guest:
 
 
 def must(guest: Guest, command: str, what: str, *, timeout: float, stdin: bytes = b"") -> None:
-    """Run a command of our own, which does not fail in a guest that is well; raises InfraError, which says `what`."""
+    """Run a command of our own, which does not fail in a guest that is well; raises RefusedError, which says `what`,
+    and InfraError where it does not end in time.
+    """
     done = guest.run(command, timeout=timeout, stdin=stdin)
-    if done.exit_status or done.timed_out:
+    if done.timed_out:
+        raise InfraError(f"{what}: no end in time", log=guest.console)
+    if done.exit_status:
         said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        raise InfraError(f"{what}: {'no end in time' if done.timed_out else said}", log=guest.console)
+        raise RefusedError(f"{what}: {said}", log=guest.console)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:

@@ -85,15 +85,12 @@ def _objects(job: Job, cell: Cell, built: KernelBuild, rows: list[Checker]) -> _
 
     def look(row: Checker) -> Checked:
         log = store.cell_directory(job.directory, cell) / "check.log"
-        try:
-            with kbuild.compiled(plan.orders[cell], plan.cache_dir, log) as made:
-                assert isinstance(made.sandbox, Sandbox)  # see _rows
-                found = units.objects_of(made.sandbox.obj, files)
-                make = *made.command, f"-j{made.order.jobs}"
-                scene = Scene(made.sandbox, plan.sources(Side.BASE), make, files, found[:MOST_OBJECTS])
-                answer = checkers.run(row, scene)
-        except BuildError as fault:  # it was built before, and is not now: a build of a series may do what it wants
-            return Checked({}, (f"{row.name}: no answer on {cell}: {fault.message}",), late=True)
+        with kbuild.compiled(plan.orders[cell], plan.cache_dir, log) as made:
+            assert isinstance(made.sandbox, Sandbox)  # see _rows
+            found = units.objects_of(made.sandbox.obj, files)
+            make = *made.command, f"-j{made.order.jobs}"
+            scene = Scene(made.sandbox, plan.sources(Side.BASE), make, files, found[:MOST_OBJECTS])
+            answer = checkers.run(row, scene)
         left = len(found) - len(scene.objects)
         note = f"{row.name}: {left} more objects on {cell.lane} include what the series touches, and were not checked"
         return replace(answer, notes=(*answer.notes, note)) if left else answer
@@ -105,9 +102,12 @@ def _remembered(where: Path, row: Checker, inputs: list[object], look: Callable[
     """Ask a checker, in the version that is installed, what it was not asked before."""
     found = [shutil.which(name, path=PATH) for name in (row.program, *row.helpers)]
     versions = [Path(program).stat().st_mtime_ns if program else None for program in found]
-    return cache.remember(
-        where / row.name, [RECIPE, versions, *inputs], _ADAPTER, look, whole=lambda said: not said.late
-    )
+    try:
+        return cache.remember(
+            where / row.name, [RECIPE, versions, *inputs], _ADAPTER, look, whole=lambda said: not said.late
+        )
+    except BuildError as fault:  # make, which checkers run, does what a series wants, and may try to get out
+        return Checked({}, (f"{row.name}: no answer: {fault.message}",), late=True)
 
 
 def _keep(job: Job, base: _Said, patched: _Said, lane: Lane | None = None) -> None:

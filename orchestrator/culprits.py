@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kvm import disk
 from kvm.errors import BuildError
-from orchestrator import config, store, trials
+from orchestrator import cache, config, store, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -189,7 +189,7 @@ class _Hunt:
 
     def _boot(self, kernel: KernelBuild) -> Answer:
         """Each run has a boot of its own: what a boot decides by itself would else be taken for the tree's."""
-        clean, where = 0, self.where / kernel.image_sha256[:12]
+        clean, where = 0, self.where / cache.key([*kernel.identity])[:12]
         while clean < culprit.needed(self.symptom):
             seen = culprit.show(self.symptom, self._given(kernel, where / str(clean)))
             if seen is None:
@@ -203,7 +203,7 @@ class _Hunt:
 
     def _measure(self, kernel: KernelBuild) -> Answer:
         """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
-        where = self.where / f"{kernel.image_sha256[:12]}-measured"
+        where = self.where / f"{cache.key([*kernel.identity])[:12]}-measured"
         order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
         base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
         both = [(base, where / "base"), (kernel, where)]

@@ -92,7 +92,7 @@ class KernelBuild:
         return self.directory / "build.log"
 
     def record(self, *, noop: bool) -> BuildRecord:
-        """Say it for run.json; `noop` when the image is the one of base."""
+        """Say it for run.json; `noop` when the kernel is the one of base."""
         cell = self.cell
         return BuildRecord(
             side=cell.side,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 Read = Callable[[str], str | None]
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z0-9_./-]+?)-(y|m|objs|\$[({]CONFIG_(\w+)[)}])\s*[:+?]?=(.*)$")
-_DEPTH = 50  # objects made of objects made of objects
+_MOST_SEEN = 50  # objects made of objects made of objects
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ def options_for(file: str, read: Read) -> tuple[str, ...] | None:
 
 def _within(target: str, parts: list[_Part], seen: set[str]) -> tuple[str, ...] | None:
     """The options on the way from an object or directory to obj-y of its own Makefile; what was `seen` is on none."""
-    deep = target in seen or len(seen) >= _DEPTH
+    done = target in seen or len(seen) >= _MOST_SEEN
     seen.add(target)
-    for part in () if deep else parts:
+    for part in () if done else parts:
         if target in part.names:
             own = (part.option,) if part.option else ()
             if part.whole in ("obj", "lib", "core", "drivers", "libs", "net", "virt"):

@@ -74,7 +74,8 @@ def lend(order: Order, sources: Path, cache_dir: Path) -> Iterator[Path]:
     hidden.touch()
     if order.start:
         _carry(order, (order.start.files, *seen)[-1], sources)
-        disk.write(objects.with_suffix(_TREES), json.dumps([*seen, order.files]))
+        done = seen if seen[-1:] == (order.files,) else (*seen, order.files)
+        disk.write(objects.with_suffix(_TREES), json.dumps(done))
     try:
         yield objects
     except Escape:

@@ -91,13 +91,7 @@ def read_bytes(content: bytes, name: str) -> Mails:
         chosen = Choice((0,), heads[0].version[0], _alone(heads[0]))
     else:
         chosen = _checked(choice.from_thread(heads), name)
-    mails = _read(found, chosen)
-    if not any(letter.diff for letter in mails.mails):
-        raise UserError(
-            f"{name} holds no patch but in what is numbered 0, as a cover letter is",
-            hint="give the patch a number in its subject: [PATCH 1/1]",
-        )
-    return mails
+    return _read(found, chosen)
 
 
 def _pile(parts: Sequence[bytes], name: str) -> Mails:
@@ -148,19 +142,29 @@ def _files(files: Iterable[Path], path: Path) -> Mails:
         if not parts:
             empty.append(file.name)
         found += parts
-    for letter in found:
-        if not letter.has_diff and (why := letters.foreign(letter.raw)):
-            raise UserError(f"{path / letter.source} is no patch that can be read: {why}")
     heads = [head(letter) for letter in [*found, *(_nothing(name) for name in empty)]]
     heads = [replace(head, subject=_numbered(head, heads)) for head in heads]
     chosen = choice.from_directory(heads)
     if found and not any(place < len(found) and found[place].has_diff for place in chosen.order):
         raise UserError(f"{path} holds no patch", hint="its files have no diff, or quote it line by line")
     notes = tuple(f"{name} is empty and left out" for name in empty)
-    silent = [place for place, one in enumerate(found) if not one.has_diff and not heads[place].number]
-    notes += tuple(f"{found[place].source} has no diff and is left out" for place in silent)
+    notes += _left_out(found, heads, path)
     order = tuple(place for place in chosen.order if place < len(found))
     return _read(found, replace(chosen, order=order, notes=(*chosen.notes, *notes)))
+
+
+def _left_out(found: Sequence[Letter], heads: Sequence[Head], path: Path) -> tuple[str, ...]:
+    """Name the files in which there is no patch, no cover letter and no answer, which may hold anything.
+
+    Raises UserError for one that may be a patch in a form that is not read: it would be missed.
+    """
+    both = list(zip(found, heads, strict=False))  # below the heads are those of empty files
+    known = {letter.source for letter, its in both if letter.has_diff or its.number or its.reply}
+    others = {letter.source: letter for letter in found if letter.source not in known}
+    for name, letter in others.items():
+        if why := letters.foreign(letter.raw):
+            raise UserError(f"{path / name} is no patch that can be read: {why}")
+    return tuple(f"{name} has no diff and is left out" for name in others)
 
 
 def _elsewhere(path: Path) -> str:
@@ -237,18 +241,26 @@ def _fetched(spec: str) -> Mails:
     return _read(found, _checked(choice.from_thread([head(letter) for letter in found]), spec))
 
 
+_ZERO = "give the patch a number in its subject: [PATCH 1/1]"
+
+
 def _read(found: Sequence[Letter], chosen: Choice) -> Mails:
     """Read the chosen messages by git; a number without a diff is a commit without changes, or a damaged message."""
     taken = [found[place] for place in chosen.order]
-    mails, notes = [], list(chosen.notes)
+    mails, notes, zero = [], list(chosen.notes), list[str]()
     for letter, one in zip(taken, _mails(taken), strict=True):
         number = head(letter).number
         if one.diff or (number and number[0] == 0):
             mails.append(one)
+            if letter.has_diff and not one.diff:
+                zero.append(one.subject)
         elif letter.exact:
             notes.append(f"{one.subject!r} changes nothing and is left out")
         else:
             raise UserError(f"{letter.source}: {one.subject!r} carries no diff", hint="is the message whole?")
+    if zero and not any(one.diff for one in mails):
+        raise UserError(f"{zero[0]!r} is numbered 0, as a cover letter is, and holds the only diff", hint=_ZERO)
+    notes += [f"{subject!r} is numbered 0, as a cover letter is: its diff is left out" for subject in zero]
     return _result(mails, replace(chosen, notes=tuple(notes)))
 
 

@@ -15,10 +15,15 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
     or of which nobody can say that base does not have it. One that has no entry came as the kernel booted.
     """
     places = {splat.fingerprint: under.get(splat.fingerprint, (BOOT, "")) for splat in patched.splats}
-    found = [
-        Change(
-            suite=places[splat.fingerprint][0],
-            name=sheet.report(places[splat.fingerprint][1], splat.title),
+    found: dict[Name, Change] = {}
+    for splat in verdict.new_splats(base, patched):
+        suite, program = places[splat.fingerprint]
+        if not suite or splat.known or base.more_splats:
+            continue
+        name = sheet.report(program, splat.title)
+        change = Change(
+            suite=suite,
+            name=name,
             arch=patched.arch,
             flavour=patched.flavour,
             base=Observed(Outcome.PASS, "", (Outcome.PASS,)),
@@ -26,7 +31,5 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
             change=ChangeKind.REGRESSED,
             fingerprint=splat.fingerprint,
         )
-        for splat in verdict.new_splats(base, patched)
-        if places[splat.fingerprint][0] and not splat.known and not base.more_splats
-    ]
-    return list({(change.suite, change.name): change for change in reversed(found)}.values())[::-1]  # once by title
+        found.setdefault((suite, name), change)
+    return list(found.values())

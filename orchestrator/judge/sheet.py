@@ -88,13 +88,13 @@ class Sheet:
 
     def _trouble(self, suite: str, part: str) -> Observed:
         """Did all of a suite, or a program or test of it, leave the kernel's word alone?"""
-        ends, ran = self.ends[suite], self.results.get((suite, part))
-        if part != SUITE_TAINT:
-            ends = [end for end in ends if end.test == part]
-            if not ends and ran:
-                ends = [SuiteEnd(suite, 0, Outcome.PASS, "")]
-            if ran and ran.outcome in (Outcome.LOST, Outcome.MISSING):
-                ends = []
+        if part == SUITE_TAINT:
+            ends = self.ends[suite]
+        else:
+            ran = self.results.get((suite, part))
+            lost = ran and ran.outcome in (Outcome.LOST, Outcome.MISSING)
+            own = [end for end in self.ends[suite] if end.test == part]
+            ends = [] if lost else own or ([SuiteEnd(suite, 0, Outcome.PASS, "")] if ran else [])
         return _of_ends(ends, [_spoiled(self.run, end) for end in ends])
 
 

@@ -210,7 +210,7 @@ def _stand(suspect: Suspect, course: Course, first: Change | None, on_base: Coll
         counts,
         course.count(suspect),
         chance.evidence(counts.suspected, counts.other),
-        title in on_base or _on_other(suspect, course, first),
+        (first is None and title in on_base) or _on_other(suspect, course, first),
         len(course.pairs) - suspect.since,
     )
 

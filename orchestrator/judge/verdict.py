@@ -67,9 +67,11 @@ def decide(  # noqa: PLR0913  (all that was seen)
 
 def regressed_beyond_tests(run: Run) -> bool:
     """Would the run still be `regressed` if no test of it had? A report of the kernel is none."""
-    tests = [change for change in run.tests if sheet.reported(change.name) is None]
-    worse = ChangeKind.REGRESSED
-    rest = [replace(test, change=ChangeKind.SAME) if test.change is worse else test for test in tests]
+
+    def is_test(change: Change) -> bool:
+        return change.change is ChangeKind.REGRESSED and sheet.reported(change.name) is None
+
+    rest = [replace(change, change=ChangeKind.SAME) if is_test(change) else change for change in run.tests]
     told = decide(run.builds, run.guests, rest, declared=False, steps=run.steps, metrics=run.metrics)
     return told.value is VerdictValue.REGRESSED
 
@@ -298,7 +300,7 @@ def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], d
         return
     expected = [change for change in changes if change.expected is not None]
     met, unmet = ([change for change in expected if change.unmet is unmet] for unmet in (False, True))
-    wrong = [change for change in unmet if not change.known]
+    wrong = [change for change in unmet if not (change.known and change.expected is ChangeKind.SAME)]
     for change in wrong:
         # what was not seen is no broken promise, and what regressed is already said
         if not (change.change.unsure or change.change.flaky or change.change is ChangeKind.REGRESSED):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvm.errors import BootError, GuestLost, InfraError, UserError
+from kvm.errors import BootError, GuestLost, RefusedError, UserError
 from kvm.fate import Fate
 from kvm.guest import Guest, must
 from kvm.qemu import Machine
@@ -272,7 +272,7 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     else:
         return names
     words = f"suite {suite.name} does not list its tests: {why}"
-    if trial.cell.side is Side.PATCHED:  # as it does on base
+    if trial.cell.side is Side.PATCHED:  # base's would end the run
         raise GuestLost(words, kind=Fate.LOST, log=guest.console)
     raise UserError(words, hint="isolation: suite needs no list", log=guest.console)
 
@@ -280,11 +280,11 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
 def prepare_guest(trial: Trial, guest: Guest) -> None:
     """Give a guest what every one of the cell has: swap, an empty disk, and the suites' programs.
 
-    Where base can do that, a patched kernel that cannot is no use: BootError; of base it is an InfraError.
+    Raises BootError where a patched kernel refuses it; of base, which ends the run, that is a RefusedError.
     """
     try:
         _prepare(trial, guest)
-    except InfraError as fault:
+    except RefusedError as fault:
         if trial.cell.side is Side.PATCHED:
             raise BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log) from fault
         raise

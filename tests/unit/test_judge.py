@@ -400,6 +400,8 @@ def test_a_declared_test_whose_failure_is_known_breaks_no_promise() -> None:
     answer = verdict.decide((), (), marked, declared=True)
     assert answer.value is VerdictValue.VALIDATED
     assert "s/t (r, l)" in " ".join(answer.reasons)
+    promised = known.mark_tests([replace(declared, expected=ChangeKind.FIXED)], [entry(**KNOWN_TEST)])
+    assert verdict.decide((), (), promised, declared=True).value is VerdictValue.UNMET
 
 
 def build(side: Side, *, error: str | None = None, noop: bool = False) -> BuildRecord:

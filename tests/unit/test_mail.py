@@ -251,8 +251,12 @@ DIFF = "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,
 
 def test_a_patch_that_is_numbered_as_a_cover_letter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 0/1] x\n\nWhy.\n---\n{DIFF}")
-    with pytest.raises(UserError, match="holds no patch but in what is numbered 0"):
+    with pytest.raises(
+        UserError, match=r"'\[PATCH 0/1\] x' is numbered 0, as a cover letter is, and holds the only diff"
+    ):
         mail.read(tmp_path / "one.patch")
+    (tmp_path / "two.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 1/1] y\n\nWhy.\n---\n{DIFF}")
+    assert mail.read(tmp_path).notes == ("'[PATCH 0/1] x' is numbered 0, as a cover letter is: its diff is left out",)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +273,14 @@ def test_a_patch_among_others_that_cannot_be_read_is_no_part_that_is_missed(
     (tmp_path / "b.patch").write_bytes(content)
     with pytest.raises(UserError, match=rf"b\.patch is no patch that can be read: it is {words}"):
         mail.read(tmp_path)
+
+
+def test_a_cover_letter_may_quote_what_it_wants(tmp_path: Path) -> None:
+    quoted = "*** a\n--- b\n***************\n*** 1 ****\n"
+    (tmp_path / "0000.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 0/1] y\n\nOutput:\n\n{quoted}")
+    (tmp_path / "0001.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 1/1] y\n\nWhy.\n---\n{DIFF}")
+    found = mail.read(tmp_path)
+    assert (len(found.mails), found.notes) == (2, ())
 
 
 def test_a_file_without_a_diff_among_patches_is_left_out_and_that_is_said(tmp_path: Path) -> None:

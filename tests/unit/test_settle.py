@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.judge import chance, diff, settle, suspects, verdict
+from orchestrator.judge import chance, diff, reports, settle, suspects, verdict
 from orchestrator.model import (
     Change,
     ChangeKind,
@@ -166,6 +166,9 @@ def test_a_report_that_both_gave_in_the_first_pass_is_at_most_exposed(on_base: t
     changes = diff.compare(base, patched, ["s"], [])
     found = settle.settle(changes, [Pair("s", "", base, loud)] * 12, ALPHA, on_base)
     assert [change.change for change in found if change.name == "(report) WARNING in f"] == [kind]
+    fresh = [*changes, *reports.compare(base.guest, loud.guest, {splat().fingerprint: ("s", "")})]
+    found = settle.settle(fresh, [Pair("s", "", base, loud)] * 12, ALPHA, on_base)  # it came another way than base's
+    assert [change.change for change in found if change.name == "(report) WARNING in f"] == ["regressed"]
 
 
 def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kvm import proc
 from kvm.arch import get
-from kvm.errors import InfraError, UserError
+from kvm.errors import RefusedError, UserError
 from kvm.guest import CommandResult, Guest
 from kvm.qemu import Machine
 from kvm.vm import Limits
@@ -156,7 +156,7 @@ def test_a_guest_that_cannot_be_set_up_is_the_patched_kernels_fault_and_of_base_
         return run(todo, take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))  # type: ignore[arg-type]
 
     if side is Side.BASE:
-        with pytest.raises(InfraError, match="no place for suites in the guest: no space"):
+        with pytest.raises(RefusedError, match="no place for suites in the guest: no space"):
             ran()
         proc.stop.clear()
     else:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm.errors import BuildError
 from orchestrator.build.findings import warnings
 from orchestrator.build.findings.units import Units
 from orchestrator.build.findings.words import path, plain
@@ -105,10 +104,7 @@ def _run(checker: Checker, task: Task, scene: Scene, limit_seconds: float) -> Ch
     what = task.rule or ", ".join(task.about[:3]) + (" ..." if len(task.about) > 3 else "")
     if limit_seconds <= 0:
         return Checked({}, (f"no time left for {what}",), late=True)
-    try:
-        done = _inside(scene).run(task.argv, timeout=limit_seconds)
-    except BuildError as fault:  # make may run what it wants, and try to get out
-        return Checked({}, (f"no answer on {what}: {fault.message}",), late=True)
+    done = _inside(scene).run(task.argv, timeout=limit_seconds)
     if done.charge:
         return Checked({}, (f"no answer on {what}: {done.charge}",), late=True)
     if done.timed_out:

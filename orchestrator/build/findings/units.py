@@ -4,7 +4,6 @@ patched is built in a copy of base's O=, so its log (and base's, when an option 
 The findings therefore stand beside the objects, unit by unit: an object, a linked file, or one of the steps below.
 """
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -93,9 +92,10 @@ def unit_of(finding: Finding, links: Mapping[str, str], origins: Mapping[str, st
     if finding.tool == "objtool":
         return finding.file
     if finding.tool == "ld":
-        parents = itertools.accumulate(f"{finding.file}".split("/")[:-1], "{}/{}".format, initial="")
-        above = [place.removeprefix("/") for place in parents]
-        return next((links[place] for place in (finding.file, *reversed(above)) if place in links), MAKE)
+        place = finding.file
+        while place and place not in links:
+            place = place.rpartition("/")[0]
+        return links.get(place, MAKE)
     source = finding.chain[0] if finding.chain else finding.file
     if source.endswith(".h") and finding.site:
         source = finding.site[0]
