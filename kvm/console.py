@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 FLOOD_BYTES = 100_000_000
 _LONGEST_LINE = 4096
+_LOOK_SECONDS = 0.05  # how often a file is looked at that the kernel tells nothing of
 _CHUNK = 1 << 16
 
 
@@ -46,8 +47,10 @@ class Console:
         self._events: deque[Event] = deque()
         self._process = process
         self._file = path.open("rb", buffering=0)
-        self._inotify = INotify()
-        self._inotify.add_watch(path, flags.MODIFY)
+        self._inotify: INotify | None = None
+        with contextlib.suppress(OSError):  # a user has so many, 128 by default; then we look now and then
+            self._inotify = INotify()
+            self._inotify.add_watch(path, flags.MODIFY)
 
     def wait(self, timeout: float, *others: int) -> Event:
         """Follow the console until the kernel is ready or in trouble, QEMU ends, or `timeout` seconds are over.
@@ -55,7 +58,8 @@ class Console:
         It ends, too, when one of the descriptors `others` is readable.
         """
         deadline = time.monotonic() + timeout
-        watched = [self._inotify.fileno(), self._process.pidfd, *others]
+        grown = [self._inotify.fileno()] if self._inotify else []
+        watched, most = [*grown, self._process.pidfd, *others], timeout if grown else _LOOK_SECONDS
         while not self._events:
             ended = self._process.poll() is not None  # asked first: what was written before the end is still read
             if chunk := os.read(self._file.fileno(), _CHUNK):
@@ -66,12 +70,13 @@ class Console:
                 continue
             if ended:
                 return Event.END
-            readable = proc.wait_readable(watched, max(0.0, deadline - time.monotonic()))
-            if not readable:
+            readable = proc.wait_readable(watched, min(most, max(0.0, deadline - time.monotonic())))
+            if not readable and time.monotonic() >= deadline:
                 return Event.QUIET
             if readable & {*others}:
                 return Event.OTHER
-            self._inotify.read(timeout=0)
+            if self._inotify:
+                self._inotify.read(timeout=0)
         return self._events.popleft()
 
     def drain(self, timeout: float) -> None:
@@ -83,7 +88,8 @@ class Console:
     def close(self) -> None:
         """Stop following."""
         with contextlib.suppress(OSError):
-            self._inotify.close()
+            if self._inotify:
+                self._inotify.close()
             self._file.close()
 
     def _take(self, chunk: bytes) -> None:

@@ -150,27 +150,24 @@ class Guest:
 
 
 def must(guest: Guest, command: str, what: str, *, timeout: float, stdin: bytes = b"") -> None:
-    """Run a command of our own, which does not fail in a guest that is well; raises RefusedError, which says `what`,
-    and InfraError where it does not end in time.
-    """
+    """Run a command of our own, which does not fail in a guest that is well; raises RefusedError, which says `what`."""
     done = guest.run(command, timeout=timeout, stdin=stdin)
-    if done.timed_out:
-        raise InfraError(f"{what}: no end in time", log=guest.console)
-    if done.exit_status:
+    if done.exit_status or done.timed_out:
         said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        raise RefusedError(f"{what}: {said}", log=guest.console)
+        raise RefusedError(f"{what}: {'no end in time' if done.timed_out else said}", log=guest.console)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:
     """Leave qemu.sh in `workdir`, which boots the same machine with a shell."""
     workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "vmcore").unlink(missing_ok=True)  # of a guest that was here before
     by_hand = workdir / "qemu.sh"
     by_hand.write_text(qemu.script(machine, workdir), encoding="utf-8")
     by_hand.chmod(0o755)
 
 
-def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> int:
-    """Hand the terminal to a shell on the guest's console; returns QEMU's exit status.
+def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> None:
+    """Hand the terminal to a shell on the guest's console, until QEMU ends or the terminal is gone.
 
     `words` go to the kernel's command line, `options` to QEMU's.
     """
@@ -178,7 +175,8 @@ def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> int:
     argv = qemu.argv(machine, words=line, channels=(*qemu.BY_HAND, *options))
     child = pexpect.spawn("setpriv", ["--pdeathsig", "KILL", *argv], timeout=None)
     try:
-        child.interact(escape_character=None)
+        over = terminal.join(child.child_fd)
     finally:
         child.close(force=True)
-    return int(child.exitstatus or 0)
+    if over and child.exitstatus:
+        raise InfraError(f"QEMU ended with status {child.exitstatus}", hint="what it said stands above")

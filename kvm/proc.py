@@ -31,7 +31,7 @@ class _Stop:
         os.eventfd_write(self.fd, 1)
 
     def is_set(self) -> bool:
-        return bool(select.select([self.fd], [], [], 0)[0])
+        return _is_readable(self.fd, 0)
 
     def obey(self) -> None:
         """Raise Interrupted if it is set: for work that starts no process and waits for nothing."""
@@ -57,6 +57,13 @@ class Completed:
     cpu_seconds: float
     timed_out: bool
     charge: str = ""  # why the police ended it
+
+
+def _is_readable(fd: int, timeout: float | None) -> bool:
+    """Wait for one descriptor, whatever its number, and for no stop request."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else int(timeout * 1000)))
 
 
 def wait_readable(fds: Sequence[int], timeout: float | None) -> set[int]:
@@ -111,7 +118,7 @@ class Process:
 
     def poll(self) -> int | None:
         """Return the exit status if the process has ended, without waiting."""
-        if self.returncode is None and select.select([self.pidfd], [], [], 0)[0]:
+        if self.returncode is None and _is_readable(self.pidfd, 0):
             self._reap()
         return self.returncode
 
@@ -122,7 +129,7 @@ class Process:
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signum)
-            if select.select([self.pidfd], [], [], patience)[0]:
+            if _is_readable(self.pidfd, patience):
                 self._reap()
 
     def close(self) -> None:

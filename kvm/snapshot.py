@@ -185,7 +185,8 @@ def take(
             running.await_ready(limits)
             booted = Guest(running, round(time.monotonic() - began, 3), limits)
             prepare(booted)
-            _save(running, devices)
+            with running.outliving():
+                _save(running, devices)
         waiting = stack.enter_context(
             contextlib.closing(_Waiting(_State(machine, given, memory, devices), workdir, limits))
         )

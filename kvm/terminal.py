@@ -13,6 +13,8 @@ from typing import IO
 
 from inotify_simple import INotify, flags
 
+from kvm import proc
+
 _CHUNK = 1 << 16
 
 
@@ -35,6 +37,30 @@ def lend(log: Path, keyboard: IO[bytes]) -> Iterator[None]:
             os.close(over)
             with contextlib.suppress(termios.error):  # it may have gone
                 termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+def join(other: int) -> bool:
+    """Join the terminal to `other`, that of a program, until that ends, true, or ours is gone, false.
+
+    A stop request ends it, too.
+    """
+    keys = sys.stdin.fileno()
+    before = termios.tcgetattr(keys)
+    tty.setraw(keys)
+    try:
+        while True:
+            ready = proc.wait_readable([keys, other], None)
+            if other in ready:
+                if not (said := _read(other)):
+                    return True
+                os.write(sys.stdout.fileno(), said)
+            if keys in ready:
+                if not (typed := _read(keys)):
+                    return False
+                os.write(other, typed)
+    finally:
+        with contextlib.suppress(termios.error):  # it may have gone
+            termios.tcsetattr(keys, termios.TCSADRAIN, before)
 
 
 def _relay(keys: int, keyboard: IO[bytes], said: IO[bytes], grown: INotify, over: int) -> None:

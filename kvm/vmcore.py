@@ -25,6 +25,8 @@ def keep(monitor: Monitor, path: Path) -> None:
         if found["result"]["status"] != "completed":
             raise InfraError(found.get("error", "no reason given"))
         proc.check(["fallocate", "--dig-holes", path])
-    except (InfraError, OSError) as fault:
+    except BaseException as fault:
         path.unlink(missing_ok=True)
+        if not isinstance(fault, InfraError | OSError):
+            raise
         log.warning("%s: the guest's memory could not be kept: %s", path, fault)

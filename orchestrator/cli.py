@@ -75,12 +75,11 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
 
 
 def _explain(fault: Error) -> None:
-    message = actions.harmless(clean.printable(fault.message))  # it may quote a guest or a patch
-    click.echo(f"Error: {message}", err=True)
-    if fault.log:
-        click.echo(f"  log:  {fault.log}", err=True)
-    if fault.hint:
-        click.echo(f"  hint: {fault.hint}", err=True)
+    words = [f"Error: {fault.message}"]
+    words += [f"  log:  {fault.log}"] if fault.log else []
+    words += [f"  hint: {fault.hint}"] if fault.hint else []
+    for line in words:  # each may quote a guest or a patch
+        click.echo(actions.harmless(clean.printable(line)), err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

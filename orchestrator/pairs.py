@@ -94,7 +94,7 @@ def _under(job: Job, lane: Lane, patched: GuestRun) -> dict[str, Named]:
 def _named(job: Job, key: str, patched: GuestRun) -> Named:
     """What a console, or a directory of guests, calls `key`: a suite, and a program or test of it, "" for all."""
     key = re.sub(r"\+\d+$", "", key)  # a guest for what follows a program that destroyed the one before
-    suites = [one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}."))]
+    suites = [one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}@"))]
     suite = max(suites, key=len, default="")  # a name may have dots
     tests = [one.name for one in patched.results if one.suite == suite]
     return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])

@@ -14,6 +14,8 @@ from orchestrator import config, yamlfile
 from orchestrator.model import KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.yamlfile import Fault, Location, Section, nearest
 
+_REPEATS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|[*+]")  # in a pattern, with what only looks so: escaped, in a class
+_MOST_ALIKE = 128  # characters of one kind where a report starts
 _NAME = re.compile(r"\(\?P<\w+>")  # a name may stand once in a pattern, and all are joined into one
 
 
@@ -66,7 +68,7 @@ def rules(path: Path | None = None) -> SplatRules:
     """Read the shipped rules, or those in `path`; raises one UserError that lists every fault with its place."""
     found = yamlfile.read(path or config.share() / "configs" / "splats.yaml", _Rules, _faults)
     starts = [_NAME.sub("(?:", start).removesuffix("$") for rule in found.rules for start in rule.start]
-    first = _any(starts).pattern
+    first = _bounded(_any(starts).pattern)
     return SplatRules(
         rules=tuple(_rule(rule) for rule in found.rules),
         first=re.compile(first),
@@ -109,6 +111,12 @@ def _entry(entry: _Known) -> KnownIssue:
 
 def _any(patterns: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+def _bounded(pattern: str) -> str:
+    """Let nothing in it repeat without end: a guest writes lines of any length, and every place of one is tried."""
+    ends = {"*": f"{{0,{_MOST_ALIKE}}}", "+": f"{{1,{_MOST_ALIKE}}}"}
+    return _REPEATS.sub(lambda found: ends.get(found[0], found[0]), pattern)
 
 
 def _faults(found: _Rules) -> Iterator[Fault]:

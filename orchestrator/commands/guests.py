@@ -65,7 +65,8 @@ def shell(
     _need_terminal()
     run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
     if at is None:
-        return guest.interact(_machine(run, cell, cache_dir))
+        guest.interact(_machine(run, cell, cache_dir))
+        return 0
     with tempfile.TemporaryDirectory(prefix="kdelta-shell-") as scratch:
         trial = _trial(job.planned(run), cell, run, Path(scratch))
         turn = again.find(trial, at)
@@ -112,7 +113,8 @@ def debug(cache_dir: Path, arch: str, side: str, flavour: str, directory: Path |
         socket = Path(private) / "gdb"
         click.echo(shlex.join(_gdb(found, touched, socket)))
         click.echo(_advice(found, touched), err=True)
-        return guest.interact(machine, *words, options=("-S", f"-gdb unix:{socket},server=on,wait=off"))
+        guest.interact(machine, *words, options=("-S", f"-gdb unix:{socket},server=on,wait=off"))
+        return 0
 
 
 def _machine(run: Path, cell: Cell, cache_dir: Path) -> Machine:

@@ -33,6 +33,7 @@ from orchestrator.trial.turn import Turn, listing, start, times
 
 log = logging.getLogger(__name__)
 
+_LONGEST_NAME = 150  # of the directory of a guest for all suites
 _IN_VAIN = 2  # so many guests in a row that came to no program: the next one would not, either
 NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
 
@@ -150,6 +151,8 @@ class _Cell:
         payloads = self.trial.at(repeat)
         if together := [payload for payload in payloads if payload.suite.isolation is Isolation.BOOT]:
             name = ", ".join(payload.suite.name for payload in together)
+            if len(name) > _LONGEST_NAME:
+                name = f"{together[0].suite.name} and {len(together) - 1} more"
             yield f"{name}{times(repeat)}", [turn for payload in together for turn in _turns(payload, repeat)]
         for payload in payloads:
             if payload.suite.isolation is Isolation.SUITE:
@@ -217,6 +220,10 @@ class _Cell:
                     _lend(f"{self.trial.cell}: a test failed in {name}", guest)
         except (BootError, GuestLost) as fault:
             seen.died(fault)
+        except (RefusedError, UserError) as fault:  # a root file system that cannot be mounted is the user's, on base
+            if self.trial.cell.side is not Side.PATCHED:
+                raise
+            seen.died(BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log))
         return seen
 
 

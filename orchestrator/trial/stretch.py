@@ -13,7 +13,7 @@ _MARK = re.compile(rf"^.*\b{OURS}(\S+) (starts|ends)\r?(?:\n|\Z)", re.MULTILINE)
 _ODD = re.compile(r"[^\w.:+-]+", re.ASCII)
 _SHOWN = 60
 _NUMBERED = re.compile(r"^\d{3}-")
-_REPEAT = re.compile(r"\.\d+$")
+_REPEAT = re.compile(r"@\d+$")
 
 Stretches = dict[str, str]
 

@@ -84,8 +84,8 @@ class Turn:
 
 
 def times(repeat: int) -> str:
-    """What the files of a repeat have at their end."""
-    return f".{repeat}" if repeat else ""
+    """What the files of a repeat have at their end; no plain name has such a mark in it."""
+    return f"@{repeat}" if repeat else ""
 
 
 def listing(turn: Turn, guest: Guest, limits: Limits) -> CommandResult:

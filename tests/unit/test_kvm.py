@@ -1,5 +1,6 @@
 """The parts of kvm that need no QEMU."""
 
+import errno
 import itertools
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify
 
 from kvm import cpio, fate, proc, qemu, root, ssh
 from kvm.arch import ARCHES
@@ -176,6 +178,17 @@ def test_the_ready_line_counts_only_with_the_nonce(tmp_path: Path) -> None:
     assert event is Event.END
     event, _ = follow(tmp_path, SAY + "say(b'[    1.0] kdelta: rea', .2); say(b'dy n0\\r\\n', 5)\n")
     assert event is Event.READY
+
+
+def test_where_no_more_files_can_be_watched_they_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> INotify:
+        raise OSError(errno.EMFILE, "so many and no more")
+
+    monkeypatch.setattr("kvm.console.INotify", none_left)
+    event, _ = follow(tmp_path, SAY + "say(b'[    1.0] kdelta: rea', .2); say(b'dy n0\\r\\n', 5)\n")
+    assert event is Event.READY
+    event, _ = follow(tmp_path, SAY + "say(b'nothing\\n', 5)\n", timeout=0.2)
+    assert event is Event.QUIET
 
 
 def test_a_panic_is_seen_at_once_and_only_at_the_start_of_a_line(tmp_path: Path) -> None:

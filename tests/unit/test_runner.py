@@ -9,8 +9,9 @@ from typing import cast
 
 import pytest
 
+from kvm import proc
 from kvm.arch import get
-from kvm.errors import GuestLost
+from kvm.errors import GuestLost, RefusedError, UserError
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
@@ -78,6 +79,7 @@ def several(
     *,
     take: Take = scripted.take,
     repeats: int = 2,
+    side: Side = Side.BASE,
 ) -> GuestRun:
     (tmp_path / "image").write_text("")
     files = {}
@@ -89,7 +91,7 @@ def several(
     unrun = (Unrun("old", Outcome.FAIL, "does not compile: no"),)
     payload = Payload(Suite(tmp_path, "suite", kind, isolation=isolation, repeats=repeats), archive, runs, unrun)
     machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
-    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
+    trial = Trial(Cell(side, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path)
     return run(trial, take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
@@ -117,7 +119,7 @@ def test_each_program_of_several_is_a_test_and_one_that_kills_its_guest_takes_no
     assert [(end.outcome.value, end.repeat) for end in found.ends] == [("pass", 0), ("pass", 1)]
     assert found.guest.outcome.value == "panic"
     outputs = {path.name for path in (tmp_path / "tests" / "suite").iterdir()}
-    assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no.1.ktap"} <= outputs
+    assert {"001-a_b.ktap", "002-sub_dies.ktap", "005-says_no@1.ktap"} <= outputs
 
 
 @pytest.mark.parametrize(("losses", "outcome"), [(1, "pass"), (2, "missing")])
@@ -140,6 +142,23 @@ def test_a_guest_that_ends_before_any_program_costs_another_one_and_two_in_a_row
     found = several(tmp_path, {"a": ["exit 0"], "b": ["exit 0"]}, Isolation.SUITE, take=take, repeats=1)
     seen = {result.name: result.outcome.value for result in found.results}
     assert seen == {"a": outcome, "b": outcome, "old": "fail"}
+
+
+@pytest.mark.parametrize("fault", [UserError("root file system /r: no"), RefusedError("no place")])
+def test_what_a_restored_guest_of_a_patched_kernel_refuses_is_a_result(tmp_path: Path, fault: Exception) -> None:
+    @contextlib.contextmanager
+    def take(machine: Machine, **asked: object) -> Iterator[Kept]:
+        def restore(*, workdir: Path, limits: Limits) -> contextlib.AbstractContextManager[Guest]:
+            raise fault
+
+        with scripted.take(machine, **asked) as kept:  # type: ignore[arg-type]
+            yield cast("Kept", SimpleNamespace(boot_seconds=kept.boot_seconds, restore=restore))
+
+    with pytest.raises(type(fault)):
+        several(tmp_path, {"a": ["exit 0"]}, take=take)
+    proc.stop.clear()
+    found = several(tmp_path, {"a": ["exit 0"]}, take=take, side=Side.PATCHED)
+    assert found.guest.outcome == "no-boot"
 
 
 def test_a_program_of_ltp_is_one_test_with_its_own_words_and_its_cases_are_below_it(tmp_path: Path) -> None:

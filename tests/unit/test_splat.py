@@ -100,6 +100,13 @@ def test_what_a_program_prints_in_the_middle_of_a_line_is_no_report() -> None:
     assert find("my test says: Kernel panic - not syncing: no\n") == ()
 
 
+@pytest.mark.parametrize(
+    "words", ["INFO: task x is blocked on a ", "WARNING: [", "Internal error: UBSAN: ", "NETDEV WATCHDOG: a ("]
+)
+def test_a_line_without_end_in_which_reports_begin_and_begin_ends(words: str) -> None:
+    assert len(find(f"\n{f'] {words}' * 10_000}\n")) <= 1  # with a pattern that tries all of it each time: hours
+
+
 def test_what_a_terminal_wrapped_is_read_as_one_line_at_any_usual_width() -> None:
     name = "a_function_with_a_rather_long_name_that_goes_on_and_on"
     line = f"[   12.000000] BUG: KASAN: slab-use-after-free in {name}+0x1/0x2 {'x' * 40}"

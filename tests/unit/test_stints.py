@@ -170,6 +170,26 @@ def test_a_test_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
         run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
 
 
+def test_a_test_whose_name_ends_like_a_number_of_a_repeat_shares_no_file_with_one(tmp_path: Path) -> None:
+    todo = trial(tmp_path / "run", replace(suite("one"), repeats=2))
+    todo.machine.image.write_text("program:\nsay ok 1 x\nsay ok 2 x.1\n")
+    found = run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
+    assert [(one.name, one.repeat, str(one.outcome)) for one in found.results] == [
+        (name, repeat, "pass") for repeat in (0, 1) for name in ("x", "x.1")
+    ]
+    guests = sorted(path.name for path in (tmp_path / "run" / "guests" / "one").iterdir())
+    assert guests == ["--list", "x", "x.1", "x.1@1", "x@1"]
+
+
+def test_a_guest_for_more_suites_than_a_name_can_hold_has_a_name(tmp_path: Path) -> None:
+    suites = [suite(f"a-suite-{number:04d}", isolation=Isolation.BOOT) for number in range(40)]
+    found = run(
+        trial(tmp_path / "run", *suites), scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64"))
+    )
+    assert {str(one.outcome) for one in found.results} == {"pass"}
+    assert [path.name for path in (tmp_path / "run" / "guests").iterdir()] == ["a-suite-0000 and 39 more"]
+
+
 @pytest.mark.parametrize("name", ["..", ".git", "-x", "a/b", ""])
 def test_a_suite_whose_name_is_no_plain_name_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(f"name: '{name}'\nkind: ktap\nsources: []\n")
