@@ -48,9 +48,11 @@ class Console:
         self._process = process
         self._file = path.open("rb", buffering=0)
         self._inotify: INotify | None = None
-        with contextlib.suppress(OSError):  # a user has so many, 128 by default; then we look now and then
-            self._inotify = INotify()
-            self._inotify.add_watch(path, flags.MODIFY)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as unless:  # a user has so many, 128 by default
+            watch = unless.enter_context(INotify())
+            watch.add_watch(path, flags.MODIFY)
+            unless.pop_all()
+            self._inotify = watch  # without one we look now and then
 
     def wait(self, timeout: float, *others: int) -> Event:
         """Follow the console until the kernel is ready or in trouble, QEMU ends, or `timeout` seconds are over.

@@ -31,7 +31,7 @@ class _Stop:
         os.eventfd_write(self.fd, 1)
 
     def is_set(self) -> bool:
-        return _is_readable(self.fd, 0)
+        return is_readable(self.fd, 0)
 
     def obey(self) -> None:
         """Raise Interrupted if it is set: for work that starts no process and waits for nothing."""
@@ -59,8 +59,8 @@ class Completed:
     charge: str = ""  # why the police ended it
 
 
-def _is_readable(fd: int, timeout: float | None) -> bool:
-    """Wait for one descriptor, whatever its number, and for no stop request."""
+def is_readable(fd: int, timeout: float | None) -> bool:
+    """Wait for one descriptor, whatever its number, and for no stop request; `timeout` in seconds."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout is None else int(timeout * 1000)))
@@ -118,7 +118,7 @@ class Process:
 
     def poll(self) -> int | None:
         """Return the exit status if the process has ended, without waiting."""
-        if self.returncode is None and _is_readable(self.pidfd, 0):
+        if self.returncode is None and is_readable(self.pidfd, 0):
             self._reap()
         return self.returncode
 
@@ -129,7 +129,7 @@ class Process:
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signum)
-            if _is_readable(self.pidfd, patience):
+            if is_readable(self.pidfd, patience):
                 self._reap()
 
     def close(self) -> None:

@@ -53,7 +53,10 @@ def join(other: int) -> bool:
             if other in ready:
                 if not (said := _read(other)):
                     return True
-                os.write(sys.stdout.fileno(), said)
+                try:
+                    os.write(sys.stdout.fileno(), said)
+                except OSError:
+                    return False
             if keys in ready:
                 if not (typed := _read(keys)):
                     return False

@@ -107,7 +107,7 @@ def _remembered(where: Path, row: Checker, inputs: list[object], look: Callable[
             where / row.name, [RECIPE, versions, *inputs], _ADAPTER, look, whole=lambda said: not said.late
         )
     except BuildError as fault:  # make, which checkers run, does what a series wants, and may try to get out
-        return Checked({}, (f"{row.name}: no answer: {fault.message}",), late=True)
+        return Checked({}, (f"{row.name} gave no answer: {fault.message}",), late=True)
 
 
 def _keep(job: Job, base: _Said, patched: _Said, lane: Lane | None = None) -> None:

@@ -86,8 +86,9 @@ def _under(job: Job, lane: Lane, patched: GuestRun) -> dict[str, Named]:
             for one in splat.find([words], rules).splats:
                 keys.setdefault(one.fingerprint, key)
         for one in seen:
-            suite, program = _named(job, keys.get(one.fingerprint) or str(console.parent.relative_to(where)), patched)
-            found.setdefault(one.fingerprint, (suite, "" if one.kind in _LOOKED_FOR else program))
+            key = "" if one.kind in _LOOKED_FOR else keys.get(one.fingerprint, "")
+            named = _named(job, key or str(console.parent.relative_to(where)), patched)
+            found.setdefault(one.fingerprint, named)
     return found
 
 

@@ -15,7 +15,7 @@ from orchestrator.model import KnownIssue, Role, SplatRule, SplatRules, Until
 from orchestrator.yamlfile import Fault, Location, Section, nearest
 
 _REPEATS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|[*+]")  # in a pattern, with what only looks so: escaped, in a class
-_MOST_ALIKE = 128  # characters of one kind where a report starts
+_MOST_ALIKE = 512  # characters of one kind where a report starts: more of a message is not looked at
 _NAME = re.compile(r"\(\?P<\w+>")  # a name may stand once in a pattern, and all are joined into one
 
 
@@ -68,12 +68,12 @@ def rules(path: Path | None = None) -> SplatRules:
     """Read the shipped rules, or those in `path`; raises one UserError that lists every fault with its place."""
     found = yamlfile.read(path or config.share() / "configs" / "splats.yaml", _Rules, _faults)
     starts = [_NAME.sub("(?:", start).removesuffix("$") for rule in found.rules for start in rule.start]
-    first = _bounded(_any(starts).pattern)
+    first = _any(starts).pattern
     return SplatRules(
         rules=tuple(_rule(rule) for rule in found.rules),
         first=re.compile(first),
         # behind the time or caller id, or at the start of a line that has none
-        gate=re.compile(rf"(?:\] ?|\n(?:<\d+>)?(?!\[ *\d))(?:{first})"),
+        gate=re.compile(rf"(?:\] ?|\n(?:<\d+>)?(?!\[ *\d))(?:{_bounded(first)})"),
         skip=_any(found.skip),
     )
 

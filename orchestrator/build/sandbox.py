@@ -8,7 +8,6 @@ import contextlib
 import functools
 import os
 import re
-import select
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -188,14 +187,14 @@ class _Status:
 
     def await_end(self) -> None:
         """Wait until the init of the sandbox is gone, which the kernel lets go last: nothing writes any more then."""
-        if select.select([self._reading], [], [], 0)[0]:
+        if proc.is_readable(self._reading, 0):
             self._said = os.read(self._reading, 1 << 16)
         found = re.search(rb'"child-pid": (\d+)', self._said)
         with contextlib.suppress(ProcessLookupError):
             if found:
                 pidfd = os.pidfd_open(int(found[1]))
                 try:
-                    select.select([pidfd], [], [], END_SECONDS)
+                    proc.is_readable(pidfd, END_SECONDS)
                 finally:
                     os.close(pidfd)
 

@@ -159,12 +159,13 @@ def _left_out(found: Sequence[Letter], heads: Sequence[Head], path: Path) -> tup
     Raises UserError for one that may be a patch in a form that is not read: it would be missed.
     """
     both = list(zip(found, heads, strict=False))  # below the heads are those of empty files
-    known = {letter.source for letter, its in both if letter.has_diff or its.number or its.reply}
-    others = {letter.source: letter for letter in found if letter.source not in known}
-    for name, letter in others.items():
+    others = [letter for letter, its in both if not (letter.has_diff or its.number or its.reply)]
+    for letter in others:
         if why := letters.foreign(letter.raw):
-            raise UserError(f"{path / name} is no patch that can be read: {why}")
-    return tuple(f"{name} has no diff and is left out" for name in others)
+            raise UserError(f"{path / letter.source} is no patch that can be read: {why}")
+    known = {letter.source for letter in found if letter not in others}
+    names = dict.fromkeys(letter.source for letter in others if letter.source not in known)
+    return tuple(f"{name} has no diff and is left out" for name in names)
 
 
 def _elsewhere(path: Path) -> str:

@@ -213,18 +213,27 @@ class _Cell:
         seen = Seen(guests=[name])
         self.on_stage(name)
         try:
-            with self.kept.restore(workdir=_home(self.trial.directory, name), limits=self.trial.limits) as guest:
+            with self._restored(name) as guest:
                 work(guest, seen)
                 leaks.look(guest, self.trial.limits)
                 if self.trial.keep_guest and seen.bad:
                     _lend(f"{self.trial.cell}: a test failed in {name}", guest)
         except (BootError, GuestLost) as fault:
             seen.died(fault)
-        except (RefusedError, UserError) as fault:  # a root file system that cannot be mounted is the user's, on base
-            if self.trial.cell.side is not Side.PATCHED:
-                raise
-            seen.died(BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log))
         return seen
+
+    @contextlib.contextmanager
+    def _restored(self, name: str) -> Iterator[Guest]:
+        """Lend a guest; of a patched kernel that refuses one, or the user's root file system, that is no boot."""
+        with contextlib.ExitStack() as stack:
+            home = _home(self.trial.directory, name)
+            try:
+                guest = stack.enter_context(self.kept.restore(workdir=home, limits=self.trial.limits))
+            except (RefusedError, UserError) as fault:
+                if self.trial.cell.side is Side.PATCHED:
+                    raise BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log) from fault
+                raise
+            yield guest
 
 
 def _lend(why: str, guest: Guest) -> None:

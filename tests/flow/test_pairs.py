@@ -278,6 +278,17 @@ def test_a_leak_which_is_looked_for_after_all_programs_is_blamed_on_none_of_them
     assert verdict(run)[0] == "regressed"
 
 
+def test_a_leak_in_the_guest_of_one_test_is_looked_for_with_that_test(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    leaks = "kmsg 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug)'\n"
+    found = report(validate(PASSES, f"{PASSES}{leaks}", arches=["arm64"]))
+    assert (found.name, found.change) == ("first/(report) kmemleak: suspected memory leaks", "regressed")
+    assert found.evidence
+
+
 def test_a_report_is_that_of_the_suite_with_the_whole_of_its_name(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811

@@ -180,11 +180,14 @@ def test_the_ready_line_counts_only_with_the_nonce(tmp_path: Path) -> None:
     assert event is Event.READY
 
 
-def test_where_no_more_files_can_be_watched_they_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left() -> INotify:
+@pytest.mark.parametrize("what", ["INotify", "INotify.add_watch"])
+def test_where_no_more_files_can_be_watched_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def none_left(*_: object) -> INotify:
         raise OSError(errno.EMFILE, "so many and no more")
 
-    monkeypatch.setattr("kvm.console.INotify", none_left)
+    monkeypatch.setattr(f"kvm.console.{what}", none_left)
     event, _ = follow(tmp_path, SAY + "say(b'[    1.0] kdelta: rea', .2); say(b'dy n0\\r\\n', 5)\n")
     assert event is Event.READY
     event, _ = follow(tmp_path, SAY + "say(b'nothing\\n', 5)\n", timeout=0.2)

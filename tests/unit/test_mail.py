@@ -275,6 +275,17 @@ def test_a_patch_among_others_that_cannot_be_read_is_no_part_that_is_missed(
         mail.read(tmp_path)
 
 
+def test_a_patch_that_cannot_be_read_is_found_beside_others_in_one_file(tmp_path: Path) -> None:
+    context = "*** a/x\n--- b/x\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n"
+    mails = [
+        f"From 1 Mon Sep 17 00:00:00 2001\nFrom: A <a@b.c>\nSubject: [PATCH] {name}\n\nWhy.\n---\n{diff}\n"
+        for name, diff in (("one", DIFF), ("two", context))
+    ]
+    (tmp_path / "both.patch").write_text("".join(mails))
+    with pytest.raises(UserError, match=r"both\.patch is no patch that can be read: it is a context diff"):
+        mail.read(tmp_path)
+
+
 def test_a_cover_letter_may_quote_what_it_wants(tmp_path: Path) -> None:
     quoted = "*** a\n--- b\n***************\n*** 1 ****\n"
     (tmp_path / "0000.patch").write_text(f"From: A <a@b.c>\nSubject: [PATCH 0/1] y\n\nOutput:\n\n{quoted}")

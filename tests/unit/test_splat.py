@@ -100,6 +100,11 @@ def test_what_a_program_prints_in_the_middle_of_a_line_is_no_report() -> None:
     assert find("my test says: Kernel panic - not syncing: no\n") == ()
 
 
+def test_a_long_condition_in_a_warnings_head_is_found() -> None:
+    [found] = find(f"[    1.0] WARNING: [{'a' * 200}] mm/madvise.c:100 at do_madvise+0x1/0x2, CPU#0: sh/1\n")
+    assert (found.kind, found.title) == ("warning", "WARNING in do_madvise")
+
+
 @pytest.mark.parametrize(
     "words", ["INFO: task x is blocked on a ", "WARNING: [", "Internal error: UBSAN: ", "NETDEV WATCHDOG: a ("]
 )

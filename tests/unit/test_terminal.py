@@ -2,54 +2,69 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
 
 import pexpect
 import pytest
 
 SCRIPT = """\
-import signal, sys
+import pathlib, signal, sys
 import pexpect
 from kvm import proc, terminal
 from kvm.errors import Interrupted
 signal.signal(signal.SIGHUP, lambda *_: proc.stop.set())
 signal.signal(signal.SIGTERM, lambda *_: proc.stop.set())
 child = pexpect.spawn("sh", ["-c", sys.argv[1]])
+told = "a fault"
 try:
-    print("over" if terminal.join(child.child_fd) else "gone")
+    told = "over" if terminal.join(child.child_fd) else "gone"
 except Interrupted:
-    print("interrupted")
+    told = "interrupted"
 finally:
+    pathlib.Path(sys.argv[2]).write_text(told)
     child.close(force=True)
 """
 
-Joined = Iterator["pexpect.spawn[str]"]
+Joined = Callable[[str], "pexpect.spawn[str]"]
 
 
-def joined(line: str) -> "pexpect.spawn[str]":
-    return pexpect.spawn(sys.executable, ["-c", SCRIPT, line], encoding="utf-8", timeout=60)
+@pytest.fixture
+def ended(tmp_path: Path) -> Path:
+    """Where it is said how it ended."""
+    return tmp_path / "ended"
 
 
-def test_keys_go_in_and_words_come_out_until_the_program_ends() -> None:
+@pytest.fixture
+def joined(ended: Path) -> Joined:
+    def start(line: str) -> "pexpect.spawn[str]":
+        return pexpect.spawn(sys.executable, ["-c", SCRIPT, line, str(ended)], encoding="utf-8", timeout=60)
+
+    return start
+
+
+def test_keys_go_in_and_words_come_out_until_the_program_ends(joined: Joined, ended: Path) -> None:
     outer = joined("stty -echo; echo ready; read word; echo heard $word")
     outer.expect("ready")
     outer.send("yes\n")
     outer.expect("heard yes")
-    outer.expect("over")
     outer.expect(pexpect.EOF)
+    assert ended.read_text() == "over"
 
 
-def test_it_ends_when_it_is_told_to() -> None:
+def test_it_ends_when_it_is_told_to(joined: Joined, ended: Path) -> None:
     outer = joined("echo ready; sleep 1000")
     outer.expect("ready")
     outer.kill(signal.SIGTERM)
-    outer.expect("interrupted")
     outer.expect(pexpect.EOF)
+    assert ended.read_text() == "interrupted"
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_it_ends_when_the_terminal_is_gone() -> None:
-    outer = joined("echo ready; sleep 1000")
+@pytest.mark.parametrize("line", ["echo ready; sleep 1000", "echo ready; yes"])
+def test_it_ends_when_the_terminal_is_gone(joined: Joined, ended: Path, line: str) -> None:
+    outer = joined(line)
     outer.expect("ready")
     outer.ptyproc.fileobj.close()  # as when a window is closed
-    assert outer.ptyproc.wait() is not None
+    outer.ptyproc.wait()
+    assert ended.read_text() in ("gone", "interrupted")
