@@ -34,7 +34,7 @@ def test_names_of_tests_are_words_in_the_record_and_nothing_else(validate: Valid
     kept = [path.relative_to(where).as_posix() for path in (where / "patched").rglob("*")]
     said = [path for path in kept if "tests/" in path and not path.startswith("patched/arm64-fast/again/")]
     assert said == ["patched/arm64-fast/tests/example.ktap"]
-    again = {path.name.split(".")[0] for path in (where / "patched" / "arm64-fast" / "again").glob("*/tests/*")}
+    again = {path.name.split("@")[0] for path in (where / "patched" / "arm64-fast" / "again").glob("*/tests/*")}
     assert again == {"example"}
     assert not [path for path in tmp_path.rglob("*") if path.name in ("escaped", "passwd")]
     page = html.render(store.load(where), where)
