@@ -34,7 +34,7 @@ def later() -> tuple[str, ...]:
     return f"LD_PRELOAD={library}", f"FAKETIME=+{DAYS}d"
 
 
-@pytest.mark.usefixtures("images")  # whose objects are there to start from
+@pytest.mark.usefixtures("images")  # whose objects `first` starts from, unless the cache has it from another day
 def test_another_day_another_cache_no_objects_and_an_empty_ccache_give_the_same_images(
     shared_cache: Path, tmp_path: Path, later: tuple[str, ...]
 ) -> None:
@@ -47,10 +47,8 @@ def test_another_day_another_cache_no_objects_and_an_empty_ccache_give_the_same_
         there = plan.make(Request(pipeline=asked, near=str(tmp_path), cache=another, jobs=2))
         the_day_is_another(there, later, tmp_path)
         rebuilt = built(there, [shifted(order, later) for order in there.orders.values()], tmp_path / "log")
-    whole = rebuilt["base"]
     assert not any(build.cached for build in rebuilt.values())
-    assert whole.ccache_hits < 0.05 * whole.ccache_asked
-    assert first["base"].ccache_asked < 0.2 * whole.ccache_asked  # it had another one's objects
+    assert rebuilt["base"].ccache_hits < 0.05 * rebuilt["base"].ccache_asked
     assert {side: build.image_sha256 for side, build in rebuilt.items()} == {
         side: build.image_sha256 for side, build in first.items()
     }
