@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kvm import proc
 from kvm.arch import DEFAULT
@@ -41,6 +42,7 @@ class Cluster:
     scheme: str = "tcp"
     host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
+    at: Callable[[str], Sequence[str]] = lambda _: ()  # what is put before the command of each, to run it on a host
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -60,7 +62,7 @@ class Cluster:
         before = self.log(name).stat().st_size
         with self.log(name).open("ab") as said:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name, *words],
+                [*self.at(name), sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name, *words],
                 cwd=ROOT,
                 stdout=said,
                 stderr=said,
@@ -91,9 +93,9 @@ class Cluster:
         process.send_signal(signum)
         process.wait(30)
 
-    def until(self, happened: Callable[[], bool], what: str = "") -> None:
+    def until(self, happened: Callable[[], bool], what: str = "", seconds: float = START_SECONDS) -> None:
         """Wait for what happens in other processes."""
-        for _ in range(int(START_SECONDS / 0.05)):
+        for _ in range(int(seconds / 0.05)):
             if happened():
                 return
             proc.wait_readable([], 0.05)
@@ -101,10 +103,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(top: Path, *workers: str, scheme: str = "tcp") -> Iterator[Cluster]:
+def running(top: Path, *workers: str, scheme: str = "tcp", **more: Any) -> Iterator[Cluster]:
     """Lend a cluster with these workers; nothing of it is left."""
     top.mkdir(exist_ok=True)
-    cluster = Cluster(top, scheme)
+    cluster = Cluster(top, scheme, **more)
     if scheme == "tls":
         tls.make(top / "tls")
     try:
