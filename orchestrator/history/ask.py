@@ -125,7 +125,7 @@ def compare(book: Book, first: PastRun, second: PastRun) -> list[Moved]:
     """Every test that came out otherwise, on either side, in the second of two runs."""
     with book.reading() as connection:
         before, after = (_states(connection, one) for one in (first, second))
-        both = before.keys() & after.keys()  # a lane that one of them did not have says nothing
+        both = {lane for lane in before.keys() & after.keys() if before[lane] and after[lane]}  # else it says nothing
         moved = [
             (test, lane, before[lane].get(test), after[lane].get(test))
             for lane in sorted(both)

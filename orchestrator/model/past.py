@@ -58,8 +58,11 @@ class Moved:
 
     @property
     def worse(self) -> bool:
-        """Does it fail on the second run's patched kernel, and did not on the first one's?"""
-        return bool(self.second and self.second[1].bad and not (self.first and self.first[1].bad))
+        """Does it fail on the second run's patched kernel, and did not on the first one's? If that had it not: on base?"""
+        if not self.second:
+            return False
+        base, now = self.second
+        return now.bad and not (self.first[1] if self.first else base).bad
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,22 @@ def test_two_runs_are_compared_lane_by_lane_and_what_is_worse_comes_first(histor
     assert "! arm64-fast madvise_locked/a" in past.moved(ask.runs(history)[0], ask.runs(history)[1], found)
 
 
+def test_a_test_that_the_first_run_had_not_is_worse_if_base_passes_it(history: Book) -> None:
+    add(
+        history,
+        run(1, arm("a")),
+        run(2, arm("a"), arm("fails on both", FAIL, FAIL), arm("regressed", PASS, FAIL)),
+    )
+    found = ask.compare(history, ask.find(history, "run-1"), ask.find(history, "run-2"))
+    assert [(one.name, one.worse) for one in found] == [("regressed", True), ("fails on both", False)]
+
+
+def test_a_lane_in_which_one_run_tested_nothing_says_nothing(history: Book) -> None:
+    add(history, run(1, images="aa"), run(2, arm("a", PASS, FAIL)))
+    for first, second in (("run-1", "run-2"), ("run-2", "run-1")):
+        assert not ask.compare(history, ask.find(history, first), ask.find(history, second))
+
+
 def test_the_beginning_of_a_run_names_it_unless_it_begins_several(history: Book) -> None:
     add(history, run(1), run(12), run(20))
     assert ask.find(history, "run-1").name == "run-1"  # the whole name of one
