@@ -21,11 +21,15 @@ TERM_GRACE_SECONDS = 2.0
 POLICE_SECONDS = 0.2  # a fork bomb makes a thousand processes in that time, not more
 
 
+def _event() -> int:
+    return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+
 class _Stop:
     """The process-wide stop token: a signal concerns the whole process, so every wait watches this one fd."""
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.fd = _event()
 
     def set(self) -> None:
         os.eventfd_write(self.fd, 1)
@@ -41,6 +45,11 @@ class _Stop:
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
+
+    def renew(self) -> None:
+        """Be the token of a process that was forked, not its parent's."""
+        os.close(self.fd)
+        self.fd = _event()
 
 
 stop = _Stop()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import Interrupted
 
 OVERHEAD_MIB = 128  # QEMU's own: what it translates and emulates with
@@ -36,21 +36,30 @@ class _Ticket:
 
 @dataclass
 class Places:
-    """The places for guests of one run; `free_mib` says what memory the machine has left."""
+    """The places for guests of one run; `free_mib` says what memory the machine has left.
+
+    With a directory for `locks` they are those of all processes that have the same one.
+    """
 
     most: int
     free_mib: Callable[[], int]
+    locks: Path | None = None
     _tickets: list[_Ticket] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @contextlib.contextmanager
     def hold(self, need: Need) -> Iterator[None]:
         """Wait for a place, and hold it. Raises Interrupted when all must stop."""
+        with contextlib.ExitStack() as held, self._waited_for(need, held):
+            yield
+
+    @contextlib.contextmanager
+    def _waited_for(self, need: Need, held: contextlib.ExitStack) -> Iterator[None]:
         with self._changed:
             ticket = _Ticket(need)
             self._tickets.append(ticket)
             try:
-                while not self._may_run(ticket):
+                while not (self._may_run(ticket) and self._has_lock(held)):
                     self._changed.wait(_WAIT_SECONDS)
                     if proc.stop.is_set():
                         raise Interrupted
@@ -63,6 +72,17 @@ class Places:
         finally:
             with self._changed:
                 self._leave(ticket)
+
+    def _has_lock(self, held: contextlib.ExitStack) -> bool:
+        """Take one of the places that other processes have, too, if there is one, and `held` gives it back."""
+        if self.locks is None:
+            return True
+        for number in range(self.most):
+            with contextlib.ExitStack() as tried:
+                if tried.enter_context(disk.try_lock(self.locks / f"guest-{number}")):
+                    held.push(tried.pop_all())
+                    return True
+        return False
 
     def _leave(self, ticket: _Ticket) -> None:
         self._tickets = [other for other in self._tickets if other is not ticket]

@@ -25,6 +25,7 @@ from tests import scripted
 from tests.conftest import processes
 
 START_SECONDS = 60.0
+SERVE = "from orchestrator.cluster import forks; from tests.clusters import errand; forks.serve(errand)"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -82,7 +83,8 @@ class Cluster:
 
     def busy(self) -> list[str]:
         """The workers that do an errand now."""
-        return [name for name in self.processes if processes(f"errand {self.top / name} ")]
+        forks = {name: processes(f" errand {self.top / name}") for name in self.processes}
+        return [name for name, found in forks.items() if len(found) > 1]  # the first is what they were forked from
 
     def boots(self) -> list[str]:
         """The architecture of each kernel that came up."""
@@ -129,14 +131,22 @@ def _held(top: Path, machine: Machine, **asked: object) -> Iterator[object]:
         yield kept
 
 
-def _main(role: str, *words: str) -> int:
+def _be_told_to_stop() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: proc.stop.set())
-    if role == "errand":
-        cache, *rest = words
-        take = functools.partial(_held, Path(cache).parent)
-        with scratch.own():
-            return task.run(*rest, Here(Path(cache), take))  # type: ignore[arg-type]
+
+
+def errand() -> None:
+    """What is forked: `errand CACHE STORE DIGEST NAME`."""
+    _be_told_to_stop()
+    _, cache, *rest = sys.argv[1:]
+    take = functools.partial(_held, Path(cache).parent)
+    with scratch.own():
+        sys.exit(task.run(*rest, Here(Path(cache), take)))  # type: ignore[arg-type]
+
+
+def _main(role: str, *words: str) -> int:
+    _be_told_to_stop()
     url, top, name, *versions = words
     certificates = Path(top) / "tls"
     if role == "scheduler":
@@ -151,7 +161,7 @@ def _main(role: str, *words: str) -> int:
         url,
         certificates,
         Offer(tuple(can)),
-        [sys.executable, "-m", "tests.clusters", "errand", str(cache)],
+        [sys.executable, "-c", SERVE, "errand", str(cache)],
         name,
     )
     return 0

@@ -45,5 +45,5 @@ def _become_kdelta(args: list[str], cwd: Path, env: dict[str, str], fds: tuple[D
     from kvm import proc
     from orchestrator.cli import entry
 
-    proc.stop.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # the server's is shared with all that it forked
+    proc.stop.renew()
     entry()

@@ -73,11 +73,10 @@ def told(digest: str, blobs: Blobs) -> Told:
 
 @dataclass(frozen=True)
 class Here:
-    """The machine that does errands: its cache, how its guests come up, and how many parts it does at once."""
+    """The machine that does errands: its cache, and how its guests come up."""
 
     cache_dir: Path
     take: Take
-    share: int = 1
 
 
 def do(digest: str, blobs: Blobs, here: Here, directory: Path, watch: Watch) -> str:
@@ -102,8 +101,8 @@ def _job(errand: Errand, here: Here, directory: Path, watch: Watch, stack: conte
     """The run as it is told here: its own directory, this machine's cache and places."""
     request = errand.plan.request.model_copy(update={"cache": str(here.cache_dir), "jobs": places.processors()})
     orders = {order.cell: replace(order, jobs=request.jobs) for order in errand.orders}
-    most = errand.plan.request.pipeline.limits.guests or max(1, places.by_processors() // here.share)
-    engine = Engine(Places(most, places.free_mib))
+    most = errand.plan.request.pipeline.limits.guests or places.by_processors()
+    engine = Engine(Places(most, places.free_mib, here.cache_dir / "locks"))  # beside errands of other lanes
     stack.callback(engine.close)
     return Job(
         replace(errand.plan, request=request, orders=orders), Recorder(errand.run, directory), engine, watch, here.take

@@ -1,31 +1,23 @@
-"""What Dask runs on a worker: it starts the process that does the errand, passes on what that says, and ends it."""
+"""What Dask runs on a worker: it has a process forked that does the errand, passes on what that says, and ends it."""
 
 import contextlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kvm import proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
-from kvm.proc import Process
+from orchestrator.cluster.forks import Fork, Forks
 
-OURS = "kdelta"  # the attribute of Dask's worker that holds a Kit, and what its topics begin with
+OURS = "kdelta"  # the attribute of Dask's worker that holds its Forks, and what its topics begin with
 ERRAND = "errand"  # whose words they are
 _LOOK_SECONDS = 0.5  # how soon an errand that nobody wants any more is ended
 _END_SECONDS = 20.0  # for guests and makes that are told to end
 _FAULTS = {fault.__name__: fault for fault in (UserError, InfraError)}
 
 Words = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What a worker does errands with: the command that does one, before store and errand."""
-
-    argv: Sequence[str]
 
 
 class Unwanted(InfraError):
@@ -37,7 +29,7 @@ def perform(url: str, digest: str, name: str) -> Words:
     from distributed import Reschedule, get_worker  # noqa: PLC0415
 
     worker = get_worker()
-    key, kit = worker.get_current_task(), getattr(worker, OURS)
+    key, forks = worker.get_current_task(), getattr(worker, OURS)
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)
@@ -45,7 +37,8 @@ def perform(url: str, digest: str, name: str) -> Words:
 
     try:
         return do(
-            [*kit.argv, url, digest, name],
+            forks,
+            [url, digest, name],
             lambda words: worker.log_event(topic(name), {**words, ERRAND: name}),
             is_wanted,
         )
@@ -66,10 +59,10 @@ def fault(told: Words) -> Error | None:
     return _FAULTS[kind](message, hint=hint)
 
 
-def do(argv: Sequence[str], tell: Callable[[Words], None], is_wanted: Callable[[], bool]) -> Words:
+def do(forks: Forks, errand: Sequence[str], tell: Callable[[Words], None], is_wanted: Callable[[], bool]) -> Words:
     """Run the process of an errand to its end, or end it; returns its last words."""
     last: Words = {}
-    with tempfile.TemporaryFile("w+b") as complaints, _started(argv, complaints.fileno()) as (process, said):
+    with tempfile.TemporaryFile("w+b") as complaints, _started(forks, errand, complaints.fileno()) as (process, said):
         for words in _lines(said, is_wanted):
             if "told" in words or "fault" in words:
                 last = words
@@ -79,25 +72,22 @@ def do(argv: Sequence[str], tell: Callable[[Words], None], is_wanted: Callable[[
         complaints.seek(0)
         complaint = complaints.read()[-2000:].decode("utf-8", "replace")
     if not last:
-        raise InfraError(f"the process of an errand ended with {process.returncode}: {complaint or 'no word'}")
+        raise InfraError(f"the process of an errand ended: {complaint or 'without a word'}")
     if isinstance(why := fault(last), InfraError):
         raise why
     return last
 
 
 @contextlib.contextmanager
-def _started(argv: Sequence[str], complaints: int) -> Iterator[tuple[Process, int]]:
+def _started(forks: Forks, errand: Sequence[str], complaints: int) -> Iterator[tuple[Fork, int]]:
     ours, theirs = os.pipe2(os.O_CLOEXEC)
-    try:
-        # its guests die with it, and it with this thread
-        with proc.spawn(["setpriv", "--pdeathsig", "TERM", *argv], stdout=theirs, stderr=complaints) as process:
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, ours)
+        try:
+            process = stack.enter_context(forks.start(errand, theirs, complaints, _END_SECONDS))
+        finally:
             os.close(theirs)
-            try:
-                yield process, ours
-            finally:
-                process.end(grace=_END_SECONDS)
-    finally:
-        os.close(ours)
+        yield process, ours
 
 
 def _lines(said: int, is_wanted: Callable[[], bool]) -> Iterator[Words]:

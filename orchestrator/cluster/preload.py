@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from kvm.errors import UserError
 from orchestrator import cache
 from orchestrator.cluster import ability, worker
+from orchestrator.cluster.forks import Forks
 from orchestrator.post import is_loopback
 
 if TYPE_CHECKING:
@@ -21,4 +22,4 @@ async def dask_setup(theirs: "Worker") -> None:
     if address.scheme != "tls" and not is_loopback(address.hostname or ""):
         raise UserError(f"{theirs.scheduler.address}: without TLS anybody who reaches it can run programs here")
     root = cache.default_root()
-    worker.equip(theirs, worker.Offer(tuple(ability.found(root))), worker.command(root, 1))
+    worker.equip(theirs, worker.Offer(tuple(ability.found(root))), Forks(worker.command(root)))

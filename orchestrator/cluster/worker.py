@@ -14,13 +14,14 @@ from kvm import proc
 from orchestrator import places
 from orchestrator.cluster import hand, tls
 from orchestrator.cluster.ability import BUILD, GUESTS, MEMORY, Ability
-from orchestrator.cluster.hand import Kit
+from orchestrator.cluster.forks import Forks
 
 if TYPE_CHECKING:
     from distributed import Worker
 
 log = logging.getLogger(__name__)
 
+_SERVE = "from orchestrator.cluster import forks, task; from orchestrator.cli import entry; forks.serve(entry)"
 _AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
 SETTINGS = {
     "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
@@ -48,23 +49,24 @@ class Offer:
         return {**able, **counts, MEMORY: float(places.free_mib())}
 
 
-def command(cache_dir: Path, lanes: int) -> list[str]:
-    """The process that does an errand, but for its store, hash and name."""
-    program = [sys.executable, "-c", "from orchestrator.cli import entry; entry()"]
-    return [*program, "--cache-dir", str(cache_dir), "errand", "--share", str(lanes)]
+def command(cache_dir: Path) -> list[str]:
+    """The process that forks those which do errands: `kdelta errand`, but for store, hash and name."""
+    program = [sys.executable, "-c", _SERVE]
+    return [*program, "--cache-dir", str(cache_dir), "errand"]
 
 
-def equip(worker: "Worker", offer: Offer, argv: Sequence[str]) -> None:
-    """Make a worker of Dask's, before it registers, one that does errands by `argv`."""
-    setattr(worker, hand.OURS, Kit(tuple(argv)))
+def equip(worker: "Worker", offer: Offer, forks: Forks) -> None:
+    """Make a worker of Dask's, before it registers, one that does errands by `forks`."""
+    setattr(worker, hand.OURS, forks)
     worker.startup_information[hand.OURS] = lambda _: [one.plain() for one in offer.abilities]
     for resources in (worker.state.total_resources, worker.state.available_resources):
         resources.update(offer.resources)
 
 
 def work(url: str, certificates: Path, offer: Offer, argv: Sequence[str], name: str | None = None) -> None:
-    """Work for a scheduler until a stop request; one that is gone is waited for."""
-    _run(_work(url, certificates, offer, argv, name))
+    """Work for a scheduler until a stop request; one that is gone is waited for. `argv` is what forks errands."""
+    with contextlib.closing(Forks(argv)) as forks:
+        _run(_work(url, certificates, offer, forks, name))
 
 
 def schedule(url: str, certificates: Path) -> None:
@@ -72,7 +74,7 @@ def schedule(url: str, certificates: Path) -> None:
     _run(_schedule(url, certificates))
 
 
-async def _work(url: str, certificates: Path, offer: Offer, argv: Sequence[str], name: str | None) -> None:
+async def _work(url: str, certificates: Path, offer: Offer, forks: Forks, name: str | None) -> None:
     from distributed import Worker  # noqa: PLC0415
 
     security = tls.security(url, certificates)
@@ -88,7 +90,7 @@ async def _work(url: str, certificates: Path, offer: Offer, argv: Sequence[str],
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
             )
-            equip(worker, offer, argv)
+            equip(worker, offer, forks)
             async with worker:
                 log.warning("works for %s", url)
                 await _first(_stopped(), worker.finished())

@@ -23,7 +23,7 @@ def _certificates(command: click.decorators.FC) -> click.decorators.FC:
 @click.argument("url", metavar="URL")
 @_certificates
 @click.option("--builds", type=click.IntRange(0), default=1, show_default=True, help="So many builds at once.")
-@click.option("--lanes", type=click.IntRange(0), default=1, show_default=True, help="Guests of so many lanes at once.")
+@click.option("--lanes", type=click.IntRange(0), default=2, show_default=True, help="Guests of so many lanes at once.")
 @click.option("--name", help="What logs call it. [default: its address]")
 @click.pass_obj
 def worker(cache_dir: Path, /, url: str, certificates: Path | None, builds: int, lanes: int, name: str | None) -> None:
@@ -46,7 +46,7 @@ def worker(cache_dir: Path, /, url: str, certificates: Path | None, builds: int,
     for one in found:
         click.echo(one.words, err=True)
     offer = workers.Offer(found, builds, lanes)
-    workers.work(url, certificates or tls.default(), offer, workers.command(cache_dir, lanes), name)
+    workers.work(url, certificates or tls.default(), offer, workers.command(cache_dir), name)
 
 
 @click.command()
@@ -114,11 +114,10 @@ def init(certificates: Path | None) -> None:
 @click.argument("store")
 @click.argument("digest")
 @click.argument("name")
-@click.option("--share", type=click.IntRange(1), default=1, help="One of so many at once.")
 @click.pass_obj
-def errand(cache_dir: Path, store: str, digest: str, name: str, share: int) -> int:
+def errand(cache_dir: Path, store: str, digest: str, name: str) -> int:
     """Do one errand of a run: what a worker starts."""
     from orchestrator.cluster import task  # noqa: PLC0415
     from orchestrator.cluster.errand import Here  # noqa: PLC0415
 
-    return task.run(store, digest, name, Here(cache_dir, snapshot.take, share))
+    return task.run(store, digest, name, Here(cache_dir, snapshot.take))

@@ -58,7 +58,7 @@ class Moved:
 
     @property
     def worse(self) -> bool:
-        """Does it fail on the second run's patched kernel, and did not on the first one's? If that had it not: on base?"""
+        """Does it fail on the second run's patched kernel, and did not on the first one's, or else on base?"""
         if not self.second:
             return False
         base, now = self.second

@@ -262,7 +262,7 @@ def test_after_its_deadline_nothing_of_a_build_is_left(places: dict[str, Path]) 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_when_kdelta_is_stopped_or_killed_nothing_of_a_build_is_left(
-    places: dict[str, Path], how: signal.Signals
+    places: dict[str, Path], tmp_path: Path, how: signal.Signals
 ) -> None:
     nap = f"{os.getpid()}.{250 + how}"
     script = TYPIST.replace('open("/dev/tty").close()\n', "").split("print")[0] + (
@@ -270,7 +270,7 @@ def test_when_kdelta_is_stopped_or_killed_nothing_of_a_build_is_left(
         "for one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, lambda *_: proc.stop.set())\n"
         f"box.run(['bash', '-c', 'trap \"\" TERM INT; setsid sleep {nap} & sleep {nap}'])"
     )
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}  # who is killed leaves files there
     argv = [sys.executable, "-c", script, *map(str, places.values())]
     with subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL) as other:
         deadline = time.monotonic() + 30

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,24 @@ def test_where_there_are_two_places_two_meet() -> None:
     other.start()
     want()
     other.join()
+
+
+def test_who_knows_nothing_of_another_waits_for_a_place_that_both_have_a_lock_of(tmp_path: Path) -> None:
+    one, other = (Places(1, lambda: 10_000, tmp_path) for _ in range(2))
+    went = []
+
+    def want() -> None:
+        with other.hold(Need(1)):
+            went.append("other")
+
+    thread = threading.Thread(target=want)
+    with one.hold(Need(1)):
+        thread.start()
+        threading.Event().wait(2 * places._WAIT_SECONDS)  # it looks more than once
+        went.append("one")
+    thread.join()
+    assert went == ["one", "other"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_who_waits_is_told_to_stop_and_leaves_no_trace() -> None:
