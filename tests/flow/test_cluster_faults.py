@@ -152,6 +152,7 @@ def test_an_errand_with_which_three_workers_died_is_given_up(
     run.join(60)
     assert isinstance(run.fault, InfraError)
     assert run.fault.message.startswith("build arm64: 3 workers died with it")
+    proc.stop.clear()
     cluster.until(lambda: not processes(SLOW), "make outlived its worker")
 
 
