@@ -101,9 +101,9 @@ def alone(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` if nobody else does; yields whether it is held."""
-    descriptor = _flock(path, fcntl.LOCK_EX)
+def try_lock(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[bool]:
+    """Hold the lock file `path` if nobody else does, with LOCK_SH otherwise than so; yields whether it is held."""
+    descriptor = _flock(path, how)
     try:
         yield descriptor is not None
     finally:

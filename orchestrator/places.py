@@ -1,6 +1,7 @@
 """Who boots or restores a guest now, and who waits: as many at once as this machine has processors and memory for."""
 
 import contextlib
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ class Places:
             ticket = _Ticket(need)
             self._tickets.append(ticket)
             try:
-                while not (self._may_run(ticket) and self._has_lock(held)):
+                while not (self._may_run(ticket) and self._is_granted(need, held)):
                     self._changed.wait(_WAIT_SECONDS)
                     if proc.stop.is_set():
                         raise Interrupted
@@ -73,15 +74,17 @@ class Places:
             with self._changed:
                 self._leave(ticket)
 
-    def _has_lock(self, held: contextlib.ExitStack) -> bool:
-        """Take one of the places that other processes have, too, if there is one, and `held` gives it back."""
+    def _is_granted(self, need: Need, held: contextlib.ExitStack) -> bool:
+        """Do the guests of other processes leave room, too? `held` gives back what it then takes."""
         if self.locks is None:
             return True
-        for number in range(self.most):
-            with contextlib.ExitStack() as tried:
-                if tried.enter_context(disk.try_lock(self.locks / f"guest-{number}")):
-                    held.push(tried.pop_all())
-                    return True
+        how = fcntl.LOCK_EX if need.alone else fcntl.LOCK_SH
+        places = (self.locks / f"guest-{number}" for number in range(self.most))
+        with contextlib.ExitStack() as tried:
+            beside = tried.enter_context(disk.try_lock(self.locks / "guests", how))
+            if beside and (need.alone or any(tried.enter_context(disk.try_lock(place)) for place in places)):
+                held.push(tried.pop_all())
+                return True
         return False
 
     def _leave(self, ticket: _Ticket) -> None:

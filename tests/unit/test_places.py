@@ -83,22 +83,35 @@ def test_where_there_are_two_places_two_meet() -> None:
     other.join()
 
 
-def test_who_knows_nothing_of_another_waits_for_a_place_that_both_have_a_lock_of(tmp_path: Path) -> None:
-    one, other = (Places(1, lambda: 10_000, tmp_path) for _ in range(2))
+@pytest.mark.parametrize(
+    ("most", "first", "second"),
+    [(1, Need(1), Need(1)), (2, Need(1), Need(1, alone=True)), (2, Need(1, alone=True), Need(1))],
+    ids=["one place", "who wants to be alone waits", "who is alone is waited for"],
+)
+def test_processes_that_have_the_same_locks_wait_for_each_other(
+    tmp_path: Path, most: int, first: Need, second: Need
+) -> None:
+    one, other = (Places(most, lambda: 10_000, tmp_path) for _ in range(2))
     went = []
 
     def want() -> None:
-        with other.hold(Need(1)):
-            went.append("other")
+        with other.hold(second):
+            went.append("second")
 
     thread = threading.Thread(target=want)
-    with one.hold(Need(1)):
+    with one.hold(first):
         thread.start()
         threading.Event().wait(2 * places._WAIT_SECONDS)  # it looks more than once
-        went.append("one")
+        went.append("first")
     thread.join()
-    assert went == ["one", "other"]
+    assert went == ["first", "second"]
     assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_have_the_same_locks_meet_where_there_is_room(tmp_path: Path) -> None:
+    one, other = (Places(2, lambda: 10_000, tmp_path) for _ in range(2))
+    with one.hold(Need(1)), other.hold(Need(1)):
+        assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_who_waits_is_told_to_stop_and_leaves_no_trace() -> None:
