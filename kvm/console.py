@@ -43,6 +43,8 @@ class Console:
         self.alarm: Trouble | None = None  # the first that may
         self._nonce, self._ready = nonce.encode(), fate.ready(nonce)
         self._banners = 0
+        self._time = 0.0  # the kernel's
+        self.lent = False  # to a person, who may have it say anything again
         self._partial = b""
         self._events: deque[Event] = deque()
         self._process = process
@@ -105,15 +107,17 @@ class Console:
         if self._nonce in whole or fate.WORTH.search(whole):
             for line in whole.split(b"\n"):
                 self._read(line[:_LONGEST_LINE].strip())
+        self._time = fate.time_of(self.last_line.encode(), self._time)
         if self.received > self.most:
             self._in_trouble(Trouble(Fate.FLOOD, f"more than {self.most} bytes on the console"))
 
     def _read(self, line: bytes) -> None:
+        self._time = fate.time_of(line, self._time)
         if self._ready.match(line):
             self._events.append(Event.READY)
-        elif trouble := fate.of_line(line):
+        elif trouble := fate.of_line(line, self._time):
             self._in_trouble(trouble)
-        elif fate.BANNER.match(line):
+        elif fate.BANNER.match(line) and not self.lent:
             self._banners += 1
             if self._banners > 1:
                 self._in_trouble(Trouble(Fate.REBOOT, "a second boot without an end of the first"))

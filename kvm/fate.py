@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_TIME = rb"(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
+_TIME = rb"(?:<\d+>)?(?:\[ *(?P<time>\d{1,9}\.\d+)\](?:\[ *[TC]\d+\])? )?"
+_HEAD = re.compile(_TIME)
+_STAMP = re.compile(rb"\[ *(?P<time>\d{1,9}\.\d+)\](?:\[ *[TC]\d+\])? ")
 
 
 class Fate(StrEnum):
@@ -43,21 +45,24 @@ class Trouble:
     words: str
 
 
-# From the start of a line; the first group is kept. Linux kernel/panic.c, kernel/watchdog*.c, kernel/rcu/tree_stall.h,
-# kernel/hung_task.c, mm/oom_kill.c, arch/x86/kernel/nmi.c.
+# From the start of a message; the first group is kept. Linux kernel/panic.c, kernel/watchdog*.c,
+# kernel/rcu/tree_stall.h, kernel/hung_task.c, mm/oom_kill.c, arch/x86/kernel/nmi.c.
 _RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
-    (fate, re.compile(_TIME + pattern))
+    (fate, re.compile(pattern))
     for fate, pattern in (
         (Fate.PANIC, rb"Kernel panic - not syncing(?:: (.*))?"),
         (Fate.SOFT_LOCKUP, rb"(?:watchdog: )?BUG: (soft lockup - .*)"),
         (Fate.HARD_LOCKUP, rb"(?:\w+ )?(?:watchdog: )?(?:CPU\d+: )?(Watchdog detected hard LOCKUP on cpu.*)"),
         (Fate.RCU_STALL, rb"(?:rcu: )?INFO: (\w+ (?:self-)?detected (?:expedited )?stalls? on .*)"),
-        (Fate.HUNG_TASK, rb"INFO: (task .* blocked for more than \d+ seconds.*)"),
+        (Fate.RCU_STALL, rb"(?:rcu: )?(rcu\w+ kthread (?:starved for|timer wakeup didn't happen for) .*)"),
+        (Fate.HUNG_TASK, rb"INFO: (task .* blocked (?:in I/O wait )?for more than \d+ seconds.*)"),
         (Fate.OUT_OF_MEMORY, rb"(Out of memory: Killed process .*)"),
     )
 )
 # What every rule needs: floods are looked through at the speed of one search.
-WORTH = re.compile(rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |blocked for more|Out of memory|Linux version ")
+WORTH = re.compile(
+    rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |kthread |for more than|Out of memory|Linux version "
+)
 BANNER = re.compile(_TIME + rb"Linux version \d")
 
 # QMP's SHUTDOWN reasons (QEMU qapi/run-state.json); after a panic, whose line is said before, a guest resets.
@@ -69,12 +74,30 @@ def ready(nonce: str) -> re.Pattern[bytes]:
     return re.compile(_TIME + re.escape(f"kdelta: ready {nonce}".encode()) + b"$")
 
 
-def of_line(line: bytes) -> Trouble | None:
-    """Say what trouble a line of the console tells of."""
+def of_line(line: bytes, since: float = 0.0) -> Trouble | None:
+    """Say what trouble a line of the console tells of.
+
+    A kernel in need does not wait for the end of a line that somebody began. What is quoted has an older stamp than
+    `since`, the kernel's time before that line.
+    """
+    starts = [_head(line).end()]
+    starts += [one.end() for one in _STAMP.finditer(line, starts[0]) if float(one["time"]) >= since]
     for fate, rule in _RULES:
-        if found := rule.match(line):
-            return Trouble(fate, (found[1] or b"no reason given").decode("utf-8", "replace").strip())
+        for start in starts:
+            if found := rule.match(line, start):
+                return Trouble(fate, (found[1] or b"no reason given").decode("utf-8", "replace").strip())
     return None
+
+
+def time_of(line: bytes, before: float) -> float:
+    """Return the kernel's time of a line, in seconds; `before` if it has none at its start."""
+    return float(_head(line)["time"] or before)
+
+
+def _head(line: bytes) -> re.Match[bytes]:
+    found = _HEAD.match(line)
+    assert found  # all of it is optional
+    return found
 
 
 def of_end(reason: str | None, log: bytes = b"") -> Trouble:

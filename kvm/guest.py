@@ -94,6 +94,7 @@ class Guest:
     def interact(self) -> None:
         """Lend the caller's terminal to a shell on the guest's console, until that ends."""
         shell = self.inside("sh -l")
+        self._vm.console.lent = True
         with terminal.lend(self.console, self._vm.keyboard):
             self.run(f"setsid cttyhack {shell}; true", timeout=_LONGEST_SECONDS)
 
@@ -102,6 +103,10 @@ class Guest:
         with contextlib.suppress(BrokenError):
             while self._vm.wait(_LONGEST_SECONDS) not in (Event.TROUBLE, Event.END):
                 pass
+
+    def begin(self) -> None:
+        """Begin with another program: what the kernel warned of before explains nothing of its end."""
+        self._vm.console.alarm = None
 
     def log_line(self, text: str) -> None:
         """Write a line into the guest's kernel log, and so onto its console."""

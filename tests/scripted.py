@@ -109,6 +109,9 @@ class ScriptedGuest:
     def linger(self) -> None:
         self._tell("somebody ended it")
 
+    def begin(self) -> None:
+        pass
+
     def log_line(self, text: str) -> None:
         self._alive()
         self._tell(f"kdelta: {text}")

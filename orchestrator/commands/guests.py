@@ -64,6 +64,8 @@ def shell(
     """
     _need_terminal()
     run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
+    if at is None and ssh:
+        raise UserError("--ssh wants --at: without a test the guest has no SSH server", hint="--at SUITE or SUITE/TEST")
     if at is None:
         guest.interact(_machine(run, cell, cache_dir))
         return 0

@@ -98,6 +98,7 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
     said = directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
     wrapped, began = wrap.wrap(turn.name, guest.inside(turn.command(limits.scale))), len(seen.results)
+    guest.begin()
     try:
         done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
     except GuestLost as fault:
@@ -120,7 +121,9 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
             late = guest.run(wrapped.late, timeout=limits.command_seconds)
             taints += wrapped.unwrap(late.stderr)[1]
         taint = wrap.added(taints[0], taints[-1]) if taints else ""
-        _look_around(limits, seen, guest, wrapped, end)
+        _look_around(
+            limits, seen, guest, wrapped, well=end.outcome in (Outcome.PASS, Outcome.SKIP) and not parsed.failed
+        )
     finally:
         _close(turn, replace(end, taint=taint), seen)
 
@@ -166,13 +169,13 @@ def _end(turn: Turn, done: CommandResult, parsed: Parsed, words: str, scale: flo
     return SuiteEnd(turn.suite.name, turn.repeat, outcome, detail, turn.test)
 
 
-def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped, end: SuiteEnd) -> None:
-    """Look for what makes results worth less: a console that says nothing any more, a file system that is full."""
+def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped, *, well: bool) -> None:
+    """Look for what makes results worth less: a silent console, and, where not all is `well`, a full disk."""
     if not wrapped.heard(guest.console):
         guest.run("sleep 1", timeout=limits.command_seconds)  # printk may be behind
         if not wrapped.heard(guest.console):
             seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
-    if end.outcome not in (Outcome.PASS, Outcome.SKIP):
+    if not well:
         listing = guest.run("df -Pk /tmp /dev/shm", timeout=limits.command_seconds).stdout
         if full := re.findall(rb" 0 +100% (/[\w/]+)$", listing, re.MULTILINE):
             where = b", ".join(full).decode()

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -159,11 +160,12 @@ def test_keys_are_fresh_and_in_dropbears_format() -> None:
     assert one.authorized.startswith("ssh-ed25519 AAAA")
 
 
-def follow(tmp_path: Path, script: str, timeout: float = 10.0) -> tuple[Event, Console]:
+def follow(tmp_path: Path, script: str, timeout: float = 10.0, *, lent: bool = False) -> tuple[Event, Console]:
     """Let a process write a console in its own time and follow it to the first event."""
     log = tmp_path / "console.log"
     with log.open("wb") as out, proc.spawn([sys.executable, "-c", script], stdout=out.fileno()) as process:
         console = Console(log, process, "n0")
+        console.lent = lent
         try:
             return console.wait(timeout), console
         finally:
@@ -201,6 +203,33 @@ def test_a_panic_is_seen_at_once_and_only_at_the_start_of_a_line(tmp_path: Path)
     assert time.monotonic() - started < 25
     event, _ = follow(tmp_path, SAY + "say(b'test says Kernel panic - not syncing: no\\n')\n")
     assert event is Event.END
+
+
+def test_a_panic_in_the_middle_of_a_line_is_seen_and_one_that_is_quoted_is_none(tmp_path: Path) -> None:
+    said = r"[ 12.3] usb\nlogin: [ 13.0] Kernel panic - not syncing: oh\n"
+    event, console = follow(tmp_path, SAY + f"say(b'{said}', 30)\n")
+    assert (event, console.trouble) == (Event.TROUBLE, Trouble(Fate.PANIC, "oh"))
+    said = r"it said [ 1.0] Kernel panic - not syncing: oh\n"
+    event, _ = follow(tmp_path, SAY + rf"say(b'[ 12.3] usb\n', .2); say(b'{said}')")
+    assert event is Event.END
+
+
+SPLATS = Path(__file__).resolve().parents[1] / "data" / "splat"
+WATCHED = {str(one) for one in Fate if one.survivable or one is Fate.PANIC} - {"out-of-memory"} | {"oom"}
+OTHERWISE = {"070": {"panic"}, "071": {"panic"}, "159": set()}  # stack corruption, which panics; a cgroup's own
+
+
+@pytest.mark.parametrize("path", sorted(SPLATS.iterdir()), ids=lambda path: path.name)
+def test_what_ends_a_guest_or_may_is_seen_as_it_comes_where_its_report_is_found(path: Path) -> None:
+    head, _, console = path.read_bytes().partition(b"\n\n")
+    reported = {*re.findall(r"^kind: (.*)", head.decode(), re.MULTILINE)} & WATCHED
+    seen, since = set(), 0.0
+    for line in map(bytes.strip, console.split(b"\n")):
+        since = fate.time_of(line, since)
+        if trouble := fate.of_line(line, since):
+            assert fate.WORTH.search(line)
+            seen.add(str(trouble.fate).replace("out-of-memory", "oom"))
+    assert seen == OTHERWISE.get(path.name[:3], reported)
 
 
 def test_a_panic_at_the_front_of_a_long_report_is_not_overlooked(tmp_path: Path) -> None:
@@ -302,6 +331,12 @@ def test_a_second_banner_is_a_reboot(tmp_path: Path) -> None:
     event, console = follow(tmp_path, SAY + f"say(b'{banner}...\\n{banner}', 30)\n")
     assert console.trouble
     assert (event, console.trouble.fate) == (Event.TROUBLE, Fate.REBOOT)
+
+
+def test_a_person_may_have_the_banner_said_again(tmp_path: Path) -> None:
+    banner = r"[    0.000000] Linux version 6.1.0 (x@y) #1\n"
+    event, _ = follow(tmp_path, SAY + f"say(b'{banner}{banner}')\n", lent=True)
+    assert event is Event.END
 
 
 def test_a_flood_ends_the_wait(tmp_path: Path) -> None:
