@@ -33,13 +33,14 @@ class Need:
 class _Ticket:
     need: Need
     runs: bool = False
+    held: dict[str, contextlib.ExitStack] = field(default_factory=dict)
 
 
 @dataclass
 class Places:
     """The places for guests of one run; `free_mib` says what memory the machine has left.
 
-    With a directory for `locks` they are those of all processes that have the same one.
+    With a path that names of `locks` begin with they are those of all processes that have the same one.
     """
 
     most: int
@@ -51,43 +52,54 @@ class Places:
     @contextlib.contextmanager
     def hold(self, need: Need) -> Iterator[None]:
         """Wait for a place, and hold it. Raises Interrupted when all must stop."""
-        with contextlib.ExitStack() as held, self._waited_for(need, held):
-            yield
-
-    @contextlib.contextmanager
-    def _waited_for(self, need: Need, held: contextlib.ExitStack) -> Iterator[None]:
         with self._changed:
             ticket = _Ticket(need)
             self._tickets.append(ticket)
             try:
-                while not (self._may_run(ticket) and self._is_granted(need, held)):
+                while not (self._may_run(ticket) and self._is_granted(ticket)):
                     self._changed.wait(_WAIT_SECONDS)
                     if proc.stop.is_set():
                         raise Interrupted
-                ticket.runs = True
             except BaseException:
                 self._leave(ticket)
                 raise
+            ticket.runs = True
+            self._changed.notify_all()  # the next one's turn has come
         try:
             yield
         finally:
             with self._changed:
                 self._leave(ticket)
 
-    def _is_granted(self, need: Need, held: contextlib.ExitStack) -> bool:
-        """Do the guests of other processes leave room, too? `held` gives back what it then takes."""
+    def _is_granted(self, ticket: _Ticket) -> bool:
+        """Do the guests of other processes leave room, too? The ticket holds what it then takes.
+
+        Who wants to be alone lets nobody in any more while it waits for those who are.
+        """
         if self.locks is None:
             return True
-        how = fcntl.LOCK_EX if need.alone else fcntl.LOCK_SH
-        places = (self.locks / f"guest-{number}" for number in range(self.most))
-        with contextlib.ExitStack() as tried:
-            beside = tried.enter_context(disk.try_lock(self.locks / "guests", how))
-            if beside and (need.alone or any(tried.enter_context(disk.try_lock(place)) for place in places)):
-                held.push(tried.pop_all())
-                return True
-        return False
+        if ticket.need.alone:
+            return self._lock(ticket, "gate", fcntl.LOCK_EX) and self._lock(ticket, "in", fcntl.LOCK_EX)
+        with disk.try_lock(self._path("gate"), fcntl.LOCK_SH) as is_open:
+            place = (self._lock(ticket, f"place-{number}", fcntl.LOCK_EX) for number in range(self.most))
+            return is_open and any(place) and self._lock(ticket, "in", fcntl.LOCK_SH)
+
+    def _lock(self, ticket: _Ticket, name: str, how: int) -> bool:
+        """Have the ticket hold this lock until it leaves, if it can."""
+        if name not in ticket.held:
+            with contextlib.ExitStack() as tried:
+                if not tried.enter_context(disk.try_lock(self._path(name), how)):
+                    return False
+                ticket.held[name] = tried.pop_all()
+        return True
+
+    def _path(self, name: str) -> Path:
+        assert self.locks
+        return self.locks.with_name(f"{self.locks.name}-{name}")
 
     def _leave(self, ticket: _Ticket) -> None:
+        for lock in ticket.held.values():
+            lock.close()
         self._tickets = [other for other in self._tickets if other is not ticket]
         self._changed.notify_all()
 

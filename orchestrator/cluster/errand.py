@@ -1,6 +1,7 @@
 """One part of a run as data in, data out: what it is made of is fetched by hash, what it leaves is stored by hash."""
 
 import contextlib
+import os
 import socket
 import tempfile
 import time
@@ -14,7 +15,7 @@ from kvm.snapshot import Take
 from orchestrator import places, sides, store, trials
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
-from orchestrator.cluster import goods
+from orchestrator.cluster import ability, goods
 from orchestrator.cluster.blobs import Blobs
 from orchestrator.engine import Engine
 from orchestrator.intake.source import Source
@@ -32,7 +33,8 @@ LAID = ("image", "initramfs.cpio")  # what a run directory holds of what it was 
 class Errand:
     """What to do, for one lane: build it, or, with `supplies`, run its guests. Paths are those of who asks.
 
-    `files` has the hash of each of them; `packs` those of the trees, by tree; `accel` is what guests must run under.
+    `files` has the hash of each of them; `packs` those of the trees, by tree; `accel` is what guests must run under,
+    and `code` the kdelta that must do it.
     """
 
     lane: Lane
@@ -43,6 +45,7 @@ class Errand:
     supplies: tuple[Supply, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     accel: str = ""
+    code: str = field(default_factory=ability.code)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Here:
 def do(digest: str, blobs: Blobs, here: Here, directory: Path, watch: Watch) -> str:
     """Do what was written under this hash, in an empty directory, and return the hash of what is to be told."""
     errand = _ERRAND.validate_json(blobs.read(digest))
+    if errand.code != ability.code():
+        raise InfraError(f"this worker has become {ability.code()}, not {errand.code}", hint="start it anew")
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         job = _job(errand, here, directory, watch, stack)
@@ -102,7 +107,9 @@ def _job(errand: Errand, here: Here, directory: Path, watch: Watch, stack: conte
     request = errand.plan.request.model_copy(update={"cache": str(here.cache_dir), "jobs": places.processors()})
     orders = {order.cell: replace(order, jobs=request.jobs) for order in errand.orders}
     most = errand.plan.request.pipeline.limits.guests or places.by_processors()
-    engine = Engine(Places(most, places.free_mib, here.cache_dir / "locks"))  # beside errands of other lanes
+    # shared with errands of other lanes, which the same process has forked
+    worker = here.cache_dir / "locks" / f"guests-{socket.gethostname()}-{os.getppid()}"
+    engine = Engine(Places(most, places.free_mib, worker))
     stack.callback(engine.close)
     return Job(
         replace(errand.plan, request=request, orders=orders), Recorder(errand.run, directory), engine, watch, here.take

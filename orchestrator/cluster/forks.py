@@ -14,7 +14,7 @@ from kvm import proc
 from kvm.errors import InfraError
 
 _PR_SET_PDEATHSIG = 1
-_REQUEST_BYTES = 1 << 16
+_MESSAGE_BYTES = 1 << 16
 
 
 class Fork:
@@ -37,7 +37,7 @@ class Fork:
 
 
 class Forks:
-    """Starts errands by way of a process `argv` that runs `serve`, which is started when it is first needed.
+    """Starts errands by way of a process `argv` that runs `serve`, and is started again if somebody killed it.
 
     With whoever holds this ends that process, and with it all that it forked: each gets SIGTERM.
     """
@@ -46,7 +46,7 @@ class Forks:
         self._argv = tuple(argv)
         self._lock = threading.Lock()
         self._held = ExitStack()
-        self._line: socket.socket | None = None
+        self._line: socket.socket | None = self._begin()
 
     @contextmanager
     def start(self, words: Sequence[str], stdout: int, stderr: int, grace: float) -> Iterator[Fork]:
@@ -72,9 +72,11 @@ class Forks:
             line = self._line = self._line or self._begin()
             with suppress(ConnectionError):
                 socket.send_fds(line, [json.dumps(words).encode()], [stdout, stderr])
-                _, fds, *_ = socket.recv_fds(line, 1, 1)
+                fault, fds, *_ = socket.recv_fds(line, _MESSAGE_BYTES, 1)
                 if fds:
                     return fds[0]
+                if fault:
+                    raise InfraError(f"no process for an errand: {fault.decode()}")
             self._forget()
         raise InfraError(f"no process for an errand: {self._argv[0]} does not answer", hint="its words are above")
 
@@ -94,22 +96,40 @@ def serve(main: Callable[[], object]) -> None:
     """Fork a process that does `main`, with what is asked for on stdin as its arguments, until nobody asks any more."""
     with socket.socket(fileno=os.dup(0)) as line:
         while True:
-            request, fds, *_ = socket.recv_fds(line, _REQUEST_BYTES, 2)
+            request, fds, *_ = socket.recv_fds(line, _MESSAGE_BYTES, 2)
             with suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             if not request:
                 return
-            parent, pid = os.getpid(), os.fork()
-            if not pid:
+            parent, pid = os.getpid(), _forked(line)
+            if pid == 0:
                 _become(parent, json.loads(request), fds)
                 break
+            if pid:
+                _hand_over(line, pid)
             for fd in fds:
                 os.close(fd)
-            pidfd = os.pidfd_open(pid)  # it is not reaped yet
-            socket.send_fds(line, [b"."], [pidfd])
-            os.close(pidfd)
     main()
+
+
+def _forked(line: socket.socket) -> int | None:
+    try:
+        return os.fork()
+    except OSError as fault:
+        line.send(str(fault).encode())
+        return None
+
+
+def _hand_over(line: socket.socket, pid: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)  # it is not reaped yet
+    except OSError as fault:
+        os.kill(pid, signal.SIGKILL)  # nobody could end it
+        line.send(str(fault).encode())
+        return
+    socket.send_fds(line, [b"."], [pidfd])
+    os.close(pidfd)
 
 
 def _become(parent: int, words: list[str], fds: list[int]) -> None:

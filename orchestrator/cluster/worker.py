@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SERVE = "from orchestrator.cluster import forks, task; from orchestrator.cli import entry; forks.serve(entry)"
+_SERVE = """from orchestrator.cluster import ability, forks, task
+from orchestrator.cli import entry
+ability.code()  # of what is loaded, whatever becomes of the files
+forks.serve(entry)"""
 _AGAIN_SECONDS = 2.0  # until a scheduler that was lost is tried again
 SETTINGS = {
     "distributed.scheduler.worker-ttl": "60s",  # who is cut off for longer has lost what it did
@@ -91,10 +94,14 @@ async def _work(url: str, certificates: Path, offer: Offer, forks: Forks, name: 
                 memory_limit=0,
             )
             equip(worker, offer, forks)
-            async with worker:
-                log.warning("works for %s", url)
-                await _first(_stopped(), worker.finished())
-        await _first(_stopped(), asyncio.sleep(_AGAIN_SECONDS))
+            await _until_stopped(_worked(worker, url))
+        await _until_stopped(asyncio.sleep(_AGAIN_SECONDS))
+
+
+async def _worked(worker: "Worker", url: str) -> None:
+    async with worker:  # which waits for a scheduler
+        log.warning("works for %s", url)
+        await worker.finished()
 
 
 async def _schedule(url: str, certificates: Path) -> None:
@@ -110,7 +117,7 @@ async def _schedule(url: str, certificates: Path) -> None:
         dashboard_address="127.0.0.1:0",
     ) as scheduler:
         log.warning("schedules at %s", scheduler.address)
-        await _first(_stopped(), scheduler.finished())
+        await _until_stopped(scheduler.finished())
 
 
 async def _stopped() -> None:
@@ -123,12 +130,15 @@ async def _stopped() -> None:
         loop.remove_reader(proc.stop.fd)
 
 
-async def _first(*some: object) -> None:
-    tasks = [asyncio.ensure_future(one) for one in some]  # type: ignore[call-overload]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+async def _until_stopped(work: Coroutine[object, object, None]) -> None:
+    """Do it, unless a stop request ends it; raises what it raises."""
+    working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(_stopped())
+    await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopped):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait([working, stopped])
+    if not working.cancelled():
+        working.result()
 
 
 def _run(main: object) -> None:

@@ -62,10 +62,10 @@ def shell(
       kdelta shell --arch arm64 --side base
       kdelta shell --at madvise_locked/drops_mlock
     """
+    if ssh and at is None:
+        raise UserError("--ssh wants --at: without a test the guest has no SSH server", hint="--at SUITE or SUITE/TEST")
     _need_terminal()
     run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
-    if at is None and ssh:
-        raise UserError("--ssh wants --at: without a test the guest has no SSH server", hint="--at SUITE or SUITE/TEST")
     if at is None:
         guest.interact(_machine(run, cell, cache_dir))
         return 0

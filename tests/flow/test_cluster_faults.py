@@ -97,6 +97,13 @@ def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_chan
     assert any("boot" in line for line in run.seen)
 
 
+def test_a_worker_that_waits_for_a_scheduler_ends_when_it_is_told_to(cluster: Cluster) -> None:
+    cluster.start("one")
+    cluster.end("scheduler", signal.SIGKILL)
+    cluster.until(lambda: cluster.log("one").read_text().count("Start worker at") == 2, "it does not begin again")
+    cluster.end("one")
+
+
 def started(*words: object, log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as said:
         return subprocess.Popen(kdelta_argv(*words), cwd=log.parent, stdout=said, stderr=said, start_new_session=True)

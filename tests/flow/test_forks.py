@@ -1,6 +1,7 @@
 """Processes that are forked where all is loaded: each is told its words, and none outlives who asked."""
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,18 @@ def test_it_ends_with_who_forked_it_and_that_with_who_asked(forks: Forks, tmp_pa
     with forks.start([FOR_LONG], 1, 2, 0):
         forks.close()
         await_none(str(tmp_path))
+
+
+def test_where_no_process_can_be_made_the_others_go_on(forks: Forks) -> None:
+    _, lines = said(forks, "0")
+    with forks.start([FOR_LONG], 1, 2, 0) as going:
+        [server, *_] = [int(line.split()[0]) for line in processes(lines[0].split()[0])]
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (0, 4096))
+        with pytest.raises(InfraError, match="Too many open files"), forks.start(["0"], 1, 2, 0):
+            pass
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (4096, 4096))
+        assert said(forks, "0")[0] == str(server)
+        assert not going.wait(0)
 
 
 def test_a_program_that_forks_nothing_is_a_fault_of_the_machine() -> None:

@@ -91,7 +91,7 @@ def test_where_there_are_two_places_two_meet() -> None:
 def test_processes_that_have_the_same_locks_wait_for_each_other(
     tmp_path: Path, most: int, first: Need, second: Need
 ) -> None:
-    one, other = (Places(most, lambda: 10_000, tmp_path) for _ in range(2))
+    one, other = (Places(most, lambda: 10_000, tmp_path / "ours") for _ in range(2))
     went = []
 
     def want() -> None:
@@ -108,8 +108,30 @@ def test_processes_that_have_the_same_locks_wait_for_each_other(
     assert not list(tmp_path.iterdir())
 
 
+def test_who_wants_to_be_alone_among_processes_is_not_overtaken(tmp_path: Path) -> None:
+    one, other = (Places(2, lambda: 10_000, tmp_path / "ours") for _ in range(2))
+    went = []
+
+    def want(room: Places, need: Need) -> None:
+        with room.hold(need):
+            went.append(need)
+
+    alone, late = Need(1, alone=True), Need(1)
+    threads = [threading.Thread(target=want, args=args) for args in ((other, alone), (one, late))]
+    with one.hold(Need(1)):
+        threads[0].start()
+        wait_for(lambda: bool(other._tickets) and "gate" in other._tickets[0].held)
+        threads[1].start()
+        threading.Event().wait(2 * places._WAIT_SECONDS)  # it looks more than once
+        assert not went
+    for thread in threads:
+        thread.join()
+    assert went == [alone, late]
+    assert not list(tmp_path.iterdir())
+
+
 def test_processes_that_have_the_same_locks_meet_where_there_is_room(tmp_path: Path) -> None:
-    one, other = (Places(2, lambda: 10_000, tmp_path) for _ in range(2))
+    one, other = (Places(2, lambda: 10_000, tmp_path / "ours") for _ in range(2))
     with one.hold(Need(1)), other.hold(Need(1)):
         assert len(list(tmp_path.iterdir())) == 3
 
