@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kvm import proc
 from orchestrator import cache
 from tests import forked
 
 os.environ["KDELTA_HISTORY"] = "off"  # of this checkout; tests of the history name one of their own
+
+# no test is about how fast this machine is now
+settings.register_profile("kdelta", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kdelta")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -143,7 +143,7 @@ def make(where: Path, history: list[Step]) -> tuple[Source, list[str]]:
 
 
 @pytest.mark.parametrize("form", ["directory", "mbox", "crlf", "range"])
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=FIXED, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=FIXED, suppress_health_check=list(HealthCheck))
 @given(history=histories(), flag=st.sampled_from(FLAGS))
 def test_a_series_comes_back_as_the_trees_it_was_made_from(form: str, history: list[Step], flag: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:

@@ -17,7 +17,7 @@ PAIRS, RUNS = 60, 4000
 FLAKINESS = (0.01, 0.05, 0.2, 0.5)
 
 
-@settings(deadline=None, max_examples=50)  # the first call loads scipy
+@settings(max_examples=50)
 @given(COUNTS, COUNTS)
 def test_one_more_pair_is_on_average_worth_nothing_where_both_sides_fail_as_often(suspected: int, other: int) -> None:
     now = chance.evidence(suspected, other)
@@ -25,7 +25,7 @@ def test_one_more_pair_is_on_average_worth_nothing_where_both_sides_fail_as_ofte
     assert then == pytest.approx(now, rel=1e-6)
 
 
-@settings(deadline=None, max_examples=50)  # the first call loads scipy
+@settings(max_examples=50)
 @given(COUNTS, COUNTS)
 def test_a_failure_on_the_suspected_side_is_evidence_and_one_on_the_other_is_against_it(one: int, two: int) -> None:
     now = chance.evidence(one, two)
@@ -44,7 +44,7 @@ def test_huge_counts_give_a_number() -> None:
     assert chance.against_effect(Pairs(neither=100_000)) == chance.MOST
 
 
-@settings(deadline=None, max_examples=50)  # the first call loads scipy
+@settings(max_examples=50)
 @given(st.tuples(*[st.integers(0, 40)] * 4))
 def test_where_the_effect_is_there_one_more_pair_is_on_average_worth_nothing_against_it(
     counts: tuple[int, ...],
@@ -120,7 +120,7 @@ def test_what_is_named_is_what_the_step_up_rule_names() -> None:
     assert chance.discoveries([20.0, 20.0]) == (True, True)  # two that point the same way need no more than one
 
 
-@settings(deadline=None, max_examples=50)  # the first call loads scipy
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1e6), max_size=12))
 def test_more_evidence_never_takes_a_name_away(values: list[float]) -> None:
     named = chance.discoveries(values)
@@ -128,7 +128,7 @@ def test_more_evidence_never_takes_a_name_away(values: list[float]) -> None:
     assert all(after or not before for before, after in itertools.zip_longest(named, more))
 
 
-@settings(deadline=None, max_examples=50)  # the first call loads scipy
+@settings(max_examples=50)
 @given(COUNTS, COUNTS)
 def test_an_interval_holds_what_was_seen(came: int, more: int) -> None:
     low, high = chance.interval(came, came + more)

@@ -151,7 +151,7 @@ LINES = st.sampled_from(
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_bytes_make_a_traceback(diff: bytes) -> None:
     for text in (diff, PLAIN + diff, b"diff --git " + diff, b"--- " + diff + b"\n+++ " + diff):
         try:
@@ -161,7 +161,7 @@ def test_no_bytes_make_a_traceback(diff: bytes) -> None:
 
 
 @given(st.lists(LINES, max_size=14))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_file_that_git_would_touch_is_overlooked(lines: list[bytes]) -> None:
     diff = b"\n".join(lines) + b"\n"
     said = subprocess.run(["git", "apply", "--numstat", "-z", "-"], input=diff, capture_output=True, check=False)

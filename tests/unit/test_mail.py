@@ -350,7 +350,7 @@ LINES = [
 lines = st.sampled_from(LINES)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=FIXED, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=FIXED, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(st.binary(max_size=200), st.lists(lines, max_size=30).map(b"\n".join), st.lists(lines).map(b"\r\n".join))
 )
@@ -363,7 +363,7 @@ def test_any_bytes_are_mails_or_the_users_fault(content: bytes) -> None:
     harmless(content)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=FIXED, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=FIXED, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(sorted(path for path in SHAPES.iterdir() if path.is_file())),
     st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 200)), min_size=1, max_size=4),

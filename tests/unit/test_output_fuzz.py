@@ -67,7 +67,7 @@ def outcomes(parsed: Parsed) -> dict[str, Outcome]:
 
 
 @pytest.mark.parametrize("kind", SuiteKind)
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(st.data())
 def test_any_bytes_give_results_or_a_stated_fault_and_never_an_exception(kind: SuiteKind, data: st.DataObject) -> None:
     text = data.draw(st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "replace")) | texts(kind))
@@ -81,7 +81,7 @@ def test_any_bytes_give_results_or_a_stated_fault_and_never_an_exception(kind: S
 
 
 @pytest.mark.parametrize("kind", SuiteKind)
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(st.data())
 def test_cutting_the_output_anywhere_makes_nothing_pass_that_did_not(kind: SuiteKind, data: st.DataObject) -> None:
     raw = data.draw(texts(kind)).encode()
@@ -173,7 +173,7 @@ def paths(forest: tuple[Tree, ...], above: str = "") -> dict[str, Outcome]:
     return found
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(FORESTS, st.sampled_from(STYLES))
 def test_what_is_rendered_is_read_back(forest: tuple[Tree, ...], style: Style) -> None:
     parsed = ktap.parse("".join(f"{line}\n" for line in render(forest, style)), "s")
@@ -181,7 +181,7 @@ def test_what_is_rendered_is_read_back(forest: tuple[Tree, ...], style: Style) -
     assert (parsed.planned, parsed.unseen, parsed.faults) == (len(forest), 0, ())
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(FORESTS, st.sampled_from(["", "[    0.123456] ", "<6>[    0.123456][    T1] ", "[ 1234.567890][  C0] "]))
 def test_what_the_kernel_logs_is_read_back(forest: tuple[Tree, ...], stamp: str) -> None:
     lines = render(forest, Style("    ", inside=True))
@@ -190,7 +190,7 @@ def test_what_the_kernel_logs_is_read_back(forest: tuple[Tree, ...], stamp: str)
     assert not parsed.faults
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(FORESTS, st.sampled_from(STYLES), st.data())
 def test_cutting_loses_no_result_that_was_whole(forest: tuple[Tree, ...], style: Style, data: st.DataObject) -> None:
     lines = render(forest, style)
