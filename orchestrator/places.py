@@ -106,7 +106,8 @@ class Places:
     def _may_run(self, ticket: _Ticket) -> bool:
         """Is it its turn, and is there room? One guest has room in any case: nothing would ever go on without."""
         waiting = [other for other in self._tickets if not other.runs]
-        if ticket is not min(waiting, key=lambda other: other.need.rank):  # of equals the first to come
+        # who has the gate goes before all, for nobody passes it; of equals the first to come
+        if ticket is not min(waiting, key=lambda other: (not other.held, other.need.rank)):
             return False
         running = [other.need for other in self._tickets if other.runs]
         if not running:

@@ -130,6 +130,26 @@ def test_who_wants_to_be_alone_among_processes_is_not_overtaken(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+def test_who_waits_to_be_alone_among_processes_goes_before_those_that_come_to_its_own(tmp_path: Path) -> None:
+    one, other = (Places(2, lambda: 10_000, tmp_path / "ours") for _ in range(2))
+    went = []
+
+    def want(need: Need) -> None:
+        with other.hold(need):
+            went.append(need)
+
+    alone, late = Need(1, alone=True), Need(1, 99)
+    threads = [threading.Thread(target=want, args=[need], daemon=True) for need in (alone, late)]
+    with one.hold(Need(1)):
+        threads[0].start()
+        wait_for(lambda: bool(other._tickets) and "gate" in other._tickets[0].held)
+        threads[1].start()
+        wait_for(lambda: len(other._tickets) == 2)
+    for thread in threads:
+        thread.join(20)
+    assert went == [alone, late]
+
+
 def test_processes_that_have_the_same_locks_meet_where_there_is_room(tmp_path: Path) -> None:
     one, other = (Places(2, lambda: 10_000, tmp_path / "ours") for _ in range(2))
     with one.hold(Need(1)), other.hold(Need(1)):
