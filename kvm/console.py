@@ -102,12 +102,14 @@ class Console:
         whole, _, self._partial = (self._partial + chunk).rpartition(b"\n")
         if len(self._partial) > _LONGEST_LINE:  # nobody reads it to its end
             self._partial = self._partial[:_LONGEST_LINE]
-        if said := whole.strip():
-            self.last_line = said[said.rfind(b"\n") + 1 :].decode("utf-8", "replace").strip()[-200:]
+        said = whole.strip()
+        last = said[said.rfind(b"\n") + 1 :]
+        if last:
+            self.last_line = last.decode("utf-8", "replace").strip()[-200:]
         if self._nonce in whole or fate.WORTH.search(whole):
             for line in whole.split(b"\n"):
                 self._read(line[:_LONGEST_LINE].strip())
-        self._time = fate.time_of(self.last_line.encode(), self._time)
+        self._time = fate.time_of(last, self._time)
         if self.received > self.most:
             self._in_trouble(Trouble(Fate.FLOOD, f"more than {self.most} bytes on the console"))
 

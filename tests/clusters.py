@@ -35,6 +35,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def until(happened: Callable[[], bool], what: str = "", seconds: float = START_SECONDS) -> None:
+    """Wait for what happens in other processes."""
+    for _ in range(int(seconds / 0.05)):
+        if happened():
+            return
+        proc.wait_readable([], 0.05)
+    raise TimeoutError(what)
+
+
 @dataclass
 class Cluster:
     """A scheduler, and workers that come and go."""
@@ -95,13 +104,7 @@ class Cluster:
         process.send_signal(signum)
         process.wait(30)
 
-    def until(self, happened: Callable[[], bool], what: str = "", seconds: float = START_SECONDS) -> None:
-        """Wait for what happens in other processes."""
-        for _ in range(int(seconds / 0.05)):
-            if happened():
-                return
-            proc.wait_readable([], 0.05)
-        raise TimeoutError(what)
+    until = staticmethod(until)
 
 
 @contextlib.contextmanager

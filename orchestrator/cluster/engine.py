@@ -70,7 +70,7 @@ class Cluster(Engine):
                 store.place(file, where / name)
 
     def _errand(self, job: Job, lane: Lane, packs: dict[str, str]) -> Errand:
-        return Errand(lane, job.plan, tuple(job.plan.orders.values()), _blank(job.run), packs)
+        return Errand(lane, job.plan, tuple(job.plan.orders.values()), _blank(job.run), packs, ability.code())
 
     def _done(self, job: Job, asked: Errand, wanted: Ability, mib: float) -> Told:
         """Have it done, unless it was already, for this very run, and put on record what came of it."""

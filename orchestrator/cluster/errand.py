@@ -42,10 +42,10 @@ class Errand:
     orders: tuple[Order, ...]
     run: Run
     packs: dict[str, str]
+    code: str
     supplies: tuple[Supply, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     accel: str = ""
-    code: str = field(default_factory=ability.code)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """A process in which all is loaded, and that forks one for each errand: to load it takes longer than many an errand."""
 
-import ctypes
 import json
 import os
 import signal
@@ -13,7 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from kvm import proc
 from kvm.errors import InfraError
 
-_PR_SET_PDEATHSIG = 1
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -135,9 +133,7 @@ def _hand_over(line: socket.socket, pid: int) -> None:
 def _become(parent: int, words: list[str], fds: list[int]) -> None:
     """Be the process that was asked for, as if it had been started."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)
+    proc.end_with(parent, signal.SIGTERM)
     for here, there in enumerate([os.open(os.devnull, os.O_RDONLY), *fds]):
         os.dup2(there, here)
         os.close(there)

@@ -1,7 +1,6 @@
 """`make faults`: plays every fault, prints what came of it as a table, and keeps that in docs/faults.md."""
 
 import argparse
-import ctypes
 import itertools
 import os
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from kvm import proc
 from kvm.arch import get
 from orchestrator import cache
 from tests.conftest import ROOT
@@ -19,7 +19,6 @@ from tests.faults.row import Seen
 
 ARCHES = ("x86_64", "arm64")
 DOC = ROOT / "docs" / "faults.md"
-_PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 MARK = "<!-- from here on written by `make faults` -->\n"
 
 
@@ -47,14 +46,7 @@ def play(arches: Iterable[str], only: str) -> list[Seen]:
 
 def workers() -> ProcessPoolExecutor:
     """Two processes that end when this one does, killed or not, and with them their guests."""
-    return ProcessPoolExecutor(2, initializer=_end_with_parent, initargs=(os.getpid(),))
-
-
-def _end_with_parent(parent: int) -> None:
-    """setpriv(1) does that for what is started, not for what is forked."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was quicker
-        os.kill(os.getpid(), signal.SIGKILL)
+    return ProcessPoolExecutor(2, initializer=proc.end_with, initargs=(os.getpid(), signal.SIGKILL))
 
 
 def _on(name: str, only: str) -> list[Seen]:

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,9 +104,20 @@ def test_a_worker_that_waits_for_a_scheduler_ends_when_it_is_told_to(cluster: Cl
     cluster.end("one")
 
 
-def started(*words: object, log: Path) -> "subprocess.Popen[bytes]":
+def started(*words: object, log: Path, at: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    """Start kdelta as a process of its own, `at` what is put before a command to run it on a host."""
+    argv = [*at, *kdelta_argv(*words)]
     with log.open("wb") as said:
-        return subprocess.Popen(kdelta_argv(*words), cwd=log.parent, stdout=said, stderr=said, start_new_session=True)
+        return subprocess.Popen(argv, cwd=log.parent, stdout=said, stderr=said, start_new_session=True)
+
+
+def run_words(cluster: Cluster, asked: Request, fakelinux: Path, suite: Path, out: Path) -> list[object]:  # noqa: F811
+    """The words of kdelta that have the cluster do what is asked, on arm64."""
+    return [
+        *("--cache-dir", asked.cache, "run", asked.pipeline.series, "--kernel", f"git:{fakelinux}", "--no-rerun"),
+        *("--arch", "arm64", "--suite", suite, "--out", out),
+        *("--scheduler", cluster.url, "--store", cluster.top / "store", "--tls", cluster.top / "tls"),
+    ]
 
 
 def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_when_it_is_interrupted(
@@ -119,10 +130,7 @@ def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_whe
     (cluster.top / "hold").touch()
     cluster.start("one")
     asked, run = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run"
-    words = ["--cache-dir", asked.cache, "run", asked.pipeline.series, "--kernel", f"git:{fakelinux}", "--no-rerun"]
-    words += ["--arch", "arm64", "--suite", suite, "--out", run]
-    words += ["--scheduler", cluster.url, "--store", cluster.top / "store"]
-    client = started(*words, log=tmp_path / "said")
+    client = started(*run_words(cluster, asked, fakelinux, suite, run), log=tmp_path / "said")
     cluster.until(lambda: len(cluster.boots()) == 2, "no guest")
     client.kill()
     client.wait()

@@ -1,7 +1,6 @@
 """Three workers on hosts of their own, under TLS, and all that may happen to a lab in one run."""
 
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from orchestrator import store
 from orchestrator.request import Request
 from tests import clusters, network
 from tests.clusters import Cluster
-from tests.conftest import kdelta_argv, processes
-from tests.flow.test_cluster_faults import SLOW, builds_take_long
+from tests.conftest import processes
+from tests.flow.test_cluster_faults import SLOW, builds_take_long, run_words, started
 from tests.flow.test_scripted import FAILS, PASSES, changes, request_for, suite, verdict  # noqa: F401  (fixtures)
 from tests.network import Network
 
@@ -57,15 +56,8 @@ def test_three_hosts_of_which_each_has_its_accident_come_to_the_verdict_of_an_un
     (cluster.top / "hold").touch()
     asked, run, said = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run", tmp_path / "said"
 
-    def client(*words: object) -> "subprocess.Popen[bytes]":
-        argv = [*lab.at("client"), *kdelta_argv("--cache-dir", asked.cache, *words)]
-        with said.open("ab") as log:
-            return subprocess.Popen(argv, cwd=tmp_path, stdout=log, stderr=log)
-
-    words = ["run", asked.pipeline.series, "--kernel", f"git:{fakelinux}", "--no-rerun", "--arch", "arm64"]
-    words += ["--suite", suite, "--out", run, "--scheduler", cluster.url]
-    words += ["--store", cluster.top / "store", "--tls", cluster.top / "tls"]
-    gone = client(*words)
+    at = lab.at("client")
+    gone = started(*run_words(cluster, asked, fakelinux, suite, run), log=said, at=at)
     cluster.until(lambda: bool(processes(SLOW)), "no build")
     killed(cluster)
     cluster.until(lambda: len(cluster.boots()) == 2, "no guest")
@@ -74,7 +66,7 @@ def test_three_hosts_of_which_each_has_its_accident_come_to_the_verdict_of_an_un
 
     gone.kill()
     gone.wait()
-    back = client("attach", run)
+    back = started("--cache-dir", asked.cache, "attach", run, log=said, at=at)
     cluster.end("scheduler", signal.SIGKILL)
     cluster.start("scheduler")
     cluster.until(lambda: len(cluster.boots()) == 6, "no guest after the scheduler's restart")

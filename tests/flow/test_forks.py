@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kvm import proc
 from kvm.errors import InfraError
 from orchestrator.cluster.forks import Forks
+from tests.clusters import until
 from tests.conftest import ROOT, processes
 
 MAIN = """
@@ -34,15 +34,7 @@ def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forks]:
     started = Forks([sys.executable, "-c", MAIN, str(tmp_path)])
     yield started
     started.close()
-    await_none(str(tmp_path))
-
-
-def await_none(word: str) -> None:
-    for _ in range(200):
-        if not processes(word):
-            return
-        proc.wait_readable([], 0.05)
-    raise AssertionError(processes(word))
+    until(lambda: not processes(str(tmp_path)))
 
 
 def said(forks: Forks, *words: str) -> tuple[str, list[str]]:
@@ -78,7 +70,7 @@ def test_it_ends_with_the_block(forks: Forks, tmp_path: Path) -> None:
 def test_it_ends_with_who_forked_it_and_that_with_who_asked(forks: Forks, tmp_path: Path) -> None:
     with forks.start([FOR_LONG], 1, 2, 0):
         forks.close()
-        await_none(str(tmp_path))
+        until(lambda: not processes(str(tmp_path)))
 
 
 def test_where_no_process_can_be_made_the_others_go_on(forks: Forks) -> None:

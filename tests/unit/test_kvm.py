@@ -3,7 +3,6 @@
 import errno
 import itertools
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -212,24 +211,6 @@ def test_a_panic_in_the_middle_of_a_line_is_seen_and_one_that_is_quoted_is_none(
     said = r"it said [ 1.0] Kernel panic - not syncing: oh\n"
     event, _ = follow(tmp_path, SAY + rf"say(b'[ 12.3] usb\n', .2); say(b'{said}')")
     assert event is Event.END
-
-
-SPLATS = Path(__file__).resolve().parents[1] / "data" / "splat"
-WATCHED = {str(one) for one in Fate if one.survivable or one is Fate.PANIC} - {"out-of-memory"} | {"oom"}
-OTHERWISE = {"070": {"panic"}, "071": {"panic"}, "159": set()}  # stack corruption, which panics; a cgroup's own
-
-
-@pytest.mark.parametrize("path", sorted(SPLATS.iterdir()), ids=lambda path: path.name)
-def test_what_ends_a_guest_or_may_is_seen_as_it_comes_where_its_report_is_found(path: Path) -> None:
-    head, _, console = path.read_bytes().partition(b"\n\n")
-    reported = {*re.findall(r"^kind: (.*)", head.decode(), re.MULTILINE)} & WATCHED
-    seen, since = set(), 0.0
-    for line in map(bytes.strip, console.split(b"\n")):
-        since = fate.time_of(line, since)
-        if trouble := fate.of_line(line, since):
-            assert fate.WORTH.search(line)
-            seen.add(str(trouble.fate).replace("out-of-memory", "oom"))
-    assert seen == OTHERWISE.get(path.name[:3], reported)
 
 
 def test_a_panic_at_the_front_of_a_long_report_is_not_overlooked(tmp_path: Path) -> None:

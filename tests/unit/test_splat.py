@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvm import fate
 from kvm.errors import UserError
+from kvm.fate import Fate
 from orchestrator import splats
 from orchestrator.judge import splat
 from orchestrator.model import Role, Splat
@@ -74,6 +76,21 @@ def test_it_makes_no_difference_in_which_pieces_a_console_comes(path: Path) -> N
     console = read(path).console
     pieces = [console[at : at + 777] for at in range(0, len(console), 777)]
     assert splat.find(pieces, RULES).splats == find(console)
+
+
+WATCHED = {str(one) for one in Fate if one.survivable or one is Fate.PANIC} - {"out-of-memory"} | {"oom"}
+OTHERWISE = {"070": {"panic"}, "071": {"panic"}, "159": set()}  # stack corruption, which panics; a cgroup's own
+
+
+@pytest.mark.parametrize("path", sorted(DATA.iterdir()), ids=lambda path: path.name)
+def test_what_ends_a_guest_or_may_is_seen_as_it_comes_where_its_report_is_found(path: Path) -> None:
+    case, seen, since = read(path), set(), 0.0
+    for line in map(bytes.strip, case.console.encode().split(b"\n")):
+        since = fate.time_of(line, since)
+        if trouble := fate.of_line(line, since):
+            assert fate.WORTH.search(line)
+            seen.add(str(trouble.fate).replace("out-of-memory", "oom"))
+    assert seen == OTHERWISE.get(path.name[:3], WATCHED & {wanted.kind for wanted in case.wanted})
 
 
 def test_there_are_logs_of_both_architectures_and_logs_without_a_report() -> None:
