@@ -13,6 +13,7 @@
  *   K          kill the session           W count   bytes of stdin taken
  *   T now seed clock and random           X status  it ended, wait(2)'s words
  *              numbers
+ *   A          are you alive?             A         yes
  *
  * Every command ends with one X. The host has at most CHUNK bytes of stdin on
  * the way, so that they never stand before a K. What the host does not read is
@@ -275,6 +276,9 @@ static void obey(char kind, char *bytes, uint32_t size)
 		break;
 	case 'T':
 		renew(bytes);
+		break;
+	case 'A':
+		tell('A', "", 0);
 		break;
 	}
 }

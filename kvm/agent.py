@@ -9,6 +9,7 @@ from collections.abc import Iterator
 CHUNK = 1 << 16  # the longest frame, and the most stdin that is on its way
 _HEAD = struct.Struct("<cI")
 _NUMBER = struct.Struct("<I")
+_ALIVE = b"A"
 
 
 class BrokenError(Exception):
@@ -22,6 +23,7 @@ class Agent:
         self._socket = sock
         self._buffer = bytearray()
         self.fd = sock.fileno()  # readable when there is something to receive
+        self.heard = time.monotonic()  # when it last said something
 
     def send(self, kind: bytes, content: bytes = b"") -> None:
         """Send a frame; what may be on its way has room in the socket's buffer, so that this never blocks."""
@@ -34,6 +36,10 @@ class Agent:
         except OSError as error:
             raise BrokenError(f"the guest's port: {error.strerror}") from error
         raise BrokenError("the guest takes nothing any more")
+
+    def ask(self) -> None:
+        """Have it say something, whatever else it does."""
+        self.send(_ALIVE)
 
     def renew(self, seed: bytes) -> None:
         """Give the guest the time of now, and 32 random bytes to seed its generator with."""
@@ -50,6 +56,7 @@ class Agent:
         if not chunk:
             raise BrokenError("the guest's port is closed")
         self._buffer += chunk
+        self.heard = time.monotonic()
         while len(self._buffer) >= _HEAD.size:
             kind, size = _HEAD.unpack_from(self._buffer)
             if size > CHUNK:
@@ -89,6 +96,8 @@ class Command:
     def step(self) -> None:
         """Take what has arrived, without waiting; raises BrokenError when that is nothing an agent says."""
         for kind, content in self._agent.receive():
+            if kind == _ALIVE:  # perhaps asked for while the last command ran
+                continue
             if self.ended:
                 raise BrokenError("the guest's agent speaks without a command")
             self._take(kind, content)

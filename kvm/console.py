@@ -8,16 +8,14 @@ from collections import deque
 from enum import StrEnum
 from pathlib import Path
 
-from inotify_simple import INotify, flags
-
 from kvm import fate, proc
 from kvm.fate import Fate, Trouble
+from kvm.growth import Growth
 
 log = logging.getLogger(__name__)
 
 FLOOD_BYTES = 100_000_000
 _LONGEST_LINE = 4096
-_LOOK_SECONDS = 0.05  # how often a file is looked at that the kernel tells nothing of
 _CHUNK = 1 << 16
 
 
@@ -38,6 +36,7 @@ class Console:
         self.path = path
         self.last_line = ""
         self.received = 0  # bytes
+        self.heard = time.monotonic()  # when the last of them came
         self.most = FLOOD_BYTES
         self.trouble: Trouble | None = None  # the first that ends the guest
         self.alarm: Trouble | None = None  # the first that may
@@ -49,12 +48,7 @@ class Console:
         self._events: deque[Event] = deque()
         self._process = process
         self._file = path.open("rb", buffering=0)
-        self._inotify: INotify | None = None
-        with contextlib.suppress(OSError), contextlib.ExitStack() as unless:  # a user has so many, 128 by default
-            watch = unless.enter_context(INotify())
-            watch.add_watch(path, flags.MODIFY)
-            unless.pop_all()
-            self._inotify = watch  # without one we look now and then
+        self._growth = Growth(path)
 
     def wait(self, timeout: float, *others: int) -> Event:
         """Follow the console until the kernel is ready or in trouble, QEMU ends, or `timeout` seconds are over.
@@ -62,8 +56,7 @@ class Console:
         It ends, too, when one of the descriptors `others` is readable.
         """
         deadline = time.monotonic() + timeout
-        grown = [self._inotify.fileno()] if self._inotify else []
-        watched, most = [*grown, self._process.pidfd, *others], timeout if grown else _LOOK_SECONDS
+        watched = [*self._growth.fds, self._process.pidfd, *others]
         while not self._events:
             ended = self._process.poll() is not None  # asked first: what was written before the end is still read
             if chunk := os.read(self._file.fileno(), _CHUNK):
@@ -74,13 +67,12 @@ class Console:
                 continue
             if ended:
                 return Event.END
-            readable = proc.wait_readable(watched, min(most, max(0.0, deadline - time.monotonic())))
+            readable = proc.wait_readable(watched, min(self._growth.patience, max(0.0, deadline - time.monotonic())))
             if not readable and time.monotonic() >= deadline:
                 return Event.QUIET
             if readable & {*others}:
                 return Event.OTHER
-            if self._inotify:
-                self._inotify.read(timeout=0)
+            self._growth.seen()
         return self._events.popleft()
 
     def drain(self, timeout: float) -> None:
@@ -91,14 +83,14 @@ class Console:
 
     def close(self) -> None:
         """Stop following."""
+        self._growth.close()
         with contextlib.suppress(OSError):
-            if self._inotify:
-                self._inotify.close()
             self._file.close()
 
     def _take(self, chunk: bytes) -> None:
         """Look through what is new; most of it is looked through in one search."""
         self.received += len(chunk)
+        self.heard = time.monotonic()
         whole, _, self._partial = (self._partial + chunk).rpartition(b"\n")
         if len(self._partial) > _LONGEST_LINE:  # nobody reads it to its end
             self._partial = self._partial[:_LONGEST_LINE]

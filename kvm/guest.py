@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kvm.ssh import Access
 
 _LONGEST_SECONDS = 7 * 86400.0  # a person may forget a shell
+_ASKED = 3  # so often in its time is a silent guest asked whether it is alive
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,23 @@ class Guest:
         """Wait for what a guest that is alive does at once."""
         patience = self._limits.command_seconds
         if not self._until(reached, going, patience):
-            self._end(self._vm.hang(f"no answer for {patience:.0f} s"), going)
+            self._end(self._vm.hang(f"no answer for {self._limits.spell('boot', patience)}"), going)
 
     def _until(self, reached: Callable[[], bool], going: Command, seconds: float) -> bool:
-        """Move a command's streams until it is where it should be, true, or `seconds` are over."""
-        deadline = time.monotonic() + seconds
-        while not reached() and (remaining := deadline - time.monotonic()) > 0:
-            if self._vm.wait(remaining) in (Event.TROUBLE, Event.END):
-                self._end(self._vm.trouble(), going)
+        """Move a command's streams until it is where it should be, true, or `seconds` are over.
+
+        A guest that says nothing is asked whether it is alive, and is not waited for when it says nothing to that.
+        """
+        began, patience = time.monotonic(), self._limits.silence_seconds
+        while not reached() and (remaining := began + seconds - time.monotonic()) > 0:
+            silent = time.monotonic() - max(began, self._vm.heard)
+            if silent > patience:
+                self._end(self._vm.hang(f"silent for {self._limits.spell('silence', patience)}"), going)
+            match self._vm.wait(min(remaining, patience / _ASKED, max(0.0, patience - silent))):
+                case Event.TROUBLE | Event.END:
+                    self._end(self._vm.trouble(), going)
+                case Event.QUIET:
+                    self._vm.agent.ask()
             going.step()
         return reached()
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from inotify_simple import INotify, flags
-
 from kvm import proc
+from kvm.growth import Growth
 
 _CHUNK = 1 << 16
 
@@ -23,10 +22,9 @@ def lend(log: Path, keyboard: IO[bytes]) -> Iterator[None]:
     """Lend the terminal for as long as the block runs: `log` is what QEMU writes, `keyboard` what it reads."""
     keys = sys.stdin.fileno()
     before, over = termios.tcgetattr(keys), os.eventfd(0)
-    with log.open("rb", buffering=0) as said, INotify() as grown:
+    with log.open("rb", buffering=0) as said, contextlib.closing(Growth(log)) as growth:
         said.seek(0, os.SEEK_END)
-        grown.add_watch(log, flags.MODIFY)
-        relay = threading.Thread(target=_relay, args=(keys, keyboard, said, grown, over), name="terminal", daemon=True)
+        relay = threading.Thread(target=_relay, args=(keys, keyboard, said, growth, over), name="terminal", daemon=True)
         tty.setraw(keys)
         relay.start()
         try:
@@ -66,21 +64,20 @@ def join(other: int) -> bool:
             termios.tcsetattr(keys, termios.TCSADRAIN, before)
 
 
-def _relay(keys: int, keyboard: IO[bytes], said: IO[bytes], grown: INotify, over: int) -> None:
+def _relay(keys: int, keyboard: IO[bytes], said: IO[bytes], growth: Growth, over: int) -> None:
     poll = select.poll()
-    for fd in (keys, grown.fileno(), over):
+    for fd in (keys, *growth.fds, over):
         poll.register(fd, select.POLLIN)
     ready: set[int] = set()
     while over not in ready:
-        ready = {fd for fd, _ in poll.poll()}
+        ready = {fd for fd, _ in poll.poll(None if growth.fds else 1000 * growth.patience)}
         if keys in ready:
             typed = _read(keys)
             if not typed:  # the terminal is gone
                 poll.unregister(keys)
             with contextlib.suppress(BrokenPipeError):  # QEMU is gone: whoever waits for the guest says so
                 os.write(keyboard.fileno(), typed)
-        if grown.fileno() in ready:
-            grown.read(timeout=0)
+        growth.seen()
         while chunk := said.read(_CHUNK):
             with contextlib.suppress(OSError):
                 os.write(sys.stdout.fileno(), chunk)

@@ -39,6 +39,10 @@ class Limits:
     scale: float = 1.0
     console_bytes: int = FLOOD_BYTES
 
+    def spell(self, name: str, seconds: float) -> str:
+        """Put a deadline into words: how long it is, which of the user's limits it is, and the factor."""
+        return f"{seconds:.0f} s (limits.{name} of {seconds / self.scale:g} s x {self.scale:g})"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -58,6 +62,11 @@ class VM:
     keyboard: IO[bytes]  # what the console reads
     vmcore: bool  # is its memory kept if it panics?
 
+    @property
+    def heard(self) -> float:
+        """When it last said something, to time.monotonic()."""
+        return max(self.console.heard, self.agent.heard)
+
     def move(self, to: Path) -> None:
         """Have its logs in the directory `to` from now on, which is on the same file system."""
         for log in (self.console.path, _complaints(self.console.path), _core(self.console.path)):
@@ -68,16 +77,15 @@ class VM:
     def await_ready(self, limits: Limits) -> None:
         """Wait for the ready line; raises BootError when it does not come."""
         console, deadline = self.console, time.monotonic() + limits.boot_seconds
-        while (remaining := deadline - time.monotonic()) > 0:
-            before = console.received
-            match console.wait(min(remaining, limits.silence_seconds)):
+        while (silent := console.heard + limits.silence_seconds) > (now := time.monotonic()) < deadline:
+            match console.wait(min(silent, deadline) - now):
                 case Event.READY:
                     return
                 case Event.TROUBLE | Event.END:
                     raise self._no_boot(self.trouble())
-            if console.received == before and remaining > limits.silence_seconds:
-                raise self._no_boot(self._silence(f"boot: silent for {limits.silence_seconds:.0f} s"))
-        raise self._no_boot(self._silence(f"boot: not ready after {limits.boot_seconds:.0f} s"))
+        late = f"not ready after {limits.spell('boot', limits.boot_seconds)}"
+        still = f"silent for {limits.spell('silence', limits.silence_seconds)}"
+        raise self._no_boot(self._silence(f"boot: {still if silent < deadline else late}"))
 
     def wait(self, seconds: float) -> Event:
         """Wait for the agent's words while the guest lives; raises BrokenError when its port is closed."""

@@ -98,8 +98,7 @@ def asked(directory: Path) -> Request:
 @contextlib.contextmanager
 def _working(todo: Plan, recorder: Recorder, watch: Watch, take: Take, make: MakeEngine) -> Iterator[Job]:
     began = time.monotonic()
-    most = todo.request.pipeline.limits.guests or places.by_processors()
-    engine = make(Places(most, places.free_mib))
+    engine = make(places.of_machine(todo.request.pipeline.limits.guests, todo.cache_dir))
     status = RunStatus.INTERRUPTED
     try:
         with disk.hold(*todo.entries):

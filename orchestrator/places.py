@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class _Ticket:
 
 @dataclass
 class Places:
-    """The places for guests of one run; `free_mib` says what memory the machine has left.
+    """The places for guests; `free_mib` says what memory the machine has left.
 
     With a path that names of `locks` begin with they are those of all processes that have the same one.
     """
@@ -117,6 +118,11 @@ class Places:
         # what runs may still take its part, and nobody knows how much of it it has: this errs on the safe side
         claims = sum(need.memory_mib + OVERHEAD_MIB for need in (ticket.need, *running))
         return claims <= self.free_mib()
+
+
+def of_machine(most: int | None, cache_dir: Path) -> Places:
+    """The places of this machine, for all that has this cache: `most`, or as many as it is fit for."""
+    return Places(most or by_processors(), free_mib, cache_dir / "locks" / f"guests-{socket.gethostname()}")
 
 
 def by_processors() -> int:

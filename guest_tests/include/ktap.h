@@ -21,12 +21,17 @@
  * Each line is one write(2): nothing is lost in a buffer when the kernel
  * under test dies, and no two processes share a line.
  *
+ * Where KDELTA_TEST names the program, the kernel's log says of each case
+ * that it runs: what the kernel reports there has a cause. A case that taints
+ * the kernel says so.
+ *
  * Include it after defining _GNU_SOURCE.
  */
 #ifndef KTAP_H
 #define KTAP_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -170,6 +175,31 @@ static inline unsigned int ktap_seconds(void)
 	return seconds < 1 ? 1 : (unsigned int)seconds;
 }
 
+static inline void ktap_announce(const char *name)
+{
+	const char *program = getenv("KDELTA_TEST");
+	int kmsg = program ? open("/dev/kmsg", O_WRONLY | O_CLOEXEC) : -1;
+
+	if (kmsg < 0)
+		return;
+	dprintf(kmsg, "<5>kdelta: %s runs %s\n", program, name);
+	close(kmsg);
+}
+
+/* Returns the kernel's taint flags; 0 where it does not tell. */
+static inline unsigned long ktap_taint(void)
+{
+	char flags[24] = "";
+	int fd = open("/proc/sys/kernel/tainted", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, flags, sizeof(flags) - 1) < 0)
+		flags[0] = '\0';
+	close(fd);
+	return strtoul(flags, NULL, 10);
+}
+
 /* Returns the wait status of the case's process. */
 static inline int ktap_run_in_child(const struct ktap_case *c)
 {
@@ -191,6 +221,21 @@ static inline int ktap_run_in_child(const struct ktap_case *c)
 		;
 	/* Processes the case left behind must not disturb the next one. */
 	kill(-pid, SIGKILL);
+	return status;
+}
+
+/* Returns the same, with what the kernel is told and tells. */
+static inline int ktap_run_watched(const struct ktap_case *c)
+{
+	unsigned long before = ktap_taint(), after;
+	int status;
+
+	ktap_announce(c->name);
+	status = ktap_run_in_child(c);
+	after = ktap_taint();
+	if (after != before)
+		ktap_diag("%s: tainted the kernel: %lu, before it %lu", c->name,
+			  after, before);
 	return status;
 }
 
@@ -246,7 +291,7 @@ static inline int ktap_run(const struct ktap_case *cases, size_t count,
 		/* Whoever reads a log that ends here knows what was running. */
 		ktap_diag("run %s", cases[i].name);
 		failed += ktap_report(++number, cases[i].name,
-				      ktap_run_in_child(&cases[i]));
+				      ktap_run_watched(&cases[i]));
 	}
 	return failed ? KTAP_FAIL_STATUS : 0;
 }

@@ -1,7 +1,6 @@
 """One part of a run as data in, data out: what it is made of is fetched by hash, what it leaves is stored by hash."""
 
 import contextlib
-import os
 import socket
 import tempfile
 import time
@@ -21,7 +20,6 @@ from orchestrator.engine import Engine
 from orchestrator.intake.source import Source
 from orchestrator.job import Job, Watch
 from orchestrator.model import Cell, Lane, Run, TimelineEntry, cells
-from orchestrator.places import Places
 from orchestrator.plan import Plan
 from orchestrator.store import Recorder
 from orchestrator.trials import Supply
@@ -106,10 +104,7 @@ def _job(errand: Errand, here: Here, directory: Path, watch: Watch, stack: conte
     """The run as it is told here: its own directory, this machine's cache and places."""
     request = errand.plan.request.model_copy(update={"cache": str(here.cache_dir), "jobs": places.processors()})
     orders = {order.cell: replace(order, jobs=request.jobs) for order in errand.orders}
-    most = errand.plan.request.pipeline.limits.guests or places.by_processors()
-    # shared with errands of other lanes, which the same process has forked
-    worker = here.cache_dir / "locks" / f"guests-{socket.gethostname()}-{os.getppid()}"
-    engine = Engine(Places(most, places.free_mib, worker))
+    engine = Engine(places.of_machine(errand.plan.request.pipeline.limits.guests, here.cache_dir))
     stack.callback(engine.close)
     return Job(
         replace(errand.plan, request=request, orders=orders), Recorder(errand.run, directory), engine, watch, here.take

@@ -33,39 +33,51 @@ from orchestrator.trial.runner import Trial
 
 
 def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which kernel of which run."""
+    """The options that say which kernel of which run: the argument `directory`, and the others as `cell`."""
+
+    @functools.wraps(command)
+    def of_cell(*args: Any, arch: str, side: str, flavour: str, **others: Any) -> Any:
+        return command(*args, cell=Cell(Side(side), arch, flavour), **others)
+
     for decorator in (
         click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path)),
         click.option("--flavour", default="fast", show_default=True, help="Which flavour."),
         click.option("--side", type=click.Choice([side.value for side in Side]), default="patched", show_default=True),
         click.option("--arch", type=click.Choice(list(ARCHES)), default="x86_64", show_default=True),
     ):
-        command = decorator(command)
-    return command
+        of_cell = decorator(of_cell)
+    return of_cell
 
 
 @click.command()
 @_of_cell
 @click.option("--at", metavar="SUITE[/TEST]", help="Run that first, as the run did, and stay where it ended.")
+@click.option(
+    "--tries",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="With --at: in so many guests at most, until it fails.",
+)
 @click.option("--ssh", is_flag=True, help="With --at: print a line that lets more terminals in, too.")
 @click.pass_obj
-def shell(
-    cache_dir: Path, arch: str, side: str, flavour: str, directory: Path | None, at: str | None, ssh: bool
-) -> int:
+def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, tries: int, ssh: bool) -> int:
     """Boot one kernel of RUN with a shell on its console, on this terminal. `exit` ends it.
 
     With --at the guest is as pristine as in a run, and has its memory, swap and programs; TEST has just run in it,
-    alone if its program lists it under --list, else with that.
+    alone if its program lists it under --list, else with that. --tries finds the guest in which a flaky one failed.
 
     \b
     Examples:
       kdelta shell --arch arm64 --side base
       kdelta shell --at madvise_locked/drops_mlock
+      kdelta shell --at kselftest_futex/futex_wait_timeout --tries 50
     """
-    if ssh and at is None:
-        raise UserError("--ssh wants --at: without a test the guest has no SSH server", hint="--at SUITE or SUITE/TEST")
+    if (ssh or tries > 1) and at is None:
+        why = "--ssh wants --at: without a test the guest has no SSH server" if ssh else "--tries wants --at: a test"
+        raise UserError(why, hint="--at SUITE or SUITE/TEST")
     _need_terminal()
-    run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
+    run = opening.run_directory(directory)
     if at is None:
         guest.interact(_machine(run, cell, cache_dir))
         return 0
@@ -73,7 +85,8 @@ def shell(
         trial = _trial(job.planned(run), cell, run, Path(scratch))
         turn = again.find(trial, at)
         click.echo(f"note: {cell} boots, then {turn.known} runs", err=True)
-        again.enact(trial, snapshot.take, turn, functools.partial(_hand_over, Path(scratch) if ssh else None))
+        then = functools.partial(_hand_over, Path(scratch) if ssh else None)
+        again.enact(trial, snapshot.take, turn, then, name=at, tries=tries)
     return 0
 
 
@@ -90,7 +103,7 @@ def _hand_over(keys: Path | None, alive: Guest, done: CommandResult) -> None:
 @click.command()
 @_of_cell
 @click.pass_obj
-def debug(cache_dir: Path, arch: str, side: str, flavour: str, directory: Path | None) -> int:
+def debug(cache_dir: Path, cell: Cell, directory: Path | None) -> int:
     """Boot one kernel of RUN, halted before its first instruction, and print the line that lets gdb at it.
 
     Its console is this terminal: give the line in another one, where gdb's `continue` starts the kernel (`hbreak
@@ -103,7 +116,7 @@ def debug(cache_dir: Path, arch: str, side: str, flavour: str, directory: Path |
       kdelta build --flavour gdb && kdelta debug --flavour gdb
     """
     _need_terminal()
-    run, cell = opening.run_directory(directory), Cell(Side(side), arch, flavour)
+    run = opening.run_directory(directory)
     todo, machine = job.planned(run), _machine(run, cell, cache_dir)
     into = machine.image.with_name("gdb")
     kernel, sources = _built(todo, cell, run), todo.sources(cell.side)

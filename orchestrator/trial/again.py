@@ -9,8 +9,9 @@ from kvm.guest import CommandResult, Guest
 from kvm.snapshot import Kept, Take
 from orchestrator.trial import runner
 from orchestrator.trial.runner import Trial
+from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
-from orchestrator.trial.turn import Turn, listing
+from orchestrator.trial.turn import Turn, listing, start
 
 
 def find(trial: Trial, name: str) -> Turn:
@@ -31,19 +32,32 @@ def _several(payload: Payload, test: str) -> Turn:
     raise UserError(f"the suite {payload.suite.name} has no program for {test!r}", hint=f"it has {names}")
 
 
-def enact(trial: Trial, take: Take, turn: Turn, then: Callable[[Guest, CommandResult], None]) -> None:
+def enact(
+    trial: Trial, take: Take, turn: Turn, then: Callable[[Guest, CommandResult], None], *, name: str, tries: int = 1
+) -> None:
     """Run it in a guest as pristine as in a run, and have `then` that guest as it is when the program has ended.
 
-    A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole.
+    A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole. What
+    fails now and then is run in `tries` guests at most, one after the other, until `name`, as `find` reads it, fails.
     """
     ready = functools.partial(runner.prepare_guest, replace(trial, counts=False))  # a run's readings stay
     where, limits = trial.directory, trial.limits
     with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
         if turn.test and not _lists(trial, kept, turn):
             turn = replace(turn, test="")
-        with kept.restore(workdir=where / "again", limits=limits) as guest:
-            guest.log_line(f"{turn.name} starts")
-            then(guest, guest.run(guest.inside(turn.command(limits.scale)), timeout=turn.seconds * limits.scale))
+        for number in range(1, tries + 1):
+            seen = Seen()
+            with kept.restore(workdir=where / "again", limits=limits) as guest:
+                done = start(turn, guest, limits, where, seen)
+                if number == tries or _failed(seen, name):
+                    then(guest, done)
+                    return
+
+
+def _failed(seen: Seen, name: str) -> bool:
+    """Did the test fail, or, where its program says nothing of it, anything?"""
+    own = [result.outcome.bad for result in seen.results if f"{result.suite}/{result.name}" == name]
+    return any(own) if own else seen.bad
 
 
 def _lists(trial: Trial, kept: Kept, turn: Turn) -> bool:

@@ -29,7 +29,7 @@ from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.stage import INSIDE, SCRATCH, inside
 from orchestrator.trial.suites.suite import Isolation
-from orchestrator.trial.turn import Turn, listing, start, times
+from orchestrator.trial.turn import Turn, at_boot, listing, start, times
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,9 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
                     seen.finish(payload, repeat)
     except (BootError, GuestLost) as fault:
         seen.died(fault)
+        if boot_seconds is None:
+            for payload in (one for one in trial.payloads if one.at_boot):
+                at_boot(Turn(payload, payload.runs[0], 0), trial.directory / "console.log", fault, seen)
     _join_consoles(trial.directory, seen.guests)
     record = GuestRecord(
         side=trial.cell.side,

@@ -1,7 +1,7 @@
-"""What a console says while one program runs: the words between its start and its end, or the next one's start."""
+"""What a console says while one program or case runs: the words from its start to its end, or the next one's start."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from orchestrator.model import OURS, Splat
 MOST_BYTES = 8 << 20  # of one console
 
 _MARK = re.compile(rf"^.*\b{OURS}(\S+) (starts|ends)\r?(?:\n|\Z)", re.MULTILINE)
+_CASE = re.compile(rf"^.*\b{OURS}(\S+) runs (\S+)\r?(?:\n|\Z)", re.MULTILINE)  # guest_tests/include/ktap.h
 _ODD = re.compile(r"[^\w.:+-]+", re.ASCII)
 _SHOWN = 60
 _NUMBERED = re.compile(r"^\d{3}-")
@@ -21,7 +22,8 @@ Stretches = dict[str, str]
 def read(path: Path | None, *, after: bool = False) -> Stretches:
     """Cut a console up by program, the first run of each; a program that never ended has all to the next one.
 
-    With `after` each has all to the next one: what the kernel does for it may come late.
+    So are the cases that it says it runs, by its name and theirs. With `after` each program has all to the next one,
+    and there are no cases: what the kernel does for one may come late.
     """
     if path is None:
         return {}
@@ -29,10 +31,18 @@ def read(path: Path | None, *, after: bool = False) -> Stretches:
         text = log.read(MOST_BYTES).decode(errors="backslashreplace")
     marks = [mark for mark in _MARK.finditer(text) if mark[2] == "starts" or not after]
     found = Stretches()
-    for mark, following in zip_longest(marks, marks[1:]):
-        if mark[2] == "starts":
-            found.setdefault(mark[1], text[mark.end() : following.start() if following else None])
+    for mark, said in _cut(marks, text):
+        if mark[2] == "starts" and mark[1] not in found:
+            found[mark[1]] = said
+            cases = [] if after else [case for case in _CASE.finditer(said) if case[1] == mark[1]]
+            found.update((f"{mark[1]}/{case[2]}", words) for case, words in _cut(cases, said))
     return found
+
+
+def _cut(marks: Sequence[re.Match[str]], text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield each mark with what is said from there to the next one."""
+    for mark, following in zip_longest(marks, marks[1:]):
+        yield mark, text[mark.end() : following.start() if following else None]
 
 
 def written(name: str) -> str:
@@ -53,7 +63,8 @@ def around(found: Stretches, suite: str, test: str) -> str | None:
     if (alone := found.get(f"{suite}/{test}")) is not None:
         return alone
     odd = _ODD.sub("_", test)
-    programs = {key: key.removeprefix(f"{suite}/")[4:] for key in found if _NUMBERED.match(key[len(suite) + 1 :])}
+    parts = {key: key[len(suite) + 1 :] for key in found}
+    programs = {key: _ODD.sub("_", part[4:]) for key, part in parts.items() if _NUMBERED.match(part)}
     own = [key for key, name in programs.items() if key.startswith(f"{suite}/") and name and odd.startswith(name)]
     return found[max(own, key=lambda key: len(programs[key]))] if own else found.get(suite)
 

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm.errors import GuestLost
+from kvm.errors import GuestError, GuestLost
 from kvm.guest import CommandResult, Guest
 from kvm.vm import Limits
 from orchestrator.model import GuestOutcome, Outcome, SuiteEnd, TestResult
@@ -79,7 +79,8 @@ class Turn:
         where = shlex.quote(f"{inside(self.suite.name)}/{self.run.directory}".rstrip("/"))
         also = "exec 2>&1; " if self.kind.both_streams else ""
         words = f"{self.run.command} {more or self.test}".rstrip()
-        whole = f"export KDELTA_SCALE={scale:g}; {also}cd {where} && {self.run.start}{words}"
+        told = f"KDELTA_SCALE={scale:g}" if self.test else f"KDELTA_SCALE={scale:g} KDELTA_TEST={self.name}"
+        whole = f"export {told}; {also}cd {where} && {self.run.start}{words}"
         return f"sh -c {shlex.quote(whole)}"  # whatever it holds, it ends where it ends
 
 
@@ -93,8 +94,8 @@ def listing(turn: Turn, guest: Guest, limits: Limits) -> CommandResult:
     return guest.run(guest.inside(turn.command(limits.scale, "--list")), timeout=limits.command_seconds)
 
 
-def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen) -> None:
-    """Run a program, keep its output in `directory`, and add what it said to `seen`."""
+def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen) -> CommandResult:
+    """Run a program, keep its output in `directory`, add what it said to `seen`, and return what it gave."""
     said = directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
     wrapped, began = wrap.wrap(turn.name, guest.inside(turn.command(limits.scale))), len(seen.results)
@@ -126,6 +127,19 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
         )
     finally:
         _close(turn, replace(end, taint=taint), seen)
+    return replace(done, stderr=stderr)
+
+
+def at_boot(turn: Turn, console: Path, fault: GuestError, seen: Seen) -> None:
+    """Add what tests that run while the kernel boots said on its console: it died, and took what it kept along."""
+    parsed = _read(turn, _head(console), seen)
+    if parsed.results:
+        _close(turn, SuiteEnd(turn.suite.name, turn.repeat, Outcome.LOST, fault.message), seen)
+
+
+def _head(console: Path) -> bytes:
+    with console.open("rb") as log:
+        return log.read(stretch.MOST_BYTES)
 
 
 def _read(turn: Turn, output: bytes, seen: Seen) -> Parsed:

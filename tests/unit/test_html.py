@@ -543,17 +543,20 @@ def test_a_file_for_which_there_is_no_room_is_left_out_and_smaller_ones_are_not(
 
 
 @pytest.mark.parametrize(
-    ("said", "around"),
+    ("said", "test", "around"),
     [
-        ("kdelta: s starts\nin s\nkdelta: s ends\nkdelta: s starts\nagain\nkdelta: s ends\n", "in s\n"),
-        ("[    1.0] kdelta: s starts\r\nin s\r\n", "in s\r\n"),
-        ("kdelta: s/one.two starts\nalone\nkdelta: s/one.two ends\nkdelta: s starts\n", "alone\n"),
-        ("kdelta: s/001-one.t starts\nnear\nkdelta: s/002-one.two starts\nprogram\nkdelta: s starts\n", "program\n"),
-        ("kdelta: s2 starts\nother\n", None),
+        ("kdelta: s starts\nin s\nkdelta: s ends\nkdelta: s starts\nagain\nkdelta: s ends\n", "one.two", "in s\n"),
+        ("[    1.0] kdelta: s starts\r\nin s\r\n", "one.two", "in s\r\n"),
+        ("kdelta: s/one.two starts\nalone\nkdelta: s/one.two ends\nkdelta: s starts\n", "one.two", "alone\n"),
+        ("kdelta: s/001-one.t starts\n1\nkdelta: s/002-one.two starts\nit\nkdelta: s starts\n", "one.two", "it\n"),
+        ("kdelta: s starts\nkdelta: s runs one\n1\nkdelta: s runs one.two\n2\nkdelta: s runs a\n3\n", "one.two", "2\n"),
+        ("kdelta: s starts\nkdelta: t runs one.two\nnot s\n", "one.two", "kdelta: t runs one.two\nnot s\n"),
+        ("kdelta: s/001-one starts\nkdelta: s/001-one runs two\n2\nkdelta: s/001-one ends\n", "one/two", "2\n"),
+        ("kdelta: s2 starts\nother\n", "one.two", None),
     ],
 )  # fmt: skip
-def test_the_console_around_a_test_is_that_of_its_guest_its_program_or_its_suite(
-    said: str, around: str | None, tmp_path: Path
+def test_the_console_around_a_test_is_that_of_its_guest_its_case_its_program_or_its_suite(
+    said: str, test: str, around: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / "console.log").write_text(said, newline="")
-    assert stretch.around(stretch.read(tmp_path / "console.log"), "s", "one.two") == around
+    assert stretch.around(stretch.read(tmp_path / "console.log"), "s", test) == around

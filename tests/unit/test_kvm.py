@@ -188,7 +188,7 @@ def test_where_no_more_files_can_be_watched_they_are_looked_at(
     def none_left(*_: object) -> INotify:
         raise OSError(errno.EMFILE, "so many and no more")
 
-    monkeypatch.setattr(f"kvm.console.{what}", none_left)
+    monkeypatch.setattr(f"kvm.growth.{what}", none_left)
     event, _ = follow(tmp_path, SAY + "say(b'[    1.0] kdelta: rea', .2); say(b'dy n0\\r\\n', 5)\n")
     assert event is Event.READY
     event, _ = follow(tmp_path, SAY + "say(b'nothing\\n', 5)\n", timeout=0.2)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,10 @@ def test_where_there_are_two_places_two_meet() -> None:
     [(1, Need(1), Need(1)), (2, Need(1), Need(1, alone=True)), (2, Need(1, alone=True), Need(1))],
     ids=["one place", "who wants to be alone waits", "who is alone is waited for"],
 )
-def test_processes_that_have_the_same_locks_wait_for_each_other(
+def test_runs_that_have_the_same_cache_wait_for_each_other(
     tmp_path: Path, most: int, first: Need, second: Need
 ) -> None:
-    one, other = (Places(most, lambda: 10_000, tmp_path / "ours") for _ in range(2))
+    one, other = (replace(places.of_machine(most, tmp_path), free_mib=lambda: 10_000) for _ in range(2))
     went = []
 
     def want() -> None:
@@ -105,7 +106,7 @@ def test_processes_that_have_the_same_locks_wait_for_each_other(
         went.append("first")
     thread.join()
     assert went == ["first", "second"]
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "locks").iterdir())
 
 
 def test_who_wants_to_be_alone_among_processes_is_not_overtaken(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Trial, Yard, run
-from orchestrator.trial.suites import stage
-from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.suites import payload, stage
+from orchestrator.trial.suites.payload import Payload, Place
 from orchestrator.trial.suites.run import Run, Unrun
 from orchestrator.trial.suites.stage import Stage
 from orchestrator.trial.suites.suite import Isolation, Suite
@@ -69,6 +69,30 @@ def test_a_suite_is_read_and_its_exit_judged_by_its_kind(
     [ended] = found.ends
     assert ended.outcome.value == end[0]
     assert ended.outcome.value == "lost" or ended.detail == end[1]
+
+
+def test_what_kunit_said_on_the_console_of_a_kernel_that_dies_as_it_boots_is_kept(tmp_path: Path) -> None:
+    said = """
+        KTAP version 1
+        1..1
+            KTAP version 1
+            # Subtest: example
+            1..3
+            ok 1 fine
+            # dies: oh
+    """
+    lines = [f"boot-kmsg: [    1.000000] {line[8:]}" for line in said.strip("\n").splitlines()]
+    (tmp_path / "image").write_text("\n".join([*lines, "boot: panic", ""]))
+    suite = Suite(tmp_path, "kunit", SuiteKind.KUNIT)
+    made = payload.make(suite, Place(get("arm64"), Side.PATCHED, tmp_path / "cache"))
+    machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
+    trial = Trial(Cell(Side.PATCHED, "arm64", "fast"), machine, Limits(), (made,), 1, tmp_path)
+    found = run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
+    assert (found.guest.outcome, found.guest.boot_seconds) == ("panic", None)
+    assert {result.name: result.outcome.value for result in found.results if "(" not in result.name} == {
+        **{"example": "crash", "example/fine": "pass", "example/dies": "crash"}
+    }
+    assert [(end.outcome.value, end.detail) for end in found.ends] == [("lost", "panic: scripted boot")]
 
 
 def several(

@@ -109,10 +109,21 @@ def test_a_guest_that_answers_no_more_is_a_hang_after_the_limit(machine: Machine
         [pid] = qemu_pids(tmp_path)
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
-        with pytest.raises(GuestLost, match="no answer for 2 s") as caught:
+        with pytest.raises(GuestLost, match=r"no answer for 2 s \(limits\.boot of 0\.5 s x 4\)") as caught:
             alive.run("true", timeout=1)
     assert caught.value.kind == "hang"
     assert time.monotonic() - started < 20  # a QEMU that does not answer is not waited for like one that is busy
+
+
+def test_a_program_under_which_the_guest_falls_silent_is_not_waited_for(machine: Machine, tmp_path: Path) -> None:
+    limits = replace(LIMITS, silence_seconds=6)
+    with booted(machine, tmp_path, limits) as alive:
+        assert alive.run("sleep 9", timeout=60).exit_status == 0  # a silent program in a guest that lives
+        [pid] = qemu_pids(tmp_path)
+        threading.Timer(1, os.kill, (pid, signal.SIGSTOP)).start()
+        with pytest.raises(GuestLost, match=r"silent for 6 s \(limits\.silence of 1\.5 s x 4\)") as caught:
+            alive.run("echo before; sleep 600", timeout=600)
+    assert (caught.value.kind, caught.value.stdout) == ("hang", b"before\n")
 
 
 def test_a_stop_request_ends_the_wait_for_a_guest_that_does_not_answer(machine: Machine, tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_a_kernel_that_is_never_ready_is_a_hang_at_its_deadline(machine: Machine
     sleeper = cpio.file("init", b"#!/bin/busybox sh\nexec /bin/busybox sleep 3600\n", 0o755)
     mute.write_bytes(machine.initrd.read_bytes() + cpio.archive([sleeper]))
     machine, limits = replace(machine, initrd=mute), replace(LIMITS, boot_seconds=8)
-    late = pytest.raises(BootError, match="not ready after 8 s")
+    late = pytest.raises(BootError, match=r"not ready after 8 s \(limits\.boot of 2 s x 4\)")
     with late as caught, snapshot.take(machine, workdir=tmp_path, limits=limits):
         pass
     assert caught.value.kind == "hang"

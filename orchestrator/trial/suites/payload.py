@@ -57,6 +57,11 @@ class Payload:
     unrun: tuple[Unrun, ...] = ()
 
     @property
+    def at_boot(self) -> bool:
+        """Do its tests run while the kernel boots?"""
+        return [run.command for run in self.runs] == [_KUNIT]
+
+    @property
     def single(self) -> bool:
         """Is it one program, whose tests are the suite's?"""
         return not self.unrun and len(self.runs) == 1 and not self.runs[0].name
