@@ -179,10 +179,14 @@ static inline void ktap_announce(const char *name)
 {
 	const char *program = getenv("KDELTA_TEST");
 	int kmsg = program ? open("/dev/kmsg", O_WRONLY | O_CLOEXEC) : -1;
+	char line[512];
 
 	if (kmsg < 0)
 		return;
-	dprintf(kmsg, "<5>kdelta: %s runs %s\n", program, name);
+	/* Not dprintf(3), which seeks, and to here nobody can. */
+	snprintf(line, sizeof(line), "<5>kdelta: %s runs %s\n", program, name);
+	if (write(kmsg, line, strlen(line)) < 0)
+		ktap_diag("the kernel's log: %s", strerror(errno));
 	close(kmsg);
 }
 

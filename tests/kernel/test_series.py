@@ -47,6 +47,8 @@ def test_the_bundled_series_is_validated_and_changes_what_it_declares_and_nothin
             cell = done.directory / side / f"{arch}-fast"
             for name in ("build.log", ".config", "qemu.sh", "console.log", "tests/madvise_locked.ktap"):
                 assert (cell / name).stat().st_size, f"{cell / name} is empty"
+            said = (cell / "console.log").read_text(errors="replace")
+            assert "kdelta: madvise_locked runs drops_mlock\n" in said.replace("\r", "")
 
 
 def test_each_patch_is_built_and_what_is_new_or_not_compiled_is_said(validate: Validate, copied: Path) -> None:
