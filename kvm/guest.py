@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pexpect
 
-from kvm import qemu, terminal
+from kvm import proc, qemu, terminal
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
 from kvm.errors import InfraError, RefusedError, UserError
@@ -188,7 +188,8 @@ def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> None
     """
     line = " ".join(("kdelta.console=shell", *words))
     argv = qemu.argv(machine, words=line, channels=(*qemu.BY_HAND, *options))
-    child = pexpect.spawn("setpriv", ["--pdeathsig", "KILL", *argv], timeout=None)
+    program, *rest = proc.killed_with_us(argv)
+    child = pexpect.spawn(program, rest, timeout=None)
     try:
         over = terminal.join(child.child_fd)
     finally:

@@ -198,10 +198,9 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             disk=inherited(given.disk) if machine.disks_mib else None,
         )
         with log.open("wb") as out, complaints.open("wb") as err, theirs, port:
-            # setpriv: QEMU ends with us, even when we are killed
             process = stack.enter_context(
                 proc.spawn(
-                    ["setpriv", "--pdeathsig", "KILL", *words],
+                    proc.killed_with_us(words),
                     stdin=subprocess.PIPE,
                     stdout=out.fileno(),
                     stderr=err.fileno(),

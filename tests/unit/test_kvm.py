@@ -355,3 +355,12 @@ def test_a_guest_hears_nothing_when_every_cpu_has_interrupts_off(form: str, off:
     assert fate.interrupts_off(form.format(1, off) + form.format(2, off))
     assert not fate.interrupts_off(form.format(1, off) + form.format(2, on))
     assert not fate.interrupts_off("unknown command\n")
+
+
+def test_what_is_to_be_killed_with_us_is_not_started_by_a_parent_that_has_ended(tmp_path: Path) -> None:
+    words = proc.killed_with_us(["touch", str(tmp_path / "mark")])
+    other = ["sh", "-c", '"$@"; exit 0', "sh"]  # whose parent we are, as init is that of one whose parent has ended
+    assert proc.run([*other, *words], timeout=30).returncode == 0
+    assert not list(tmp_path.iterdir())
+    assert proc.run(words, timeout=30).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mark"]
