@@ -32,8 +32,6 @@ with runpy.run_path(sys.argv[1])["cluster"]() as cluster:
 
 
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not installed")
     units = sorted((CONTRIB / "systemd").iterdir())
     assert [unit.suffix for unit in units] == [".service", ".timer"]
     done = subprocess.run(
@@ -58,7 +56,8 @@ def test_the_ci_jobs_are_what_their_schema_says_and_tidy(which: str) -> None:
 
 
 def test_actionlint_finds_no_fault_in_the_job_for_github() -> None:
-    """Nor in the shell's words in it, where there is a shellcheck."""
+    """Nor in the shell's words in it."""
+    assert shutil.which("shellcheck"), "shellcheck is not installed: .ci/packages names it"
     done = subprocess.run(
         [PROGRAMS / "actionlint", "-oneline", *(CONTRIB / "github").iterdir()],
         capture_output=True,
@@ -121,3 +120,4 @@ def test_slurm_is_given_a_job_that_is_a_worker_of_ours_with_the_certificates_and
         f" --tls-ca-file {certificates / tls.AUTHORITY} ",
     ):
         assert words in job, job
+    subprocess.run(["shellcheck", "--shell=bash", tmp_path / "asked.job"], check=True)
