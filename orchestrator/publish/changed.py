@@ -1,9 +1,9 @@
-"""The tests as the report shows them: what changed in full, worst first, all the rest a line each; none is dropped."""
+"""The tests as the report shows them, worst first: a row each, with what it opens; none is dropped."""
 
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.model import Change, ChangeKind, Lane, Outcome, Run, Side, Splat
@@ -12,7 +12,7 @@ from orchestrator.publish.clean import line
 from orchestrator.publish.excerpt import Excerpt, Pane, Shelf
 from orchestrator.trial import stretch
 
-MOST_IN_FULL = 200
+MOST_IN_FULL = 50
 
 Names = dict[Lane, str]
 Said = Callable[[Side, Lane, Change], str | None]  # what a console says around a test
@@ -20,12 +20,11 @@ Said = Callable[[Side, Lane, Change], str | None]  # what a console says around 
 
 @dataclass(frozen=True)
 class Row:
-    """One test in every lane that shows it alike; `at` are the places of its results among all of run.json."""
+    """One test in every lane that shows it alike."""
 
     anchor: str
     tests: tuple[Change, ...]
     lanes: tuple[str, ...]
-    at: tuple[int, ...]
 
     @property
     def note(self) -> str:
@@ -62,22 +61,27 @@ class Detail:
     commands: tuple[str, ...]
 
 
+Opening = tuple[Row, Detail]
+
+
 @dataclass(frozen=True)
 class Rows:
-    """All tests: `full` with what they open; `more` changed as well; `same` did not."""
+    """All tests: what of the `full` ones is opened is part of the page; `more` changed as well; `same` did not."""
 
-    full: tuple[tuple[Row, Detail], ...]
-    more: tuple[Row, ...]
-    same: tuple[Row, ...]
+    full: tuple[Opening, ...]
+    more: tuple[Opening, ...]
+    same: tuple[Opening, ...]
 
 
 def rows(run: Run, names: Names, directory: Path, said: Said) -> Rows:
     """Every test of the run, each result in one row."""
     every = _rows(run, names)
     changed = [row for row in every if digest.differs(row.tests[0])]
-    teller = _Teller(run, names, directory, said)
-    full = tuple((row, teller.detail(row)) for row in changed[:MOST_IN_FULL])
-    return Rows(full, tuple(changed[MOST_IN_FULL:]), tuple(row for row in every if not digest.differs(row.tests[0])))
+    same = [row for row in every if not digest.differs(row.tests[0])]
+    plain = _Teller(run, names, directory, said, Shelf(excerpt.OUTPUTS_ROOM), Shelf(excerpt.AROUND_ROOM))
+    rooms = (Shelf(excerpt.PACKED_OUTPUTS_ROOM), Shelf(excerpt.PACKED_AROUND_ROOM))
+    packed = replace(plain, outputs=rooms[0], consoles=rooms[1])
+    return Rows(plain.tell(changed[:MOST_IN_FULL]), packed.tell(changed[MOST_IN_FULL:]), packed.tell(same))
 
 
 def choices(run: Run) -> list[tuple[str, str, list[str]]]:
@@ -98,17 +102,13 @@ def _outcomes_of(run: Run) -> set[Outcome]:
 
 def _rows(run: Run, names: Names) -> list[Row]:
     """Results that are alike in all but their lane together; the second of one name in a lane is another test."""
-    place = {id(test): number for number, test in enumerate(run.tests)}
     nth = Counter[tuple[str, str, Lane]]()
     groups: dict[tuple[object, ...], list[Change]] = {}
     for test in sorted(run.tests, key=digest.worst_first):
         key = (test.suite, test.name, digest.lane_of(test))
         groups.setdefault((nth[key], *_alike(test)), []).append(test)
         nth[key] += 1
-    return [
-        Row(_anchor(key, tests), tuple(tests), _lanes(tests, names), tuple(place[id(test)] for test in tests))
-        for key, tests in groups.items()
-    ]
+    return [Row(_anchor(key, tests), tuple(tests), _lanes(tests, names)) for key, tests in groups.items()]
 
 
 def _alike(test: Change) -> tuple[object, ...]:
@@ -132,10 +132,13 @@ class _Teller:
     names: Names
     directory: Path
     said: Said
-    outputs: Shelf = field(default_factory=lambda: Shelf(excerpt.OUTPUTS_ROOM))
-    consoles: Shelf = field(default_factory=lambda: Shelf(excerpt.AROUND_ROOM))
+    outputs: Shelf
+    consoles: Shelf
 
-    def detail(self, row: Row) -> Detail:
+    def tell(self, rows: Iterable[Row]) -> tuple[Opening, ...]:
+        return tuple((row, self._detail(row)) for row in rows)
+
+    def _detail(self, row: Row) -> Detail:
         return Detail(
             tuple(pane for test in row.tests for pane in self._outputs(test)),
             tuple(pane for test in row.tests for pane in self._consoles(test)),

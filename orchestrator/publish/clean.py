@@ -39,6 +39,8 @@ _LINE = _Visible()
 
 def printable(text: str) -> str:
     """The text without terminal escapes, every other control and bidi character made visible; keeps lines and tabs."""
+    if text.isprintable():  # most names and words are, and a report has hundreds of thousands
+        return text
     return _LINE_END.sub("\n", _ESCAPE.sub("", text)).translate(_LINES)
 
 

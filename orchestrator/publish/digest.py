@@ -84,7 +84,7 @@ def exit_code(run: Run) -> int:
 def lanes(run: Run) -> dict[Lane, str]:
     """Every lane that the run touched, with its name: the arch, and the flavour where there are several."""
     records: Iterable[_Located] = (*run.builds, *run.guests, *run.tests, *run.metrics)
-    found = sorted(map(lane_of, records), key=_lane_order)
+    found = sorted(set(map(lane_of, records)), key=_lane_order)
     several = len({lane.flavour for lane in found}) > 1
     return {lane: f"{lane.arch}-{lane.flavour}" if several else lane.arch for lane in found}
 

@@ -15,6 +15,8 @@ AROUND_LIMIT = 8 * 1024
 OUTPUT_LIMIT = 16 * 1024
 OUTPUTS_ROOM = 1 << 20  # characters in one report, which a mail must still carry
 AROUND_ROOM = 1 << 18
+PACKED_OUTPUTS_ROOM = 1 << 22  # what is compressed takes a fifth of it, or less
+PACKED_AROUND_ROOM = 1 << 20
 CONSOLES_ROOM = 1 << 19
 
 Key = Callable[[str], str]  # what of a line is compared

@@ -1,6 +1,8 @@
 """The report: one file that shows a run and asks nothing of any other machine; its links stay in the run directory."""
 
+import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,7 @@ from markupsafe import Markup
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
 from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, timed, told
-from orchestrator.publish.attach import Attachment, Bag
+from orchestrator.publish.attach import Attachment, Bag, packed
 from orchestrator.publish.formats import mail
 from orchestrator.trial import stretch
 
@@ -37,6 +39,7 @@ def render(run: Run, directory: Path) -> str:
         digest=digest,
         lanes=names,
         rows=tests,
+        packed=_packed,
         choices=changed.choices(run),
         steps=advice.steps(run, directory, {test: row.anchor for row, _ in tests.full for test in row.tests}),
         metrics=measured.read(run, names),
@@ -56,16 +59,22 @@ def render(run: Run, directory: Path) -> str:
     )  # fmt: skip
 
 
+def _packed(openings: Iterable[changed.Opening]) -> str:
+    """What rows open, as the page holds it until one of them is opened."""
+    shown = _environment().get_template("detail.html.j2").module
+    return packed(json.dumps([str(shown.opened(*opening)) for opening in openings]).encode())  # type: ignore[attr-defined]
+
+
 def _consoles(run: Run, directory: Path) -> changed.Said:
     """What each guest's console says around a test; a console is read once."""
     path = {(guest.side, digest.lane_of(guest)): guest.console for guest in run.guests}
 
     @cache
-    def read(side: Side, lane: Lane) -> stretch.Stretches:
-        return stretch.read(_find(directory, path.get((side, lane), "")))
+    def read(side: Side, lane: Lane) -> stretch.Around:
+        return stretch.around(stretch.read(_find(directory, path.get((side, lane), ""))))
 
     def said(side: Side, lane: Lane, test: Change) -> str | None:
-        return stretch.around(read(side, lane), test.suite, test.name)
+        return read(side, lane)(test.suite, test.name)
 
     return said
 

@@ -1,7 +1,7 @@
 """What a console says while one program or case runs: the words from its start to its end, or the next one's start."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,6 +17,7 @@ _NUMBERED = re.compile(r"^\d{3}-")
 _REPEAT = re.compile(r"@\d+$")
 
 Stretches = dict[str, str]
+Around = Callable[[str, str], str | None]  # a suite, a test
 
 
 def read(path: Path | None, *, after: bool = False) -> Stretches:
@@ -58,15 +59,22 @@ def program(key: str, suite: str, names: Iterable[str]) -> str:
     return known.get(plain) or known.get(_REPEAT.sub("", plain), "")
 
 
-def around(found: Stretches, suite: str, test: str) -> str | None:
-    """The words around one test: those of its own guest, of its program, or of its suite; None if none of them ran."""
-    if (alone := found.get(f"{suite}/{test}")) is not None:
-        return alone
-    odd = _ODD.sub("_", test)
-    parts = {key: key[len(suite) + 1 :] for key in found}
-    programs = {key: _ODD.sub("_", part[4:]) for key, part in parts.items() if _NUMBERED.match(part)}
-    own = [key for key, name in programs.items() if key.startswith(f"{suite}/") and name and odd.startswith(name)]
-    return found[max(own, key=lambda key: len(programs[key]))] if own else found.get(suite)
+def around(found: Stretches) -> Around:
+    """Find the words around a test: those of its guest or case, its program, or its suite; None if none ran."""
+    programs: dict[str, Stretches] = {}
+    for key, said in found.items():
+        suite, _, part = key.partition("/")
+        if _NUMBERED.match(part):
+            programs.setdefault(suite, {}).setdefault(_ODD.sub("_", _NUMBERED.sub("", part)), said)
+
+    def of(suite: str, test: str) -> str | None:
+        if (alone := found.get(f"{suite}/{test}")) is not None:
+            return alone
+        own, odd = programs.get(suite, {}), _ODD.sub("_", test)
+        longest_first = range(len(odd), 0, -1) if own else ()
+        return next((own[odd[:end]] for end in longest_first if odd[:end] in own), found.get(suite))
+
+    return of
 
 
 def holds(said: str, splat: Splat) -> bool:

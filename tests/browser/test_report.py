@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from orchestrator.model import ChangeKind, Outcome
+from orchestrator.model import ChangeKind, Evidence, Outcome, Rate
 from tests.browser.conftest import EVIL, Watch, written
 from tests.unit.runs import change, sample_run
 
@@ -129,7 +129,7 @@ def test_a_link_to_a_test_that_did_not_change_finds_and_opens_it(page: Page, rep
     anchor = page.locator("#rows .test", has_text="grows_down").locator(".anchor").get_attribute("href")
     page.goto(f"{report}{anchor}")
     page.reload()
-    page.locator(f"{anchor} .opened .pane").first.wait_for()
+    page.locator(f"{anchor} .opened .detail").get_by_text("--at mm/mmap.grows_down").wait_for()
     assert rows(page) == ["mm/mmap.grows_down"]
 
 
@@ -178,16 +178,38 @@ def test_without_javascript_all_is_there_files_can_be_saved_and_no_dead_filter_s
 
 def test_of_ten_thousand_tests_only_so_many_rows_are_made_and_more_on_demand(chromium: Browser, tmp_path: Path) -> None:
     broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
-    tests = tuple(change(f"number_{number}", **(broken if number < 300 else {})) for number in range(10_000))
+    tests = tuple(change(f"number_{number}", **(broken if number < 100 else {})) for number in range(10_000))
     page = chromium.new_page()
     watch = Watch(page, written(sample_run(tests=tests), tmp_path))
-    assert page.locator("#filter-count").inner_text() == "300 of 10000 rows"
-    assert len(rows(page)) == 200
-    page.get_by_role("button", name="Show 100 more").click()
-    assert len(rows(page)) == 300
+    assert page.locator("#filter-count").inner_text() == "100 of 10000 rows"
+    assert len(rows(page)) == 50
+    page.get_by_role("button", name="Show 50 more").click()
+    assert len(rows(page)) == 100
     page.select_option("#filter-kind", "")
     page.fill("#filter-text", "number_9999")
     assert rows(page) == ["madvise_locked/number_9999"]
+    assert watch.nothing()
+    page.close()
+
+
+def test_the_last_of_many_that_changed_opens_as_much_as_the_first(chromium: Browser, tmp_path: Path) -> None:
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED, "said": ("ok\n", f"ok\nnot {EVIL}\n")}
+    again = Evidence(Rate(0, 6, 0, 0.46), Rate(6, 6, 0.54, 1))
+    tests = tuple(change(f"number_{number:03}", evidence=again, **broken) for number in range(150))
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    watch = Watch(page, written(sample_run(tests=tests), tmp_path))
+    opened = []
+    for number in (10, 149):
+        page.fill("#filter-text", f"number_{number:03}")
+        page.locator("#rows .switch summary").first.click()
+        detail = page.locator("#rows .detail").first
+        left, right = detail.locator(".panes").first.locator(".pane").all()
+        assert left.bounding_box()["y"] == right.bounding_box()["y"]  # type: ignore[index]
+        assert right.locator("mark").inner_text() == f"not {EVIL}\n"
+        opened.append(detail.inner_text().replace(f"number_{number:03}", "number"))
+    assert opened[0] == opened[1]
+    for words in ("16 locked pages dropped", "0 of 6", "54 to 100 %", "--at madvise_locked/number"):
+        assert words in opened[1], words
     assert watch.nothing()
     page.close()
 

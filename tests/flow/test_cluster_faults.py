@@ -21,6 +21,7 @@ from tests.flow.test_scripted import FAILS, PASSES, changes, request_for, suite,
 pytestmark = pytest.mark.long
 
 SLOW = "sleep 2.71828"  # what a build takes, and no other process here
+ENDLESS = "sleep 2718.28"
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ class Running(threading.Thread):
         return self.run_
 
 
-def builds_take_long(fakelinux: Path) -> None:
+def builds_take(what: str, fakelinux: Path, said: str = "") -> None:
     makefile = fakelinux / "Makefile"
-    makefile.write_text(makefile.read_text().replace("@echo COMPILED;", f"@{SLOW}; echo COMPILED;"))
+    makefile.write_text(makefile.read_text().replace("@echo COMPILED;", f"@echo {said}; {what}; echo COMPILED;"))
 
 
 def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_change_nothing(
@@ -70,7 +71,7 @@ def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_chan
     fakelinux: Path,
     tmp_path: Path,
 ) -> None:
-    builds_take_long(fakelinux)
+    builds_take(SLOW, fakelinux)
     hold = cluster.top / "hold"
     hold.touch()
     cluster.start("one")
@@ -152,13 +153,42 @@ def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_whe
     assert len(cluster.boots()) == 4
 
 
+def parent(pid: str) -> str:
+    return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_what_make_says_is_heard_while_it_runs_and_with_the_client_s_run_it_ends(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    signum: int,
+) -> None:
+    builds_take(ENDLESS, fakelinux, "COMPILES")
+    cluster.start("one")
+    words = run_words(cluster, request_for(FAILS, PASSES), fakelinux, suite, tmp_path / "run")
+    client = started(*words, log=tmp_path / "said")
+    heard = tmp_path / "run" / "base" / "arm64-fast" / "build.log"
+    cluster.until(lambda: heard.exists() and "COMPILES" in heard.read_text(), "nothing is heard of make")
+    recipe = [line.split()[0] for line in processes(ENDLESS)]
+    build = {*recipe, *map(parent, recipe)}
+    assert "make" in {Path("/proc", pid, "comm").read_text().strip() for pid in build}
+    assert cluster.busy() == ["one"]
+    client.send_signal(signum)
+    assert client.wait(60) == 130, (tmp_path / "said").read_text()
+    cluster.until(lambda: not any(Path("/proc", pid).exists() for pid in build), "make outlived the run")
+    cluster.until(lambda: not cluster.busy(), "the errand goes on")
+
+
 def test_an_errand_with_which_three_workers_died_is_given_up(
     cluster: Cluster,
     request_for: Callable[..., Request],  # noqa: F811
     fakelinux: Path,
     tmp_path: Path,
 ) -> None:
-    builds_take_long(fakelinux)
+    builds_take(SLOW, fakelinux)
     run = Running(cluster, request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run")
     for name in ("one", "two", "three"):
         cluster.start(name)

@@ -1,13 +1,16 @@
 """Who may take part in a cluster, and what is asked of a worker."""
 
+import asyncio
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from kvm.errors import InfraError, UserError
-from orchestrator.cluster import tls
+from orchestrator.cluster import preload, tls
 from orchestrator.cluster.ability import BUILD, GUESTS, Ability
 from orchestrator.cluster.line import Line
 from orchestrator.cluster.worker import Offer
@@ -24,6 +27,14 @@ def test_plaintext_that_leaves_this_machine_is_refused(url: str, tmp_path: Path)
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"])
 def test_plaintext_within_this_machine_is_not(url: str, tmp_path: Path) -> None:
     assert tls.security(url, tmp_path) is None
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://builder:8786"])
+def test_a_worker_that_something_else_starts_is_not_made_ours_where_plaintext_leaves_its_machine(address: str) -> None:
+    theirs: Any = SimpleNamespace(scheduler=SimpleNamespace(address=address))
+    with pytest.raises(UserError, match="without TLS"):
+        asyncio.run(preload.dask_setup(theirs))
+    assert vars(theirs).keys() == {"scheduler"}
 
 
 def test_tls_without_certificates_says_how_to_make_them(tmp_path: Path) -> None:

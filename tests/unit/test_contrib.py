@@ -1,5 +1,6 @@
-"""What is shipped for other programs: units for systemd, jobs for two CIs; each is read by a checker of its own."""
+"""What is shipped for other programs: units for systemd, jobs for two CIs and Slurm; each is read by what reads it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,15 +11,27 @@ import pytest
 import yaml
 
 from orchestrator.cli import main
+from orchestrator.cluster import tls
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 JOBS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 PROGRAMS = Path(sys.executable).parent
+SLURM = """\
+#!/bin/sh
+echo "$(basename "$0") $*" >>"$ASKED"
+case $0 in
+*/sbatch) cp "$1" "$ASKED.job" && echo "Submitted batch job 4711" ;;
+esac
+"""
+ONE_JOB = """\
+import runpy, sys
+with runpy.run_path(sys.argv[1])["cluster"]() as cluster:
+    cluster.scale(jobs=1)
+    cluster.sync(lambda: cluster)  # awaits that the job is there
+"""
 
 
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not installed")
     units = sorted((CONTRIB / "systemd").iterdir())
     assert [unit.suffix for unit in units] == [".service", ".timer"]
     done = subprocess.run(
@@ -43,7 +56,8 @@ def test_the_ci_jobs_are_what_their_schema_says_and_tidy(which: str) -> None:
 
 
 def test_actionlint_finds_no_fault_in_the_job_for_github() -> None:
-    """Nor in the shell's words in it, where there is a shellcheck."""
+    """Nor in the shell's words in it."""
+    assert shutil.which("shellcheck"), "shellcheck is not installed: .ci/packages names it"
     done = subprocess.run(
         [PROGRAMS / "actionlint", "-oneline", *(CONTRIB / "github").iterdir()],
         capture_output=True,
@@ -78,3 +92,32 @@ def test_the_cluster_of_kubernetes_starts_commands_that_exist_with_the_certifica
         with main.commands[role].make_context(role, words[2:]) as context:
             assert context.params["url"].startswith("tls://")
             assert context.params["certificates"] == Path("/tls")
+
+
+def test_slurm_is_given_a_job_that_is_a_worker_of_ours_with_the_certificates_and_told_to_end_it(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    for name in ("sbatch", "scancel"):
+        (tmp_path / name).write_text(SLURM)
+        (tmp_path / name).chmod(0o755)
+    certificates = tmp_path / ".config" / "kdelta" / "cluster"
+    tls.make(certificates)
+    env = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "ASKED": str(tmp_path / "asked")}
+    argv = [sys.executable, "-c", ONE_JOB, CONTRIB / "slurm" / "workers.py"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[0] for line in asked] == ["sbatch", "scancel"] and asked[1] == "scancel 4711"
+    job = (tmp_path / "asked.job").read_text()
+    for words in (
+        "#SBATCH --cpus-per-task=8\n",
+        "#SBATCH --mem=16G\n",
+        "#SBATCH -t 08:00:00\n",
+        " -m distributed.cli.dask_worker tls://",
+        ":8786 ",
+        " --nthreads 2 ",
+        " --no-nanny ",
+        " --preload orchestrator.cluster.preload ",
+        f" --tls-ca-file {certificates / tls.AUTHORITY} ",
+    ):
+        assert words in job, job
+    subprocess.run(["shellcheck", "--shell=bash", tmp_path / "asked.job"], check=True)

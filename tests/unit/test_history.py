@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, func, select, text
 
 from kvm.errors import InfraError, UserError
-from orchestrator.history import ask, book, flaky, schema, write
+from orchestrator.history import ask, book, flaky, nights, schema, write
 from orchestrator.history.book import Book
 from orchestrator.model import (
     Change,
@@ -242,11 +245,63 @@ def test_an_unknown_test_is_named_with_the_nearest_one(history: Book) -> None:
 def test_the_tables_are_what_the_steps_make_and_the_newest_step_is_the_one_that_is_looked_for(history: Book) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
     with history.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     assert ScriptDirectory(str(book._MIGRATIONS)).get_current_head() == schema.HEAD
+
+
+# What each revision's kdelta could put into a history, beside what those before it could.
+KEPT = {
+    "0001": (
+        "insert into test (suite, name) values ('madvise_locked', 'a'), ('madvise_locked', 'b'),"
+        " ('madvise_locked', 'c')",
+        "insert into test_set (digest) values ('all of them'), ('the skipped')",
+        "insert into member values (1, 1), (1, 2), (1, 3), (2, 3)",
+        "insert into run (name, began, verdict, title, directory, release, base_commit, seconds) values"
+        f" ('run-1', {NOON + DAY}, 'regressed', 'mm: a title', '/results/run-1', '5.10.223', 'f2a6c1b8de04', 548.2)",
+        "insert into lane (run_id, arch, flavour, base_image, patched_image, repeats, tests, skipped) values"
+        " (1, 'arm64', 'fast', 'a', 'b', 3, 1, 2)",
+        "insert into result values (1, 2, 'regressed', 'pass', 0, 5, 'fail', 4, 5)",
+    ),
+    "0002": (
+        "insert into night (item, content, tip, began, directory, verdict) values"
+        f" ('series x', 'digest', 'f2a6c1b8de04', {NOON}, '/results/run-1', 'regressed')",
+    ),
+}
+REVISIONS = [step.revision for step in ScriptDirectory(str(book._MIGRATIONS)).walk_revisions()][::-1]
+
+
+def _make(where: str, to: str) -> None:
+    """A history as a kdelta left it whose newest schema was `to`."""
+    settings, made = Config(), Book(book._engine(book._url(where)))
+    settings.set_main_option("script_location", str(book._MIGRATIONS))
+    with made.writing() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, to)
+        for statement in itertools.chain(*(KEPT[one] for one in REVISIONS[: REVISIONS.index(to) + 1])):
+            connection.execute(text(statement))
+    made._engine.dispose()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_history_of_any_earlier_schema_is_brought_up_to_date_with_all_that_it_holds(
+    where: str, revision: str
+) -> None:
+    _make(where, revision)
+    with book.opened(where) as opened:
+        assert seen(opened, "a") == [("run-1", PASS, PASS, 0, 0)]
+        assert seen(opened, "b") == [("run-1", PASS, FAIL, 0, 4)]
+        assert seen(opened, "c") == [("run-1", SKIP, SKIP, 0, 0)]
+        [kept] = ask.runs(opened)
+        assert (kept.verdict, kept.title, kept.seconds) == ("regressed", "mm: a title", 548.2)
+        known = [(one.item, one.verdict) for one in nights.entries(opened)]
+        assert known == ([("series x", "regressed")] if revision >= "0002" else [])
+        add(opened, run(2, arm("a"), arm("b")))
+        assert [(one.name, one.worse) for one in ask.compare(opened, kept, ask.find(opened, "run-2"))] == [
+            ("b", False),
+            ("c", False),
+        ]
 
 
 def test_a_history_of_a_newer_kdelta_is_left_alone(history: Book, where: str) -> None:

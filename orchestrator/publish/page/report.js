@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const CLASS = 0, BASE = 1, PATCHED = 2, LANES = 3, SUITE = 4, NAME = 5, NOTE = 6;
-  const PAGE = 200;
+  const PAGE = 50;
   const byId = (id) => document.getElementById(id);
   const element = (tag, className, ...children) => {
     const made = document.createElement(tag);
@@ -13,10 +13,15 @@
   // ---- what there is: rows of the page, and lines of the lists
 
   const table = byId("rows");
+  const unpacked = async (packed) => {
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  };
   const listed = [...document.querySelectorAll(".list pre")].flatMap((list) => {
-    const at = list.dataset.at.split(" "), ids = list.dataset.ids.split(" ");
-    const changed = list.parentElement.id === "list-changed";
-    return list.textContent.replace(/\n+$/, "").split("\n").map((words, place) => ({ words, at: at[place], id: ids[place], changed }));
+    const ids = list.dataset.ids.split(" "), changed = list.parentElement.id === "list-changed";
+    let details;
+    const opened = async (place) => (await (details ??= unpacked(list.dataset.details)))[place];
+    return list.textContent.replace(/\n+$/, "").split("\n").map((words, place) => ({ words, id: ids[place], changed, opened: () => opened(place) }));
   });
   const shown = table ? [...table.tBodies].map((body) => ({ words: body.dataset.words, id: body.id, body, changed: true })) : [];
   const records = [...shown, ...listed].map((record, order) => ({ ...record, order, columns: record.words.split("\t") }));
@@ -27,39 +32,9 @@
 
   // ---- a row for a line, made when it is first shown
 
-  let run;
-  const theRun = () => (run ??= unpacked(byId("attached-run").href));
-  const unpacked = async (href) => {
-    const bytes = Uint8Array.from(atob(href.slice(href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-  };
-
-  const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (letter) => `<U+${letter.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
-
-  const pane = (title, text, other) => {
-    const known = new Set(other.split("\n").map((line) => line.trimEnd()));
-    const pre = element("pre");
-    pre.tabIndex = 0;
-    for (const line of text.trimEnd().split("\n")) {
-      pre.append(other && line.trim() && !known.has(line.trimEnd()) ? element("mark", "", `${line}\n`) : `${line}\n`);
-    }
-    return element("section", "pane", element("p", "title", title), text.trim() ? pre : element("p", "quiet", "no output"));
-  };
-
-  const panes = async (record) => {
-    const tests = (await theRun()).tests;
-    const both = element("div", "panes", ...record.at.split(",").flatMap((place) => {
-      const { arch, flavour, base, patched } = tests[place];
-      const [left, right] = [base, patched].map((side) => visible(side.output));
-      return [pane(`base ${arch}-${flavour}: ${base.outcome}`, left, right), pane(`patched ${arch}-${flavour}: ${patched.outcome}`, right, left)];
-    }));
-    return element("div", "detail", both);
-  };
-
   const opening = (record, row) => {
     const box = element("details", "switch", element("summary", "", "open", element("span", "unseen", ` of ${record.columns[NAME]}`)));
-    box.addEventListener("toggle", async () => row.cells[0].childElementCount || row.cells[0].append(await panes(record)));
+    box.addEventListener("toggle", async () => { row.cells[0].innerHTML ||= await record.opened(); });
     return box;
   };
 
@@ -74,7 +49,7 @@
     opened.cells[0].colSpan = 7;
     const cells = [element("td", "", element("span", `tag is-${kind}`, kind)), head, element("td", "where", lanes),
       ...[base, patched].map((outcome) => element("td", "", element("span", `outcome is-${outcome}`, outcome))),
-      element("td", "notes quiet", note), element("td", "", byId("attached-run") ? opening(record, opened) : "")];
+      element("td", "notes quiet", note), element("td", "", opening(record, opened))];
     const body = element("tbody", "test", element("tr", "", ...cells), opened);
     body.id = record.id;
     return body;
