@@ -1,4 +1,4 @@
-"""Tests in a root file system of the user's: a directory, an image, the host's own; none is ever written."""
+"""Tests in a root file system of the user's: a directory, an image, a Debian, the host's own; none is ever written."""
 
 import hashlib
 import platform
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from kvm import disk, packages
-from kvm.arch import get
+from kvm.arch import DEFAULT, get
 from orchestrator.config import GuestSize, Pipeline
 from orchestrator.model import GuestRun
+from tests.conftest import run_kdelta
 from tests.kernel.conftest import BUNDLED, on_base
 
 pytestmark = pytest.mark.kernel
@@ -119,6 +120,22 @@ def test_a_disk_image_is_the_root_of_tests_and_what_they_write_is_thrown_away(
     before = hashlib.sha256(image.read_bytes()).hexdigest()
     assert tried(inside, image) == {"root": "pass", "system": "pass", "scratch": "pass", "own": "pass"}
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("arch", DEFAULT)
+def test_a_debian_that_kdelta_makes_is_the_root_of_tests_with_the_packages_that_were_asked_for(
+    arch: str, tried: Tried, tmp_path: Path
+) -> None:
+    target = tmp_path / "debian"
+    made = run_kdelta("rootfs", "debian", "--arch", arch, "--include", "hello", target)
+    assert (made.returncode, made.stdout) == (0, f"{target}\n"), made.stderr
+    suite = scripts(
+        tmp_path / "debians",
+        bash="#!/bin/bash\nwords=(one two)\n[[ ${words[1]} == two && $(id -u) == 0 ]]\n",
+        included="#!/bin/sh\n[ \"$(hello)\" = 'Hello, world!' ]\n",
+        release=f"#!/bin/bash\n[[ $(cat /etc/os-release) == *VERSION_CODENAME={get(arch).suite}* ]]\n",
+    )
+    assert tried(suite, target, arch) == dict.fromkeys(("bash", "included", "release"), "pass")
 
 
 @pytest.fixture
