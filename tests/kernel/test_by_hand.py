@@ -10,24 +10,11 @@ import pexpect
 import pytest
 
 from kvm.arch import DEFAULT
+from tests import suites
 from tests.conftest import kdelta_argv
 
 pytestmark = pytest.mark.kernel
 
-REFUSES = """\
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mman.h>
-int main(void)
-{
-	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	int refused = mlock(page, 4096) || madvise(page, 4096, 24 /* MADV_DONTNEED_LOCKED */);
-
-	creat(refused ? "/tmp/refused" : "/tmp/dropped", 0600);
-	printf("1..1\\n%sok 1 refuses\\n", refused ? "" : "not ");
-	return !refused;
-}
-"""
 QUESTIONS = ("hbreak start_kernel", "continue", "x/s &linux_banner", "break do_madvise", "list do_madvise")
 
 
@@ -82,20 +69,9 @@ def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: 
     assert shell.exitstatus == 0
 
 
-@pytest.fixture
-def refuses(tmp_path: Path) -> Path:
-    """A suite that passes on base and fails on patched, and leaves a file that says so in its guest."""
-    suite = tmp_path / "refuses"
-    suite.mkdir()
-    (suite / "main.c").write_text(REFUSES)
-    (suite / "suite.yaml").write_text("name: refuses\nkind: ktap\nsources: [main.c]\n")
-    return suite
-
-
-def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_it(
-    arch: str, refuses: Path, tmp_path: Path
-) -> None:
+def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_it(arch: str, tmp_path: Path) -> None:
     kept = f"patched/{arch}-fast: a test failed in refuses, which stays until `poweroff -f` in it: "
+    refuses = suites.refuses(tmp_path)
     out, words = (
         tmp_path / "out",
         ("madv-dontneed-locked", "--arch", arch, "--suite", refuses, "--no-rerun", "--no-bisect"),
