@@ -51,7 +51,7 @@ class Board:
     """Progress: a live table with a line per cell on a terminal, a plain line per event in a pipe."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, soft_wrap=True)  # a command that is logged stays one line, to be copied
         self._stages: dict[Cell, tuple[str, float]] = {}
         self._lock = threading.Lock()
         self._started = time.monotonic()

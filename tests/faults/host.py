@@ -1,19 +1,21 @@
 """Plays what goes wrong around a run: with its directories, its cache, its clock, or with kdelta itself."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator import cache
+from orchestrator import cache, sides, store
+from tests import suites
 from tests.conftest import ROOT, kdelta_argv, processes
 
-SUITE = "three"
 _SECONDS = 600
 
 
@@ -29,9 +31,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a run has its files; `out` is its directory."""
+    """Where a run has its files; `out` is its directory, `more` are words of its command."""
 
     top: Path
+    more: tuple[object, ...] = ()
 
     @property
     def out(self) -> Path:
@@ -41,7 +44,8 @@ class Scene:
     @property
     def words(self) -> list[str]:
         """Both architectures, one small suite."""
-        return kdelta_argv("run", "madv-dontneed-locked", "--suite", self.top / SUITE, "--out", self.out)
+        suite = self.top / "three"
+        return kdelta_argv("run", "madv-dontneed-locked", "--suite", suite, "--out", self.out, *self.more)
 
     @property
     def env(self) -> dict[str, str]:
@@ -110,21 +114,78 @@ def _damaged(scene: Scene) -> Done:
     return scene.run(scene.words)
 
 
-def _killed(stage: str) -> Callable[[Scene], Done]:
-    """SIGKILL when the first cell comes to `stage`, and `kdelta resume`."""
+def _killed(words: str) -> Callable[[Scene], Done]:
+    """SIGKILL when the first cell comes to the stage that is told in `words`, and `kdelta resume`."""
+    return lambda scene: _resumed(scene, _when(scene, words, subprocess.Popen.kill))
+
+
+def _planning(scene: Scene) -> Done:
+    """SIGKILL before there is anything to go on with, and the same again."""
+    killed = _when(replace(scene, more=("--verbose",)), "start: gcc --version", subprocess.Popen.kill)
+    return _broken(scene, killed) or scene.run(scene.words)
+
+
+def _measuring(scene: Scene) -> Done:
+    """SIGKILL where a benchmark has boots of its own."""
+    asked = scene.top / "boots.yaml"
+    asked.write_text("boots: 2\n")
+    suite = suites.measured(scene.top)
+    return _killed(": boot 2 of")(replace(scene, more=("--suite", suite, "--pipeline", asked, "--arch", "x86_64")))
+
+
+def _regressing(words: str, *more: str) -> Callable[[Scene], Done]:
+    """SIGKILL at a stage that only what regresses comes to."""
 
     def deed(scene: Scene) -> Done:
-        _when(scene, f": {stage}", subprocess.Popen.kill)
-        for path in (scene.top / "tmp").iterdir():
-            os.utime(path, (0, 0))  # as if it were a while ago: what is young may be somebody's who only just starts
-        kept = {path: path.read_bytes() for path in scene.out.glob("*/*/guest.json")}
-        if left := _left(scene.out):
-            return Done([], 0, "", f"still runs: {left[0]}")
-        done = scene.run(kdelta_argv("resume", scene.out))
-        lost = [path for path, text in kept.items() if path.read_bytes() != text]
-        return Done([], 0, "", f"was done again: {lost[0]}") if lost else done
+        asked = ("--suite", suites.refuses(scene.top), "--arch", "x86_64", *more)
+        return _killed(words)(replace(scene, more=asked))
 
     return deed
+
+
+def _judged(scene: Scene) -> Done:
+    """SIGKILL when the verdict is on record, and no report is written yet."""
+    record = scene.out / store.RECORD
+    with subprocess.Popen(
+        scene.words,
+        env=scene.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None and not (record.exists() and json.loads(record.read_text())["verdict"]):
+            time.sleep(0.002)
+        process.kill()
+    if (scene.out / "report.html").exists():
+        return Done([], 0, "", "the report was there already")
+    return _resumed(scene, Done([], process.returncode))
+
+
+def _resumed(scene: Scene, killed: Done) -> Done:
+    """Go on with what was killed: what is on record stays, and nothing is missing in the end."""
+    kept = {path: path.read_bytes() for path in scene.out.glob("*/*/guest.json")}
+    if broken := _broken(scene, killed):
+        return broken
+    done = scene.run(kdelta_argv("resume", scene.out))
+    if lost := [path for path, text in kept.items() if path.read_bytes() != text]:
+        return Done([], 0, "", f"was done again: {lost[0]}")
+    record = json.loads((scene.out / store.RECORD).read_text())
+    cells = len(list(scene.out.glob("*/*/guest.json")))
+    found = {key: len(record[key]) for key in ("builds", "guests", "binaries")}
+    whole = {"builds": cells, "guests": cells, "binaries": cells // 2}
+    if not (scene.out / "report.html").exists():
+        return Done([], 0, "", "no report")
+    return done if found == whole else Done([], 0, "", f"{cells} cells, and on record are {found}")
+
+
+def _broken(scene: Scene, killed: Done) -> Done | None:
+    """What is wrong once it is killed; what that leaves is made old, for the next kdelta to remove."""
+    for path in (scene.top / "tmp").iterdir():
+        os.utime(path, (0, 0))  # as if it were a while ago: what is young may be somebody's who only just starts
+    if killed.returncode != -signal.SIGKILL:
+        return killed
+    left = _left(scene.out)
+    return Done([], 0, "", f"still runs: {left[0]}") if left else None
 
 
 def _left(top: Path) -> list[str]:
@@ -136,7 +197,7 @@ def _left(top: Path) -> list[str]:
 
 
 def _when(scene: Scene, words: str, deed: Callable[[subprocess.Popen[str]], object], **env: str) -> Done:
-    """Run, and do something when kdelta first says `words`."""
+    """Run, and do something when kdelta first says `words`, a pattern."""
     said, done = [], False
     with subprocess.Popen(
         scene.words,
@@ -149,7 +210,7 @@ def _when(scene: Scene, words: str, deed: Callable[[subprocess.Popen[str]], obje
         assert process.stderr and process.stdout
         for line in process.stderr:
             said.append(line)
-            if not done and words in line:
+            if not done and re.search(words, line):
                 done = True
                 deed(process)
         answer = process.stdout.read()
@@ -173,10 +234,21 @@ ROWS = (
     Row("out of file descriptors", _few_files, 125, r"Error: .*Too many open files"),
     Row("the host's clock jumps", _clock, 0, r"CLEAN .*"),
     Row("what the cache holds is damaged", _damaged, 0, r"CLEAN .*"),
-    Row("killed where it builds, resumed", _killed("build"), 0, r"CLEAN .*"),
-    Row("killed where it boots, resumed", _killed("boot"), 0, r"CLEAN .*"),
-    Row("killed where it tests, resumed", _killed(SUITE), 0, r"CLEAN .*"),
-    Row("killed where a guest is done, resumed", _killed("done"), 0, r"CLEAN .*"),
+    Row("killed where it plans, run again", _planning, 0, r"CLEAN .*"),
+    Row("killed where it builds, resumed", _killed(": build"), 0, r"CLEAN .*"),
+    Row(
+        "killed where it compares kernels, resumed",
+        _killed(rf"patched/\S+: ({'|'.join(sides.THERE)})$"),
+        0,
+        r"CLEAN .*",
+    ),
+    Row("killed where it boots, resumed", _killed(": boot"), 0, r"CLEAN .*"),
+    Row("killed where it tests, resumed", _killed(": three"), 0, r"CLEAN .*"),
+    Row("killed where a guest is done, resumed", _killed(": done"), 0, r"CLEAN .*"),
+    Row("killed where it measures, resumed", _measuring, 0, r"CLEAN .*"),
+    Row("killed where it runs pairs, resumed", _regressing(": pair 2", "--no-bisect"), 1, r"REGRESSED .*"),
+    Row("killed where it bisects, resumed", _regressing(": bisect", "--no-rerun"), 1, r"culprit: .*"),
+    Row("killed where it reports, resumed", _judged, 0, r"CLEAN .*"),
 )
 
 
@@ -188,12 +260,9 @@ def play(only: str) -> list[Told]:
 def _play(row: Row) -> Told:
     with tempfile.TemporaryDirectory(prefix="kdelta-faults-") as scratch:
         scene = Scene(Path(scratch))
-        for path in (scene.top / "tmp", scene.out.parent, scene.top / SUITE):
+        for path in (scene.top / "tmp", scene.out.parent):
             path.mkdir()
-        program = "echo 1..3; for test in one two three; do echo ok $test; done\n"
-        (scene.top / SUITE / SUITE).write_text(f"#!/bin/sh\n{program}")
-        wants = f"name: {SUITE}\nkind: ktap\nbinaries: [{SUITE}]\ncommand: sh ./{SUITE}\n"
-        (scene.top / SUITE / "suite.yaml").write_text(wants)
+        suites.three(scene.top)
         done = row.deed(scene)
         told = Told(row.name, done.returncode, _said(row, done), "; ".join(_wrong(row, done, scene)))
     sys.stderr.write(f"{row.name}: {told.wrong or 'ok'}\n")

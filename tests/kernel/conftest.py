@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,9 +12,17 @@ from typing import Any
 
 import pytest
 
-from orchestrator import cache
+from kvm import disk, snapshot
+from kvm.accel import Choice
+from orchestrator import cache, places, plan, trials
+from orchestrator.build import kbuild
 from orchestrator.config import Pipeline
 from orchestrator.intake import git, source
+from orchestrator.model import Cell, GuestRun, Side
+from orchestrator.places import Places
+from orchestrator.request import Request
+from orchestrator.trial import durations, runner
+from orchestrator.trial.runner import Yard
 from tests.conftest import ROOT, run_kdelta
 
 BUNDLED = ROOT / "patches" / "madv-dontneed-locked"
@@ -76,3 +85,15 @@ def base_file(path: str) -> str:
     text = git.Repository(origin.git_dir).text(origin.tree, path)
     assert text is not None, f"no {path} in {origin.spec}"
     return text
+
+
+def on_base(asked: Pipeline, where: Path, cache_dir: Path) -> GuestRun:
+    """What the suites give on the base kernel, of one architecture; patched is not built."""
+    todo = plan.make(Request(pipeline=asked, near=str(where), cache=str(cache_dir), jobs=os.cpu_count() or 1))
+    [arch], cell = asked.arches, where / "cell"
+    cell.mkdir()
+    with disk.hold(*todo.entries):
+        kernel = kbuild.build(todo.orders[Cell(Side.BASE, arch, "fast")], cache_dir, where / "log")
+        supplied = trials.supply(todo, kernel, {})
+        trial = trials.trial(todo, supplied, Choice("tcg", "as everywhere", 8.0), cell)
+        return runner.run(trial, snapshot.take, Yard(Places(2, places.free_mib), durations.of(where, arch)))

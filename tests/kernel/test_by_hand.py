@@ -1,5 +1,6 @@
 """Kernels in people's hands: what the commands print is given to the tools that it is for."""
 
+import json
 import shlex
 import subprocess
 import time
@@ -9,6 +10,7 @@ import pexpect
 import pytest
 
 from kvm.arch import DEFAULT
+from tests import suites
 from tests.conftest import kdelta_argv
 
 pytestmark = pytest.mark.kernel
@@ -65,3 +67,30 @@ def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: 
     finally:
         shell.close(force=True)
     assert shell.exitstatus == 0
+
+
+def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_it(arch: str, tmp_path: Path) -> None:
+    kept = f"patched/{arch}-fast: a test failed in refuses, which stays until `poweroff -f` in it: "
+    refuses = suites.refuses(tmp_path)
+    out, words = (
+        tmp_path / "out",
+        ("madv-dontneed-locked", "--arch", arch, "--suite", refuses, "--no-rerun", "--no-bisect"),
+    )
+    run = on_a_terminal("run", *words, "--keep-guest", "--out", out)
+    try:
+        run.expect(f"{kept}(ssh .*?)\r")
+        assert run.match
+        ssh = pexpect.spawn(run.match[1], encoding="utf-8")
+        ssh.expect("# ")
+        ssh.send("ls /tmp; dmesg | grep -c 'refuses starts'\r")
+        ssh.expect("dropped.*\\b1\r")
+        ssh.send("poweroff -f\r")
+        ssh.expect(pexpect.EOF)
+        run.expect(pexpect.EOF)
+    finally:
+        run.close(force=True)
+    assert run.exitstatus == 1
+    record = json.loads((out / "run.json").read_text())
+    assert [test["change"] for test in record["tests"] if test["name"] == "refuses"] == ["regressed"], record["tests"]
+    guests = {guest["side"]: guest["outcome"] for guest in record["guests"]}
+    assert guests == {"base": "ok", "patched": "ok"}  # a person who turns it off is no fault of the kernel

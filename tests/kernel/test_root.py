@@ -1,27 +1,20 @@
-"""Tests in a root file system of the user's: a directory, a disk image; neither is ever written."""
+"""Tests in a root file system of the user's: a directory, an image, a Debian, the host's own; none is ever written."""
 
 import hashlib
-import os
+import platform
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from kvm import disk, packages, rootfs, snapshot
-from kvm.accel import Choice
-from kvm.arch import get
-from orchestrator import places, plan
-from orchestrator.build import kbuild
+from kvm import disk, packages
+from kvm.arch import DEFAULT, get
 from orchestrator.config import GuestSize, Pipeline
-from orchestrator.model import Cell, GuestRun, Side
-from orchestrator.places import Places
-from orchestrator.request import Request
-from orchestrator.trial import durations, layout, runner
-from orchestrator.trial.runner import Yard
-from orchestrator.trial.suites import payload
-from orchestrator.trial.suites.payload import Place
-from tests.kernel.conftest import BUNDLED
+from orchestrator.model import GuestRun
+from tests.conftest import run_kdelta
+from tests.kernel.conftest import BUNDLED, on_base
 
 pytestmark = pytest.mark.kernel
 
@@ -51,9 +44,18 @@ int main(void)
 	return 0;
 }
 """
+# Each is refused, also once the mount says that it can be written: by QEMU, for the files are the host's own.
+REFUSED = {
+    "data": "echo x >>$there",
+    "mode": "chmod 777 $there",
+    "time": "touch $there",
+    "name": "mv $there $there.mine",
+    "removal": "rm $there",
+    "file": ": >${there%/*}/mine",
+    "directory": "mkdir ${there%/*}/mine",
+}
 
-
-Tried = Callable[[Path], dict[str, str]]
+Tried = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -71,31 +73,31 @@ def files(tmp_path: Path, shared_cache: Path) -> Path:
 
 
 @pytest.fixture
-def tried(tmp_path: Path, shared_cache: Path) -> Tried:
-    """What a suite gives on base in a root file system."""
+def inside(tmp_path: Path) -> Path:
+    """A suite of a program that looks around."""
     suite = tmp_path / "suites" / "inside"
     suite.mkdir(parents=True)
     (suite / "main.c").write_text(PROGRAM)
     (suite / "suite.yaml").write_text("name: inside\nkind: ktap\nsources: [main.c]\nneeds: {swap_mib: 16}\n")
+    return suite
 
-    def call(root: Path) -> dict[str, str]:
-        asked = Pipeline(series=str(BUNDLED), arches=[ARCH], suites=[str(suite)], guest=GuestSize(root=str(root)))
-        jobs = os.cpu_count() or 1
-        todo = plan.make(Request(pipeline=asked, near=str(tmp_path), cache=str(shared_cache), jobs=jobs))
-        cell = tmp_path / "cell"
-        cell.mkdir()
-        with disk.hold(*todo.entries):
-            kernel = kbuild.build(todo.orders[Cell(Side.BASE, ARCH, "fast")], shared_cache, tmp_path / "log")
-            trial = layout.trial(
-                kernel,
-                (payload.make(todo.suites[0], Place(get(ARCH), Side.BASE, shared_cache, rooted=True)),),
-                initrd=rootfs.build(get(ARCH), shared_cache),
-                choice=Choice("tcg", "as everywhere", 8.0),
-                pipeline=asked,
-                directory=cell,
-            )
-        found = runner.run(trial, snapshot.take, Yard(Places(2, places.free_mib), durations.of(tmp_path, ARCH)))
-        return outcomes(found)
+
+def scripts(suite: Path, **texts: str) -> Path:
+    """Make a suite of scripts, each of which is a test."""
+    suite.mkdir(parents=True)
+    for name, text in texts.items():
+        (suite / name).write_text(text)
+        (suite / name).chmod(0o755)
+    return suite
+
+
+@pytest.fixture
+def tried(tmp_path: Path, shared_cache: Path) -> Tried:
+    """What a suite gives on base in a root file system."""
+
+    def call(suite: Path, root: object, arch: str = ARCH) -> dict[str, str]:
+        asked = Pipeline(series=str(BUNDLED), arches=[arch], suites=[str(suite)], guest=GuestSize(root=str(root)))
+        return outcomes(on_base(asked, tmp_path, shared_cache))
 
     return call
 
@@ -105,14 +107,62 @@ def outcomes(ran: GuestRun) -> dict[str, str]:
     return {result.name: result.outcome for result in ran.results}
 
 
-def test_a_directory_is_the_root_of_tests_and_cannot_be_written(tried: Tried, files: Path) -> None:
-    assert tried(files) == {"root": "pass", "system": "pass", "scratch": "pass", "own": "fail"}
+def test_a_directory_is_the_root_of_tests_and_cannot_be_written(tried: Tried, inside: Path, files: Path) -> None:
+    assert tried(inside, files) == {"root": "pass", "system": "pass", "scratch": "pass", "own": "fail"}
     assert not list(files.rglob("mine"))
 
 
-def test_a_disk_image_is_the_root_of_tests_and_what_they_write_is_thrown_away(tried: Tried, files: Path) -> None:
+def test_a_disk_image_is_the_root_of_tests_and_what_they_write_is_thrown_away(
+    tried: Tried, inside: Path, files: Path
+) -> None:
     image = files.with_name("image")
     subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-d", files, image, "16M"], check=True)
     before = hashlib.sha256(image.read_bytes()).hexdigest()
-    assert tried(image) == {"root": "pass", "system": "pass", "scratch": "pass", "own": "pass"}
+    assert tried(inside, image) == {"root": "pass", "system": "pass", "scratch": "pass", "own": "pass"}
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("arch", DEFAULT)
+def test_a_debian_that_kdelta_makes_is_the_root_of_tests_with_the_packages_that_were_asked_for(
+    arch: str, tried: Tried, tmp_path: Path
+) -> None:
+    target = tmp_path / "debian"
+    made = run_kdelta("rootfs", "debian", "--arch", arch, "--include", "hello", target)
+    assert (made.returncode, made.stdout) == (0, f"{target}\n"), made.stderr
+    suite = scripts(
+        tmp_path / "debians",
+        bash="#!/bin/bash\nwords=(one two)\n[[ ${words[1]} == two && $(id -u) == 0 ]]\n",
+        included="#!/bin/sh\n[ \"$(hello)\" = 'Hello, world!' ]\n",
+        release=f"#!/bin/bash\n[[ $(cat /etc/os-release) == *VERSION_CODENAME={get(arch).suite}* ]]\n",
+    )
+    assert tried(suite, target, arch) == dict.fromkeys(("bash", "included", "release"), "pass")
+
+
+@pytest.fixture
+def there() -> Iterator[Path]:
+    """A file of the host's that its user may write, where a guest has not a directory of its own."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="kdelta-there-") as directory:
+        path = Path(directory) / "there"
+        path.write_text("the host's\n")
+        path.chmod(0o666)
+        yield path
+
+
+def test_the_hosts_own_root_runs_its_programs_and_refuses_each_write(tried: Tried, there: Path, tmp_path: Path) -> None:
+    version = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.strip()
+    head = f"#!/bin/bash -e\nexport LC_ALL=C there={there}\n"
+    anew = "mount -o remount,rw /\ngrep -q ' / 9p rw' /proc/mounts\n"
+    refused = {name: f"{{ ! {deed}; }} 2>&1 | grep 'Read-only file system'\n" for name, deed in REFUSED.items()}
+    suite = scripts(
+        tmp_path / "hosts",
+        program=f"{head}[ \"$(git version)\" = '{version}' ]\n",
+        reads=f'{head}[ "$(cat $there)" = "the host\'s" ]\n',
+        **{name: f"{head}{deed}" for name, deed in refused.items()},
+        **{f"{name}-anew": f"{head}{anew}{deed}" for name, deed in refused.items()},
+    )
+    before = there.stat()
+    found = tried(suite, "host", platform.machine())
+    assert found == dict.fromkeys(("program", "reads", *refused, *(f"{name}-anew" for name in refused)), "pass")
+    after = there.stat()
+    assert (there.read_text(), after.st_mode, after.st_mtime_ns) == ("the host's\n", before.st_mode, before.st_mtime_ns)
+    assert [path.name for path in there.parent.iterdir()] == ["there"]
