@@ -95,7 +95,6 @@ def test_the_cluster_of_kubernetes_starts_commands_that_exist_with_the_certifica
 
 
 def test_slurm_is_given_a_job_that_is_a_worker_of_ours_with_the_certificates_and_told_to_end_it(tmp_path: Path) -> None:
-    pytest.importorskip("dask_jobqueue")
     for name in ("sbatch", "scancel"):
         (tmp_path / name).write_text(SLURM)
         (tmp_path / name).chmod(0o755)
