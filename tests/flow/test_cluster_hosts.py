@@ -12,7 +12,7 @@ from orchestrator.request import Request
 from tests import clusters, network
 from tests.clusters import Cluster
 from tests.conftest import processes
-from tests.flow.test_cluster_faults import SLOW, builds_take_long, run_words, started
+from tests.flow.test_cluster_faults import SLOW, builds_take, run_words, started
 from tests.flow.test_scripted import FAILS, PASSES, changes, request_for, suite, verdict  # noqa: F401  (fixtures)
 from tests.network import Network
 
@@ -52,7 +52,7 @@ def test_three_hosts_of_which_each_has_its_accident_come_to_the_verdict_of_an_un
     suite: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    builds_take_long(fakelinux)
+    builds_take(SLOW, fakelinux)
     (cluster.top / "hold").touch()
     asked, run, said = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "run", tmp_path / "said"
 
