@@ -19,7 +19,7 @@ from typing import IO, Protocol
 
 from kvm import guest, qemu, vm
 from kvm.arch import ACCELS
-from kvm.errors import GuestLost, InfraError
+from kvm.errors import GuestLost, InfraError, Interrupted
 from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.qmp import Monitor
@@ -126,7 +126,8 @@ class _Waiting:
 
     def close(self) -> None:
         """End the one that nobody took."""
-        with self._threads, contextlib.suppress(Exception):  # it did not start: nobody is told, for nobody wanted it
+        # it did not start, or was told to stop: nobody is told, for nobody wanted it
+        with self._threads, contextlib.suppress(Exception, Interrupted):
             self._ahead.result()[0].close()
 
     def _start(self) -> tuple[contextlib.ExitStack, _Halted]:
