@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.conftest import BUNDLED, Validate
+from kvm.arch import DEFAULT
+from orchestrator.config import Pipeline
+from tests.kernel.conftest import BUNDLED, Validate, on_base
 
 pytestmark = pytest.mark.kernel
 
+SHIPPED = (
+    *("kselftest_futex", "kselftest_mm", "kselftest_mqueue", "kselftest_timers"),
+    *("kunit_example", "stress_ng_smoke"),
+)
 SELFTESTS = """\
 name: selftests
 kind: kselftest
@@ -49,3 +55,12 @@ def test_the_series_own_selftest_and_kunits_modules_run_on_both_kernels(validate
     assert own["mqueue/mq_open_tests"] == own["(exit)"] == ("same", "pass", "pass")
     units = {name: found for (suite, name), found in tests.items() if suite == "units"}
     assert units == dict.fromkeys(["(exit)", "example", "example/example_simple_test"], ("same", "pass", "pass"))
+
+
+@pytest.mark.parametrize("arch", DEFAULT)
+def test_the_suites_that_kdelta_brings_pass_on_base(arch: str, tmp_path: Path, shared_cache: Path) -> None:
+    found = on_base(Pipeline(series=str(BUNDLED), arches=[arch], suites=[*SHIPPED]), tmp_path, shared_cache)
+    assert found.guest.outcome == "ok", found.guest.detail
+    assert {end.suite: end.outcome for end in found.ends} == dict.fromkeys(SHIPPED, "pass")
+    bad = [one for one in found.results if one.outcome != "pass"]
+    assert not bad, bad
