@@ -150,7 +150,8 @@ def _watched(row: Row, where: Path) -> Iterator[_Told]:
                 sent = True
                 for pid in _writers(log.parent):
                     os.kill(pid, getattr(signal, f"SIG{row.signal}"))
-                told.line = time.monotonic()
+                if row.signal == "KILL":  # of one that is stopped the silence tells
+                    told.line = time.monotonic()
             if row.line and told.line is None and re.search(row.line.encode(), text):
                 told.line = time.monotonic()
 
