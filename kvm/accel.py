@@ -155,7 +155,7 @@ def boot(machine: Machine, seconds: float) -> Boot:
     words = qemu.argv(machine, words="", channels=channels)
     with tempfile.TemporaryDirectory(prefix="kdelta-accel-") as scratch:
         said, complaints = Path(scratch) / "console", Path(scratch) / "complaints"
-        ended = proc.run(proc.killed_with_us(words), output=said, errors=complaints, timeout=seconds)
+        ended = proc.run(proc.ended_with_us(words), output=said, errors=complaints, timeout=seconds)
         console, own = (path.read_text(encoding="utf-8", errors="replace") for path in (said, complaints))
         # that it was us who ended it, and from which directory, is nobody's concern
         return Boot(console, tuple(line for line in own.splitlines() if "terminating on signal" not in line), ended)

@@ -152,7 +152,7 @@ class Guest:
             silent = time.monotonic() - max(began, self._vm.heard)
             if silent > patience:
                 self._end(self._vm.hang(f"silent for {self._limits.spell('silence', patience)}"), going)
-            match self._vm.wait(min(remaining, patience / _ASKED, max(0.0, patience - silent))):
+            match self._vm.wait(min(remaining, patience / _ASKED, patience - silent)):
                 case Event.TROUBLE | Event.END:
                     self._end(self._vm.trouble(), going)
                 case Event.QUIET:
@@ -188,7 +188,7 @@ def interact(machine: Machine, *words: str, options: Sequence[str] = ()) -> None
     """
     line = " ".join(("kdelta.console=shell", *words))
     argv = qemu.argv(machine, words=line, channels=(*qemu.BY_HAND, *options))
-    program, *rest = proc.killed_with_us(argv)
+    program, *rest = proc.ended_with_us(argv)
     child = pexpect.spawn(program, rest, timeout=None)
     try:
         over = terminal.join(child.child_fd)

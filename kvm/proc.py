@@ -71,19 +71,19 @@ class Completed:
 
 
 def end_with(parent: int, signum: signal.Signals) -> None:
-    """Get `signum` when `parent`, which forked this process, ends: `killed_with_us` does that for what is started."""
+    """Get `signum` when `parent`, which forked this process, ends: `ended_with_us` does that for what is started."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
     if os.getppid() != parent:  # it was quicker
         os.kill(os.getpid(), signum)
 
 
-def killed_with_us(argv: Sequence[str]) -> list[str]:
-    """Return the words that start `argv` so that it is killed when the thread that starts it ends, killed or not.
+def ended_with_us(argv: Sequence[str], signame: str = "KILL") -> list[str]:
+    """Return the words that start `argv` so that it gets a signal when the thread that starts it ends, killed or not.
 
     That may have ended before setpriv(1) asked for it: of such a parent nobody tells any more.
     """
     if_parent_lives = ("sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid()))
-    return ["setpriv", "--pdeathsig", "KILL", *if_parent_lives, *argv]
+    return ["setpriv", "--pdeathsig", signame, *if_parent_lives, *argv]
 
 
 def is_readable(fd: int, timeout: float | None) -> bool:

@@ -200,7 +200,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
         with log.open("wb") as out, complaints.open("wb") as err, theirs, port:
             process = stack.enter_context(
                 proc.spawn(
-                    proc.killed_with_us(words),
+                    proc.ended_with_us(words),
                     stdin=subprocess.PIPE,
                     stdout=out.fileno(),
                     stderr=err.fileno(),

@@ -12,7 +12,7 @@ from orchestrator.build.findings.words import in_tree
 from orchestrator.build.kconfig import Dropped
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import OBJ, SRC, Sandbox
-from orchestrator.build.unsandboxed import END_WITH_PARENT, Unsandboxed
+from orchestrator.build.unsandboxed import Unsandboxed
 
 FULL_BYTES = 16 << 20  # less room than this is none
 CONFIG_BYTES = 16 << 20  # 100 times an allyesconfig's
@@ -20,6 +20,7 @@ STATS_BYTES = 64 << 20  # 100 times an allyesconfig's
 _WORDS_SHOWN = 500  # of the line that says why; Kbuild's are shorter
 # A guest has deadlines, a build has time: where they want the same processor, it is the guest's
 BELOW_GUESTS = ("nice", "-n", "10")
+_END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 _USAGE = ".cpu-seconds"
 _STATS = ".ccache-stats"
 
@@ -101,7 +102,7 @@ class Make:
         # bwrap does not reap what it ran, so its own usage says nothing: GNU time asks inside. Where no bwrap ends all
         # of it, make must end when time does.
         usage = ["time", "--quiet", "--format=%U %S", f"--output={OBJ}/{_USAGE}"]
-        timed = [*usage, *END_WITH_PARENT, *BELOW_GUESTS, *argv]
+        timed = [*usage, *_END_WITH_PARENT, *BELOW_GUESTS, *argv]
         done = self.sandbox.run(timed, output=self.log, timeout=order.limit_seconds)
         self.seconds += done.seconds
         self.cpu_seconds += _cpu_seconds(self.sandbox.obj / _USAGE)

@@ -17,7 +17,6 @@ NOTE = (
     "built without a sandbox, as --unsandboxed asked: what the series' Makefiles and scripts run could read and write "
     "all that you can, and had the network"
 )
-END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # make ends what it started when it is told so, not when killed
 
 
 class Unsandboxed(Places):
@@ -32,7 +31,8 @@ class Unsandboxed(Places):
             self.quota.fence() as fence,
             tempfile.TemporaryDirectory(prefix="kdelta-home-", ignore_cleanup_errors=True) as home,
         ):
-            words = [*fence, *END_WITH_PARENT, *self.quota.limits(), *map(self._on_host, command)]
+            own = [*self.quota.limits(), *map(self._on_host, command)]
+            words = [*fence, *proc.ended_with_us(own, "TERM")]  # make ends what it started then, not when killed
             env = {**dict.fromkeys(os.environ), **self._env(home)}
             done = self._watched(words, output=output, timeout=timeout, cwd=self.obj, env=env)
         # objects that base left may still hold links into base's tree, which stands beside this one

@@ -357,8 +357,8 @@ def test_a_guest_hears_nothing_when_every_cpu_has_interrupts_off(form: str, off:
     assert not fate.interrupts_off("unknown command\n")
 
 
-def test_what_is_to_be_killed_with_us_is_not_started_by_a_parent_that_has_ended(tmp_path: Path) -> None:
-    words = proc.killed_with_us(["touch", str(tmp_path / "mark")])
+def test_what_is_to_end_with_us_is_not_started_by_a_parent_that_has_ended(tmp_path: Path) -> None:
+    words = proc.ended_with_us(["touch", str(tmp_path / "mark")])
     other = ["sh", "-c", '"$@"; exit 0', "sh"]  # whose parent we are, as init is that of one whose parent has ended
     assert proc.run([*other, *words], timeout=30).returncode == 0
     assert not list(tmp_path.iterdir())
