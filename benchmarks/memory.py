@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +25,33 @@ def peak_mib(process: Path) -> float:
 @contextlib.contextmanager
 def shared_out(process: Path) -> Iterator[Share]:
     """Look at a process's share as long as the block runs, or the process."""
-    found, over = Share(), threading.Event()
+    found = Share()
 
     def look() -> None:
-        with contextlib.suppress(OSError, LookupError):  # it has ended
-            while not over.wait(_PAUSE):
-                found.mib = max(found.mib, _mib(process / "smaps_rollup", "Pss"))
-                found.looks += 1
+        found.mib = max(found.mib, _mib(process / "smaps_rollup", "Pss"))
+        found.looks += 1
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
+    with again_and_again(look, _PAUSE):
         yield found
+
+
+@contextlib.contextmanager
+def again_and_again(look: Callable[[], None], pause: float) -> Iterator[None]:
+    """Look every `pause` seconds as long as the block runs, or what is looked at."""
+    over = threading.Event()
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, LookupError):  # it has ended
+            while not over.wait(pause):
+                look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
     finally:
         over.set()
-        looking.join()
+        watcher.join()
 
 
 def _mib(file: Path, field: str) -> float:

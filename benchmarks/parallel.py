@@ -10,11 +10,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import memory
 from kvm import accel, rootfs, snapshot
 from kvm.arch import ARCHES, DEFAULT, Arch
 from kvm.qemu import Machine
@@ -74,19 +74,9 @@ def clocks() -> tuple[float, float]:
 @contextlib.contextmanager
 def least_memory() -> Iterator[list[int]]:
     """Look at what memory is free, again and again."""
-    free, over = [places.free_mib()], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.2):
-            free.append(places.free_mib())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    free = [places.free_mib()]
+    with memory.again_and_again(lambda: free.append(places.free_mib()), 0.2):
         yield free
-    finally:
-        over.set()
-        watcher.join()
 
 
 def measure(arch: Arch, most: int, guests: int) -> None:

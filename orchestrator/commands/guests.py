@@ -83,10 +83,9 @@ def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, t
         return 0
     with tempfile.TemporaryDirectory(prefix="kdelta-shell-") as scratch:
         trial = _trial(job.planned(run), cell, run, Path(scratch))
-        turn = again.find(trial, at)
-        click.echo(f"note: {cell} boots, then {turn.known} runs", err=True)
+        click.echo(f"note: {cell} boots, then {again.find(trial, at).known} runs", err=True)
         then = functools.partial(_hand_over, Path(scratch) if ssh else None)
-        again.enact(trial, snapshot.take, turn, then, name=at, tries=tries)
+        again.enact(trial, snapshot.take, at, then, tries=tries)
     return 0
 
 

@@ -32,16 +32,14 @@ def _several(payload: Payload, test: str) -> Turn:
     raise UserError(f"the suite {payload.suite.name} has no program for {test!r}", hint=f"it has {names}")
 
 
-def enact(
-    trial: Trial, take: Take, turn: Turn, then: Callable[[Guest, CommandResult], None], *, name: str, tries: int = 1
-) -> None:
-    """Run it in a guest as pristine as in a run, and have `then` that guest as it is when the program has ended.
+def enact(trial: Trial, take: Take, name: str, then: Callable[[Guest, CommandResult], None], *, tries: int = 1) -> None:
+    """Run SUITE or SUITE/TEST in a guest as pristine as in a run, and have `then` that guest as the program left it.
 
     A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole. What
-    fails now and then is run in `tries` guests at most, one after the other, until `name`, as `find` reads it, fails.
+    fails now and then is run in `tries` guests at most, one after the other, until that fails.
     """
     ready = functools.partial(runner.prepare_guest, replace(trial, counts=False))  # a run's readings stay
-    where, limits = trial.directory, trial.limits
+    turn, where, limits = find(trial, name), trial.directory, trial.limits
     with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
         if turn.test and not _lists(trial, kept, turn):
             turn = replace(turn, test="")

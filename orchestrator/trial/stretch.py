@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.model import OURS, Splat
 
-MOST_BYTES = 8 << 20  # of one console
+_MOST_BYTES = 8 << 20  # of one console
 
 _MARK = re.compile(rf"^.*\b{OURS}(\S+) (starts|ends)\r?(?:\n|\Z)", re.MULTILINE)
 _CASE = re.compile(rf"^.*\b{OURS}(\S+) runs (\S+)\r?(?:\n|\Z)", re.MULTILINE)  # guest_tests/include/ktap.h
@@ -28,8 +28,7 @@ def read(path: Path | None, *, after: bool = False) -> Stretches:
     """
     if path is None:
         return {}
-    with path.open("rb") as log:
-        text = log.read(MOST_BYTES).decode(errors="backslashreplace")
+    text = head(path).decode(errors="backslashreplace")
     marks = [mark for mark in _MARK.finditer(text) if mark[2] == "starts" or not after]
     found = Stretches()
     for mark, said in _cut(marks, text):
@@ -38,6 +37,12 @@ def read(path: Path | None, *, after: bool = False) -> Stretches:
             cases = [] if after else [case for case in _CASE.finditer(said) if case[1] == mark[1]]
             found.update((f"{mark[1]}/{case[2]}", words) for case, words in _cut(cases, said))
     return found
+
+
+def head(console: Path) -> bytes:
+    """What is looked at of a console: of one that is flooded the beginning."""
+    with console.open("rb") as log:
+        return log.read(_MOST_BYTES)
 
 
 def _cut(marks: Sequence[re.Match[str]], text: str) -> Iterator[tuple[re.Match[str], str]]:

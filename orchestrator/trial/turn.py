@@ -132,14 +132,9 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
 
 def at_boot(turn: Turn, console: Path, fault: GuestError, seen: Seen) -> None:
     """Add what tests that run while the kernel boots said on its console: it died, and took what it kept along."""
-    parsed = _read(turn, _head(console), seen)
+    parsed = _read(turn, stretch.head(console), seen)
     if parsed.results:
         _close(turn, SuiteEnd(turn.suite.name, turn.repeat, Outcome.LOST, fault.message), seen)
-
-
-def _head(console: Path) -> bytes:
-    with console.open("rb") as log:
-        return log.read(stretch.MOST_BYTES)
 
 
 def _read(turn: Turn, output: bytes, seen: Seen) -> Parsed:

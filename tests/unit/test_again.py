@@ -17,7 +17,6 @@ from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.run import Run
 from orchestrator.trial.suites.suite import Isolation, Suite
-from orchestrator.trial.turn import Turn
 from tests import scripted
 
 WHERE = Path("/nowhere")
@@ -85,13 +84,12 @@ def test_what_is_no_test_is_said_with_what_there_is(trial: Trial, name: str, wor
         again.find(trial, name)
 
 
-def whole(tmp_path: Path, *script: str, name: str) -> tuple[Turn, Trial]:
+def whole(tmp_path: Path, *script: str) -> Trial:
     (tmp_path / "image").write_text("")
     (tmp_path / "program").write_text(scripted.program(*script))
     made = scripted.payload(Suite(tmp_path, "whole", SuiteKind.KTAP), tmp_path / "program", tmp_path / "cache")
     machine = Machine(get("arm64"), tmp_path / "image", tmp_path / "initrd", "tcg")
-    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (made,), 1, tmp_path)
-    return again.find(trial, f"whole/{name}"), trial
+    return Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (made,), 1, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -105,20 +103,20 @@ def whole(tmp_path: Path, *script: str, name: str) -> tuple[Turn, Trial]:
 def test_a_test_runs_alone_where_its_program_lists_it_and_else_with_its_program(
     tmp_path: Path, script: list[str], gave: bytes | None
 ) -> None:
-    turn, trial = whole(tmp_path, *script, name="drops")
+    trial = whole(tmp_path, *script)
     seen: list[bytes] = []
     fails = contextlib.nullcontext() if gave else pytest.raises(GuestLost)
     with fails:
-        again.enact(trial, scripted.take, turn, lambda _, done: seen.append(done.stdout), name="whole/drops")
+        again.enact(trial, scripted.take, "whole/drops", lambda _, done: seen.append(done.stdout))
     assert seen == ([gave] if gave else [])
 
 
 @pytest.mark.parametrize(("tries", "outcome"), [(9, b"not ok 2 flaky\n"), (2, b"ok 2 flaky\n")])
 def test_guests_are_had_until_the_test_fails_or_there_are_enough(tmp_path: Path, tries: int, outcome: bytes) -> None:
     draws = iter([False, False, True])
-    turn, trial = whole(tmp_path, "say 1..2", "say ok 1 other", "mostly ok 2 flaky", name="flaky")
+    trial = whole(tmp_path, "say 1..2", "say ok 1 other", "mostly ok 2 flaky")
     seen: list[bytes] = []
     take = functools.partial(scripted.take, draw=lambda: next(draws))
-    again.enact(trial, take, turn, lambda _, done: seen.append(done.stdout), name="whole/flaky", tries=tries)
+    again.enact(trial, take, "whole/flaky", lambda _, done: seen.append(done.stdout), tries=tries)
     assert seen == [b"1..1\n" + outcome]
     assert len(list(draws)) == 3 - min(tries, 3)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import clusters
@@ -25,10 +26,7 @@ WORKERS = {
 
 def below(pid: int) -> dict[str, str]:
     """The processes that a process has started, and those that they have: their programs by their ids."""
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines()]
-    own = {child: comm for child, parent, comm in rows if parent == str(pid)}
-    return own | {child: comm for one in own for child, comm in below(int(one)).items()}
+    return {str(child.pid): child.name() for child in psutil.Process(pid).children(recursive=True)}
 
 
 @pytest.mark.parametrize("which", WORKERS)
