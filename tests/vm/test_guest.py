@@ -275,3 +275,9 @@ def test_a_host_whose_disk_is_full_is_not_taken_for_a_kernel_that_hangs(
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"the disk that holds {small}" in done.stderr
     assert "is full" in done.stderr
+
+
+def test_a_guest_that_sleeps_is_not_taken_for_one_that_hears_nothing(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:  # its idle loop has interrupts off, on arm64, and wakes up now and then
+        said = {alive._vm.hang("no answer").fate for _ in range(20)}
+    assert said == {"hang"}
