@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -43,6 +44,12 @@ def write(path: Path, content: bytes | str) -> None:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def meant(name: str) -> str:
+    """Return the name of the file that a draft of write() would have become; that of any other file as it is."""
+    draft = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", name)
+    return draft[1] if draft else name
 
 
 def read(path: Path, most: int) -> bytes:

@@ -63,8 +63,8 @@ def start(
     with _alone(directory):
         record = _first_record(todo, directory.name)
         store.vacate(directory)
-        _save_recipe(todo, directory)
         with _working(todo, Recorder(record, directory), watch, take, engine) as job:
+            _save_recipe(todo, directory)
             yield job
 
 

@@ -73,7 +73,7 @@ def vacate(directory: Path) -> None:
     """Make room for a new run: one that came to nothing is removed; what else is there is refused, not overwritten."""
     try:
         held = list(directory.iterdir())
-        if held and not _came_to_nothing(directory, {entry.name for entry in held}):
+        if held and not _came_to_nothing(directory, {disk.meant(entry.name) for entry in held}):
             raise UserError(f"{directory} is not empty", hint="--out takes a new or an empty directory")
         for entry in held:
             disk.clear(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -83,7 +83,9 @@ def vacate(directory: Path) -> None:
 
 def _came_to_nothing(directory: Path, names: set[str]) -> bool:
     """Does it hold nothing but a run that ended before anything was built?"""
-    if RECORD not in names or names - _BEGUN:
+    if not (directory / RECORD).exists():  # it was killed as it wrote that, the first of its files
+        return names == {RECORD}
+    if names - _BEGUN:
         return False
     run = load(directory)
     return run.status is not RunStatus.DONE and not run.builds and not run.guests

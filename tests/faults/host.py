@@ -119,10 +119,14 @@ def _killed(words: str) -> Callable[[Scene], Done]:
     return lambda scene: _resumed(scene, _when(scene, words, subprocess.Popen.kill))
 
 
-def _planning(scene: Scene) -> Done:
+def _planning(words: str) -> Callable[[Scene], Done]:
     """SIGKILL before there is anything to go on with, and the same again."""
-    killed = _when(replace(scene, more=("--verbose",)), "start: gcc --version", subprocess.Popen.kill)
-    return _broken(scene, killed) or scene.run(scene.words)
+
+    def deed(scene: Scene) -> Done:
+        killed = _when(replace(scene, more=("--verbose",)), words, subprocess.Popen.kill)
+        return _broken(scene, killed) or scene.run(scene.words)
+
+    return deed
 
 
 def _measuring(scene: Scene) -> Done:
@@ -234,7 +238,8 @@ ROWS = (
     Row("out of file descriptors", _few_files, 125, r"Error: .*Too many open files"),
     Row("the host's clock jumps", _clock, 0, r"CLEAN .*"),
     Row("what the cache holds is damaged", _damaged, 0, r"CLEAN .*"),
-    Row("killed where it plans, run again", _planning, 0, r"CLEAN .*"),
+    Row("killed where it plans, run again", _planning("start: gcc --version"), 0, r"CLEAN .*"),
+    Row("killed where it keeps its plan, run again", _planning("start: git .*format-patch"), 0, r"CLEAN .*"),
     Row("killed where it builds, resumed", _killed(": build"), 0, r"CLEAN .*"),
     Row(
         "killed where it compares kernels, resumed",

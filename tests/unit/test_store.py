@@ -39,6 +39,14 @@ def test_two_runs_in_one_second_get_two_directories(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x").touch()
-    with pytest.raises(UserError, match="is not empty"):
-        store.vacate(tmp_path)
+    for name in ("x", "series", "pipeline.yaml"):
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match="is not empty"):
+            store.vacate(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_run_that_was_killed_at_its_first_word_makes_room(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.k3_xy0za").write_text("{")
+    store.vacate(tmp_path)
+    assert list(tmp_path.iterdir()) == []
