@@ -26,7 +26,7 @@ class Fate(StrEnum):
     HANG = "hang"  # silent, and does not answer
     NO_BOOT = "no-boot"  # without a word
     KILLED = "killed"  # QEMU was, from outside
-    LOST = "lost"  # the connection broke
+    LOST = "lost"  # the connection broke, or QEMU itself answers no more
 
     @property
     def survivable(self) -> bool:

@@ -24,7 +24,7 @@ PANIC_GRACE_SECONDS = 1.0
 FULL_BYTES = 1 << 16  # less room than this is none
 LOOKS, LOOK_SECONDS = 5, 0.2
 MOSTLY = 0.8  # of the time: a CPU that spins leaves none of it, but for QEMU's own doings
-ASK_SECONDS = 2.0
+ASK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,15 @@ class VM:
         return Trouble(Fate.LOST, broken)
 
     def hang(self, words: str) -> Trouble:
-        """Say why a guest does not answer: what it reported, or that its CPUs hear nothing."""
+        """Say why a guest does not answer: what it reported, that its CPUs hear nothing, or that QEMU is to blame."""
         if alarm := self.console.alarm:
             return Trouble(alarm.fate, f"{alarm.words}; {words}")
-        if self._deaf():
+        self.monitor.patience = ASK_SECONDS
+        try:
+            deaf = self._deaf()
+        except (InfraError, OSError) as fault:  # QEMU is stopped or has ended, or so is the host
+            return Trouble(Fate.LOST, f"{fault}; {words}")
+        if deaf:
             return Trouble(Fate.LIVELOCK, f"every CPU runs with interrupts off; {words}")
         return Trouble(Fate.HANG, words)
 
@@ -133,17 +138,14 @@ class VM:
 
         One that sleeps has them off, too, on arm64, and wakes up; one that works has them off now and then.
         """
-        self.monitor.patience = ASK_SECONDS  # QEMU itself may not answer
-        with contextlib.suppress(InfraError, OSError):
-            threads = [cpu["thread-id"] for cpu in self.monitor.execute("query-cpus-fast")]
-            began, before = time.monotonic_ns(), [_wanted(thread) for thread in threads]
-            for _ in range(LOOKS):
-                time.sleep(LOOK_SECONDS)
-                if not fate.interrupts_off(self.monitor.human("info registers -a")):
-                    return False
-            most = (time.monotonic_ns() - began) * MOSTLY
-            return all(_wanted(thread) - then > most for thread, then in zip(threads, before, strict=True))
-        return False
+        threads = [cpu["thread-id"] for cpu in self.monitor.execute("query-cpus-fast")]
+        began, before = time.monotonic_ns(), [_wanted(thread) for thread in threads]
+        for _ in range(LOOKS):
+            time.sleep(LOOK_SECONDS)
+            if not fate.interrupts_off(self.monitor.human("info registers -a")):
+                return False
+        most = (time.monotonic_ns() - began) * MOSTLY
+        return all(_wanted(thread) - then > most for thread, then in zip(threads, before, strict=True))
 
     def _complaints(self) -> bytes:
         """What QEMU itself said; of a guest that resets again and again the beginning will do."""
@@ -151,7 +153,9 @@ class VM:
             return said.read(FULL_BYTES)
 
     def _silence(self, words: str) -> Trouble:
-        return self.hang(words) if self.console.received else Trouble(Fate.NO_BOOT, words)
+        trouble = self.hang(words)
+        mute = not self.console.received and trouble.fate is not Fate.LOST
+        return Trouble(Fate.NO_BOOT, words) if mute else trouble
 
     def _no_boot(self, trouble: Trouble) -> BootError:
         console, hint = self.console, f"boot it by hand with {self.console.path.with_name('qemu.sh')}"

@@ -31,8 +31,6 @@ def main() -> int:
     told = host.play(asked.only or "")
     table = f"{in_guests(seen)}\n{on_host(told)}"
     sys.stdout.write(table)
-    late = max((each.late for each in seen if each.late is not None), default=0.0)
-    sys.stdout.write(f"\nThe latest first word of a fault came {late:.1f} s after its line.\n")
     if not asked.only and not asked.arch:
         DOC.write_text(f"{DOC.read_text(encoding='utf-8').partition(MARK)[0]}{MARK}\n{table}", encoding="utf-8")
     return 1 if any(any(each.wrong()) for each in seen) or any(each.wrong for each in told) else 0
@@ -67,7 +65,14 @@ def in_guests(seen: list[Seen]) -> str:
     """The table of what went wrong in a guest, with its counts."""
     head = ("fault", "arch", "guest", "fault / after", "reports", "verdict", "")
     good = sum(not any(each.wrong()) for each in seen)
-    return "".join([*_lines(head, map(_cells, seen)), f"\n{len(seen)} rows played, {good} as they must be.\n"])
+    counted = f"\n{len(seen)} rows played, {good} as they must be.\n"
+    return "".join([*_lines(head, map(_cells, seen)), counted, *_latest(seen)])
+
+
+def _latest(seen: list[Seen]) -> Iterator[str]:
+    late = [each.late for each in seen if each.late is not None]
+    if late:
+        yield f"The kernel says a line of {len(late)} of them; kdelta's first word came {max(late):.1f} s after it at most.\n"
 
 
 def _cells(each: Seen) -> tuple[str, ...]:
