@@ -72,7 +72,7 @@ def in_guests(seen: list[Seen]) -> str:
 def _latest(seen: list[Seen]) -> Iterator[str]:
     late = [each.late for each in seen if each.late is not None]
     if late:
-        yield f"The kernel says a line of {len(late)} of them; kdelta's first word came {max(late):.1f} s after it at most.\n"
+        yield f"The kernel says a line of {len(late)}; the first word of it came {max(late):.1f} s later at most.\n"
 
 
 def _cells(each: Seen) -> tuple[str, ...]:
