@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
         if boot_seconds is None:
             for payload in (one for one in trial.payloads if one.at_boot):
                 at_boot(Turn(payload, payload.runs[0], 0), trial.directory / "console.log", fault, seen)
-    _join_consoles(trial.directory, seen.guests)
+    _join_consoles(trial.directory, seen)
     record = GuestRecord(
         side=trial.cell.side,
         arch=trial.cell.arch,
@@ -220,6 +220,7 @@ class _Cell:
                 work(guest, seen)
                 leaks.look(guest, self.trial.limits)
                 if self.trial.keep_guest and seen.bad:
+                    seen.lent[name] = guest.console.stat().st_size
                     _lend(f"{self.trial.cell}: a test failed in {name}", guest)
         except (BootError, GuestLost) as fault:
             seen.died(fault)
@@ -261,14 +262,20 @@ def _home(directory: Path, guest: str) -> Path:
     return directory / "guests" / guest
 
 
-def _join_consoles(directory: Path, guests: Iterable[str]) -> None:
-    """Put the words of restored guests behind those of the boot, in the order in which they are on record."""
-    for name in guests:
+def _join_consoles(directory: Path, seen: Seen) -> None:
+    """Put the words of restored guests behind those of the boot, in the order in which they are on record.
+
+    What a kernel says to a person is no word of its tests; the guest's own file has that.
+    """
+    for name in seen.guests:
         own = _home(directory, name) / "console.log"
         if own.exists():
             with own.open("rb") as words, (directory / "console.log").open("ab") as whole:
                 whole.write(f"\n{RESTORED.format(name)}\n".encode())
+                began = whole.tell()
                 shutil.copyfileobj(words, whole)
+                if name in seen.lent:
+                    whole.truncate(began + seen.lent[name])
 
 
 def _turns(payload: Payload, repeat: int, tests: Sequence[str] | None = None) -> list[Turn]:

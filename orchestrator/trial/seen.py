@@ -9,7 +9,10 @@ from orchestrator.trial.suites.payload import Payload
 
 @dataclass
 class Seen:
-    """A guest that dies takes nothing of it along; `guests` are the names of those had."""
+    """A guest that dies takes nothing of it along; `guests` are the names of those had.
+
+    Of one that was `lent` to a person, these are the bytes of its console until then.
+    """
 
     outcome: GuestOutcome = GuestOutcome.OK
     detail: str = ""
@@ -18,6 +21,7 @@ class Seen:
     metrics: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     ends: list[SuiteEnd] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
+    lent: dict[str, int] = field(default_factory=dict)
 
     @property
     def bad(self) -> bool:
@@ -49,6 +53,7 @@ class Seen:
         self.results += later.results
         self.ends += later.ends
         self.guests += later.guests
+        self.lent |= later.lent
         for name, samples in later.metrics.items():
             self.metrics.setdefault(name, []).extend(samples)
 

@@ -222,7 +222,9 @@ def test_a_guest_in_which_a_test_fails_waits_for_a_person_if_that_was_asked_for(
 ) -> None:
     found = ran(tmp_path, SuiteKind.KTAP, "say 1..1", f"say {words} 1 one", keep_guest=keep)
     assert len(found.results) == 1
-    assert ("somebody ended it" in (tmp_path / "console.log").read_text()) == waits
+    own, joined = (tmp_path / at / "console.log" for at in ("guests/suite", "."))
+    assert ("somebody ended it" in own.read_text()) == waits
+    assert "somebody ended it" not in joined.read_text()  # what it says to a person counts for nobody
     assert (
         "base/arm64-fast: a test failed in suite, which stays until `poweroff -f` in it: ssh " in caplog.text
     ) == waits
