@@ -77,6 +77,14 @@ def test_what_a_night_did_is_kept_on_github_when_it_ends_with_a_regression() -> 
     assert ".." not in saved["with"]["path"]
 
 
+def test_both_ci_run_the_same() -> None:
+    """In any order; a container of GitHub's is another user's than its checkout, of which git must be told."""
+    [github, gitlab] = (yaml.safe_load(next((CONTRIB / which).iterdir()).read_text()) for which in JOBS)
+    steps = [step["run"] for step in github["jobs"]["nightly"]["steps"] if "run" in step]
+    lines = {line for step in steps for line in step.splitlines() if "safe.directory" not in line}
+    assert lines == {*gitlab["kdelta-nightly"]["before_script"], *gitlab["kdelta-nightly"]["script"]}
+
+
 def test_the_commands_that_are_run_there_exist() -> None:
     for path in (path for which in ("systemd", *JOBS) for path in (CONTRIB / which).iterdir()):
         if path.suffix != ".timer":
