@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pexpect
 
-from kvm import proc, qemu, terminal
+from kvm import proc, qemu, state, terminal
 from kvm.agent import BrokenError, Command
 from kvm.console import Event
 from kvm.errors import InfraError, RefusedError, UserError
@@ -104,6 +104,11 @@ class Guest:
         with contextlib.suppress(BrokenError):
             while self._vm.wait(_LONGEST_SECONDS) not in (Event.TROUBLE, Event.END):
                 pass
+
+    def keep(self, into: Path) -> None:
+        """Write all that it is to the new directory `into`, which `snapshot.reopen` reads; it goes on."""
+        with self._vm.outliving():
+            state.keep(self._vm, into)
 
     def begin(self) -> None:
         """Begin with another program: what the kernel warned of before explains nothing of its end."""

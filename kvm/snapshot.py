@@ -6,7 +6,6 @@ read or copied beforehand; QEMU's migration stream holds the devices alone (x-ig
 
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
 import threading
@@ -17,15 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from kvm import guest, qemu, vm
+from kvm import guest, qemu, state, vm
 from kvm.arch import ACCELS
-from kvm.errors import GuestLost, InfraError, Interrupted
+from kvm.errors import GuestLost, Interrupted
 from kvm.guest import Guest
 from kvm.qemu import Machine
-from kvm.qmp import Monitor
 from kvm.vm import VM, Limits, Parts
 
-SAVE_SECONDS = 60.0
 _WAITING = ".waiting-"  # begins the name of a directory that holds the logs of a QEMU until it has a guest
 
 
@@ -50,7 +47,7 @@ class Take(Protocol):
 
 
 @dataclass(frozen=True)
-class _State:
+class _Kept:
     """What was kept of a guest: files without a name."""
 
     machine: Machine
@@ -81,8 +78,8 @@ class Snapshot:
                 raise GuestLost(halted.lost.message, kind=halted.lost.kind, log=halted.running.console.path)
             with halted.running.outliving():
                 if halted.devices is not None:
-                    _load(halted.running, halted.devices)
-                _go_on(halted.running)
+                    state.load(halted.running, halted.devices)
+                state.go_on(halted.running)
             restored = Guest(halted.running, time.monotonic() - began, limits)
             if self.machine.root:
                 restored.enter(self.machine.root)
@@ -109,8 +106,8 @@ class _Waiting:
     before it is wanted. They end with the threads that start them, which is why those are its own.
     """
 
-    def __init__(self, state: _State, workdir: Path, limits: Limits) -> None:
-        self._state, self._workdir, self._limits = state, workdir, limits
+    def __init__(self, kept: _Kept, workdir: Path, limits: Limits) -> None:
+        self._kept, self._workdir, self._limits = kept, workdir, limits
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kdelta-qemu")
         self._turn = threading.Lock()
         self._ahead = self._threads.submit(self._start)
@@ -131,22 +128,22 @@ class _Waiting:
             self._ahead.result()[0].close()
 
     def _start(self) -> tuple[contextlib.ExitStack, _Halted]:
-        state = self._state
+        kept = self._kept
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(vm.unnamed())
-            _copy(state.parts.disk, scratch)
-            devices = os.open(vm.inherited(state.devices), os.O_RDONLY)  # a position of its own
+            state.copy(kept.parts.disk, scratch)
+            devices = os.open(vm.inherited(kept.devices), os.O_RDONLY)  # a position of its own
             stack.callback(os.close, devices)
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix=_WAITING, dir=self._workdir))
-            memory = qemu.memory(state.machine, vm.inherited(state.memory), shared=False)
+            memory = qemu.memory(kept.machine, vm.inherited(kept.memory), shared=False)
             starting = vm.start(
-                *(state.machine, Parts(state.parts.nonce, scratch), Path(home) / "console.log"),
+                *(kept.machine, Parts(kept.parts.nonce, scratch), Path(home) / "console.log"),
                 *(*memory, "-incoming defer"),
-                fds=[state.memory.fileno(), devices],
+                fds=[kept.memory.fileno(), devices],
             )
             running = stack.enter_context(starting)
-            if ACCELS[state.machine.accel].halts:
-                _load(running, devices)
+            if ACCELS[kept.machine.accel].halts:
+                state.load(running, devices)
                 halted = self._warmed(running)
             else:
                 halted = _Halted(running, devices=devices)
@@ -155,7 +152,7 @@ class _Waiting:
     def _warmed(self, running: VM) -> _Halted:
         try:
             with running.outliving():
-                _go_on(running)
+                state.go_on(running)
                 Guest(running, 0, self._limits).run(":", timeout=self._limits.command_seconds)
                 running.monitor.execute("stop")
         except GuestLost as fault:
@@ -187,54 +184,29 @@ def take(
             booted = Guest(running, round(time.monotonic() - began, 3), limits)
             prepare(booted)
             with running.outliving():
-                _save(running, devices)
+                state.save(running, devices)
         waiting = stack.enter_context(
-            contextlib.closing(_Waiting(_State(machine, given, memory, devices), workdir, limits))
+            contextlib.closing(_Waiting(_Kept(machine, given, memory, devices), workdir, limits))
         )
         yield Snapshot(machine, booted.boot_seconds, waiting)
 
 
-def _save(running: VM, devices: IO[bytes]) -> None:
-    monitor = running.monitor
-    monitor.execute("stop")
-    _ignore_memory(monitor)
-    monitor.pass_file("state", devices.fileno())
-    monitor.execute("migrate", uri="fd:state")
-    _finish(monitor)
+@contextlib.contextmanager
+def reopen(machine: Machine, kept: Path, *, workdir: Path, limits: Limits) -> Iterator[Guest]:
+    """Lend a guest that `Guest.keep` has written to the directory `kept`, which any number may be had of.
 
-
-def _load(restored: VM, devices: int) -> None:
-    monitor = restored.monitor
-    _ignore_memory(monitor)
-    monitor.execute("migrate-incoming", uri=f"fd:{devices}")
-    _finish(monitor)
-
-
-def _go_on(halted: VM) -> None:
-    halted.agent.renew(secrets.token_bytes(32))  # the first that the guest reads
-    halted.monitor.execute("cont")
-
-
-def _ignore_memory(monitor: Monitor) -> None:
-    wanted = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
-    monitor.execute("migrate-set-capabilities", capabilities=wanted)
-
-
-def _finish(monitor: Monitor) -> None:
-    """Wait until a migration has ended; raises InfraError when it failed."""
-    while (status := monitor.await_event("MIGRATION", SAVE_SECONDS)["status"]) not in ("completed", "failed"):
-        pass
-    if status == "failed":
-        raise InfraError("QEMU could not keep or restore a guest's state")
-
-
-def _copy(disk: IO[bytes], to: IO[bytes]) -> None:
-    """Copy a sparse file, holes as holes; nobody else moves its position."""
-    source, size, at = disk.fileno(), os.fstat(disk.fileno()).st_size, 0
-    os.ftruncate(to.fileno(), size)
-    with contextlib.suppress(OSError):  # ENXIO: no more data behind `at`
-        while at < size:
-            begin = os.lseek(source, at, os.SEEK_DATA)
-            at = os.lseek(source, begin, os.SEEK_HOLE)
-            os.lseek(to.fileno(), begin, os.SEEK_SET)
-            os.sendfile(to.fileno(), source, begin, at - begin)
+    `machine` is what it was; InfraError for another one, or a state that only another QEMU reads.
+    """
+    with contextlib.ExitStack() as stack:
+        scratch, memory = (stack.enter_context(vm.unnamed()) for _ in range(2))
+        memory.truncate(machine.memory_mib << 20)
+        with (kept / state.DISK).open("rb") as disk:
+            state.copy(disk, scratch)
+        devices = stack.enter_context((kept / state.STATE).open("rb"))
+        given = Parts((kept / state.NONCE).read_text(encoding="ascii"), scratch)
+        options = (*qemu.memory(machine, vm.inherited(memory), shared=False), "-incoming defer")
+        fds = [memory.fileno(), devices.fileno()]
+        running = stack.enter_context(vm.start(machine, given, workdir / "console.log", *options, fds=fds))
+        state.load(running, devices.fileno())
+        state.go_on(running)
+        yield Guest(running, 0, limits)

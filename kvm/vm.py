@@ -62,6 +62,7 @@ class VM:
     agent: Agent
     keyboard: IO[bytes]  # what the console reads
     vmcore: bool  # is its memory kept if it panics?
+    parts: Parts
 
     @property
     def heard(self) -> float:
@@ -228,7 +229,7 @@ def start(machine: Machine, given: Parts, log: Path, *options: str, fds: Sequenc
             said = complaints.read_text(encoding="utf-8", errors="replace").strip()
             raise InfraError(f"QEMU did not start: {said[-500:] or error.message}", log=complaints) from error
         assert process.stdin
-        yield VM(console, monitor, Agent(agent), process.stdin, machine.vmcore)
+        yield VM(console, monitor, Agent(agent), process.stdin, machine.vmcore, given)
 
 
 @contextlib.contextmanager

@@ -166,6 +166,7 @@ class Pipeline(Section):
     minimum_effect: float = Field(0.05, gt=0, lt=10)
     vmcore: bool = False
     keep_guest: bool = False
+    keep_state: bool = False
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
     report: Report = Report()

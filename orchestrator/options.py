@@ -51,6 +51,7 @@ def of_request(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--keep-guest", is_flag=True, help="Keep each patched guest in which a test fails; it says how in."
         ),
+        click.option("--keep-state", is_flag=True, help="Keep each failed test's patched guest for `shell --at`."),
         click.option("--revert", is_flag=True, help="The tree holds SERIES: it is patched, base is the tree without."),
         click.option("--whole", is_flag=True, help="SERIES is A..B: compare the two trees, and read no patch between."),
         click.option("--each-patch", is_flag=True, help="Build the tree after every patch, too."),

@@ -277,6 +277,9 @@ def _wish(
     must = {name: value for name, value in must.items() if name not in may_be}
     if named := pipeline.guest.root_of(arch):
         root.find(named, get_arch(arch))  # before anything is built for it
+        if pipeline.keep_state:
+            hint = "leave keep_state or the root file system out"
+            raise UserError(f"keep_state: QEMU keeps no state of a guest that has mounted {named}", hint=hint)
         must |= dict.fromkeys(root.OPTIONS, "y")
     return Wish(start, kconfig.text(wish | must), kconfig.text(would | may_be), enabled)
 

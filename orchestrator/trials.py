@@ -92,7 +92,7 @@ def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, 
     whole = trial(todo, supply(todo, kernel, {}), choice, where)
     machine = whole.machine.steady if steady else whole.machine
     yard = runner.Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
-    return tried(job, replace(whole, machine=machine, repeats=1, keep_guest=False, counts=False), yard)
+    return tried(job, replace(whole.kept_nothing(where), machine=machine, repeats=1), yard)
 
 
 def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:

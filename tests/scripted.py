@@ -109,6 +109,10 @@ class ScriptedGuest:
     def linger(self) -> None:
         self._tell("somebody ended it")
 
+    def keep(self, into: Path) -> None:
+        into.mkdir(parents=True)
+        (into / "state").write_text("as it was")
+
     def begin(self) -> None:
         pass
 

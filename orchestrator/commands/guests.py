@@ -51,7 +51,7 @@ def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_of_cell
-@click.option("--at", metavar="SUITE[/TEST]", help="Run that first, as the run did, and stay where it ended.")
+@click.option("--at", metavar="SUITE[/TEST]", help="Where that failed, or else run it first, and stay where it ended.")
 @click.option(
     "--tries",
     type=click.IntRange(min=1),
@@ -64,8 +64,9 @@ def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:
 def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, tries: int, ssh: bool) -> int:
     """Boot one kernel of RUN with a shell on its console, on this terminal. `exit` ends it.
 
-    With --at the guest is as pristine as in a run, and has its memory, swap and programs; TEST has just run in it,
-    alone if its program lists it under --list, else with that. --tries finds the guest in which a flaky one failed.
+    With --at it is the guest in which TEST failed in a run with --keep-state. Else the guest is as pristine as in a
+    run, and has its memory, swap and programs; TEST has just run in it, alone if its program lists it under --list,
+    else with that. --tries finds the guest in which a flaky one failed.
 
     \b
     Examples:
@@ -82,20 +83,31 @@ def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, t
         guest.interact(_machine(run, cell, cache_dir))
         return 0
     with tempfile.TemporaryDirectory(prefix="kdelta-shell-") as scratch:
-        trial = _trial(job.planned(run), cell, run, Path(scratch))
-        click.echo(f"note: {cell} boots, then {again.find(trial, at).known} runs", err=True)
-        then = functools.partial(_hand_over, Path(scratch) if ssh else None)
-        again.enact(trial, snapshot.take, at, then, tries=tries)
+        where = Path(scratch)
+        trial = _trial(job.planned(run), cell, run, where)
+        known, keys = again.find(trial, at).known, where if ssh else None
+        kept = again.kept(trial, at, store.cell_directory(run, cell)) if tries == 1 else None
+        if kept:
+            with snapshot.reopen(trial.machine, kept, workdir=where, limits=trial.limits) as alive:
+                _hand_over(keys, alive, f"{cell} is as {known} left it in the run")
+        else:
+            click.echo(f"note: {cell} boots, then {known} runs", err=True)
+            again.enact(trial, snapshot.take, at, functools.partial(_show, keys), tries=tries)
     return 0
 
 
-def _hand_over(keys: Path | None, alive: Guest, done: CommandResult) -> None:
-    """Show what a program gave, and let the terminal have the guest, and ssh by `keys`, a directory."""
+def _show(keys: Path | None, alive: Guest, done: CommandResult) -> None:
+    """Show what a program gave, and hand its guest over."""
     click.echo(clean.printable((done.stdout + done.stderr).decode("utf-8", "replace")), nl=False)
     ended = "did not end in time" if done.timed_out else f"ended with status {done.exit_status}"
+    _hand_over(keys, alive, f"the program {ended}")
+
+
+def _hand_over(keys: Path | None, alive: Guest, words: str) -> None:
+    """Let the terminal have the guest, and ssh by `keys`, a directory."""
     if keys:
         click.echo(f"note: {shlex.join(alive.open_ssh().command(keys))}", err=True)
-    click.echo(f"note: the program {ended}; `exit` ends the guest", err=True)
+    click.echo(f"note: {words}; `exit` ends the guest", err=True)
     alive.interact()
 
 

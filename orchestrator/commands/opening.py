@@ -83,9 +83,10 @@ def cluster(asked: Request, scheduler: str, files: str | None, certificates: Pat
         raise UserError(
             "--scheduler wants --store", hint="name a directory that all machines share, or s3://BUCKET/PATH"
         )
-    if asked.pipeline.keep_guest:
+    if asked.pipeline.keep_guest or asked.pipeline.keep_state:
         raise UserError(
-            "a guest that is kept would wait on another machine", hint="leave --keep-guest or --scheduler out"
+            "a guest that is kept would be on another machine",
+            hint="leave --keep-guest and --keep-state out, or --scheduler",
         )
     directory = disk.expanded(certificates or tls.default()).absolute()
     tls.security(scheduler, directory)

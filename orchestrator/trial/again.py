@@ -3,10 +3,12 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from kvm.errors import GuestLost, UserError
 from kvm.guest import CommandResult, Guest
 from kvm.snapshot import Kept, Take
+from kvm.state import STATE
 from orchestrator.trial import runner
 from orchestrator.trial.runner import Trial
 from orchestrator.trial.seen import Seen
@@ -30,6 +32,13 @@ def _several(payload: Payload, test: str) -> Turn:
             return Turn(payload, run, 0)
     names = ", ".join(run.name for run in payload.runs)
     raise UserError(f"the suite {payload.suite.name} has no program for {test!r}", hint=f"it has {names}")
+
+
+def kept(trial: Trial, name: str, cell: Path) -> Path | None:
+    """Where the guest in which SUITE or SUITE/TEST failed is kept, below the directory of its cell."""
+    turn = find(trial, name)
+    places = (runner.kept_at(cell, one) for one in (turn, replace(turn, test="")))  # alone, or with its program
+    return next((place for place in places if (place / STATE).is_file()), None)
 
 
 def enact(trial: Trial, take: Take, name: str, then: Callable[[Guest, CommandResult], None], *, tries: int = 1) -> None:

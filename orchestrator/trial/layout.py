@@ -53,9 +53,10 @@ def trial(
         command_seconds=pipeline.limits.boot * scale,
         scale=scale,
     )
-    kept = pipeline.keep_guest and kernel.cell.side is Side.PATCHED  # on base tests may well fail
+    patched = kernel.cell.side is Side.PATCHED  # on base tests may well fail
+    kept, still = (asked and patched for asked in (pipeline.keep_guest, pipeline.keep_state))
     counts = _config(kernel).get("GCOV_KERNEL") == "y"
-    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory, kept, counts)
+    return Trial(kernel.cell, machine, limits, payloads, pipeline.repeats, directory, kept, still, counts)
 
 
 def _room_mib(pushed_mib: int) -> int:

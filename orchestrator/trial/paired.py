@@ -86,7 +86,9 @@ def _couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, where
     with contextlib.ExitStack() as stack:
         again, kept = {}, {}
         for side, trial in trials.items():
-            again[side] = replace(trial, directory=trial.directory / where, keep_guest=False, counts=False)
+            again[side] = replace(
+                trial, directory=trial.directory / where, keep_guest=False, keep_state=False, counts=False
+            )
             kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
         yield _Couple(again, kept, yard, look, where)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm.errors import BootError, GuestLost, RefusedError, UserError
@@ -42,8 +42,8 @@ NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where
 class Trial:
     """What one guest is asked to do; `directory` receives the console and the tests' output.
 
-    With `keep_guest` one in which a test failed waits for a person. Of a kernel that `counts` (gcov) it is kept what
-    each program ran.
+    With `keep_guest` one in which a test failed waits for a person; with `keep_state` what it was right after that
+    program is kept. Of a kernel that `counts` (gcov) it is kept what each program ran.
     """
 
     cell: Cell
@@ -53,7 +53,12 @@ class Trial:
     repeats: int
     directory: Path
     keep_guest: bool = False
+    keep_state: bool = False
     counts: bool = False
+
+    def kept_nothing(self, directory: Path) -> "Trial":
+        """The same in another directory, where nothing of a guest is kept or counted."""
+        return replace(self, directory=directory, keep_guest=False, keep_state=False, counts=False)
 
     def at(self, repeat: int) -> list[Payload]:
         """The suites that run for the `repeat`th time, from 0."""
@@ -173,6 +178,9 @@ class _Cell:
                 turn, began = left.popleft(), time.monotonic()
                 self._start(turn, guest, seen)
                 self.yard.durations.note(turn.known, time.monotonic() - began)
+                kept = kept_at(self.trial.directory, turn)
+                if self.trial.keep_state and seen.bad and not kept.exists():
+                    guest.keep(kept)
 
         def work() -> Seen:
             seen, in_vain = Seen(), 0
@@ -246,6 +254,11 @@ def _lend(why: str, guest: Guest) -> None:
         line = shlex.join(guest.open_ssh().command(Path(private)))
         log.warning("%s, which stays until `poweroff -f` in it: %s", why, line)
         guest.linger()
+
+
+def kept_at(directory: Path, turn: Turn) -> Path:
+    """Where the guest in which a program first failed is kept, below the directory of its cell."""
+    return directory / "failed" / turn.known
 
 
 def alone(test: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from kvm.arch import DEFAULT
 from tests import suites
-from tests.conftest import kdelta_argv
+from tests.conftest import kdelta_argv, run_kdelta
 
 pytestmark = pytest.mark.kernel
 
@@ -95,3 +95,19 @@ def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_i
     assert guests == {"base": "ok", "patched": "ok"}  # a person who crashes it is no fault of the kernel
     assert not [line["words"] for line in record["lines"] if "sysrq" in line["words"]]
     assert not any(guest["splats"] for guest in record["guests"])
+
+
+def test_a_guest_in_which_a_test_failed_is_kept_and_shell_goes_on_in_it(arch: str, tmp_path: Path) -> None:
+    words = ("madv-dontneed-locked", "--arch", arch, "--suite", suites.refuses(tmp_path), "--no-rerun", "--no-bisect")
+    run = run_kdelta("run", *words, "--keep-state", "--out", tmp_path / "out")
+    assert run.returncode == 1, run.stderr
+    shell = on_a_terminal("shell", "--arch", arch, "--at", "refuses", tmp_path / "out")
+    try:
+        shell.expect(f"patched/{arch}-fast is as refuses left it in the run")
+        shell.expect("~ # ")
+        shell.send("ls /tmp; dmesg | grep -c 'refuses starts'; exit\r")
+        shell.expect("dropped.*\\b1\r")
+        shell.expect(pexpect.EOF)
+    finally:
+        shell.close(force=True)
+    assert shell.exitstatus == 0

@@ -120,3 +120,13 @@ def test_guests_are_had_until_the_test_fails_or_there_are_enough(tmp_path: Path,
     again.enact(trial, take, "whole/flaky", lambda _, done: seen.append(done.stdout), tries=tries)
     assert seen == [b"1..1\n" + outcome]
     assert len(list(draws)) == 3 - min(tries, 3)
+
+
+def test_the_guest_that_was_kept_is_that_of_the_test_or_of_its_program(tmp_path: Path) -> None:
+    trial = whole(tmp_path)
+    found = [again.kept(trial, "whole/drops", tmp_path)]
+    for place in ("whole/stays", "whole", "whole/drops"):
+        (tmp_path / "failed" / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "failed" / place / "state").touch()
+        found.append(again.kept(trial, "whole/drops", tmp_path))
+    assert found == [None, None, tmp_path / "failed/whole", tmp_path / "failed/whole/drops"]

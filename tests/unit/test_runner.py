@@ -33,13 +33,13 @@ RATE = "stress-ng: metrc: [1] cpu 10 1.00 1.00 0.00 5.0 6.0"
 OVER = "stress-ng: info:  [1] successful run completed in 1 s"
 
 
-def ran(tmp_path: Path, kind: SuiteKind, *script: str, keep_guest: bool = False) -> GuestRun:
+def ran(tmp_path: Path, kind: SuiteKind, *script: str, **keep: bool) -> GuestRun:
     image = tmp_path / "image"
     image.write_text("program:\n" + "".join(f"{line}\n" for line in script))
     (tmp_path / "suite").write_bytes(b"\x7fELF")
     machine = Machine(get("arm64"), image, tmp_path / "initrd", "tcg")
     payload = scripted.payload(Suite(tmp_path, "suite", kind), tmp_path / "suite", tmp_path / "cache")
-    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path, keep_guest)
+    trial = Trial(Cell(Side.BASE, "arm64", "fast"), machine, Limits(), (payload,), 1, tmp_path, **keep)
     return run(trial, scripted.take, Yard(Places(2, lambda: 4096), durations.of(tmp_path, "arm64")))
 
 
@@ -228,6 +228,14 @@ def test_a_guest_in_which_a_test_fails_waits_for_a_person_if_that_was_asked_for(
     assert (
         "base/arm64-fast: a test failed in suite, which stays until `poweroff -f` in it: ssh " in caplog.text
     ) == waits
+
+
+@pytest.mark.parametrize(("words", "kept"), [("not ok", True), ("ok", False)])
+def test_what_a_guest_was_when_a_test_had_failed_in_it_is_kept_if_that_was_asked_for(
+    tmp_path: Path, words: str, kept: bool
+) -> None:
+    ran(tmp_path, SuiteKind.KTAP, "say 1..1", f"say {words} 1 one", keep_state=True)
+    assert (tmp_path / "failed" / "suite" / "state").exists() == kept
 
 
 def test_metrics_come_whatever_the_kind(tmp_path: Path) -> None:

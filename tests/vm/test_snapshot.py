@@ -53,6 +53,23 @@ def test_a_restored_guest_has_what_was_prepared_and_nothing_of_another_one(taken
         assert said(two, "swapoff /dev/vda && swapon /dev/vda && echo whole") == "whole"
 
 
+def test_a_guest_that_is_kept_goes_on_and_can_be_had_again_as_it_was(taken: Snapshot, tmp_path: Path) -> None:
+    kept = tmp_path / "failed"
+    with taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one:
+        said(one, "swapoff /dev/vda; echo on disk | dd of=/dev/vda; echo first >/tmp/first")
+        one.keep(kept)
+        said(one, "echo later >/tmp/later")
+    for name in ("two", "three"):
+        (tmp_path / name).mkdir()
+        with snapshot.reopen(taken.machine, kept, workdir=tmp_path / name, limits=LIMITS) as again:
+            assert (
+                said(again, "cat /tmp/kept /tmp/first; head -n 1 /dev/vda; ls /tmp")
+                == "kept\nfirst\non disk\nfirst\nkept"
+            )
+            assert abs(int(said(again, "date +%s")) - time.time()) < 5
+            said(again, "echo spoiled >/tmp/first; dd if=/dev/zero of=/dev/vda bs=64k count=4")
+
+
 def test_guests_restored_at_once_do_not_see_each_other(taken: Snapshot, tmp_path: Path) -> None:
     with (
         taken.restore(workdir=tmp_path / "one", limits=LIMITS) as one,

@@ -1,0 +1,86 @@
+"""What a guest is at one moment, as QEMU's migration writes and reads it.
+
+Memory that is a shared file stays where it is (x-ignore-shared); other memory is in the stream, behind the devices.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import IO
+
+from kvm.errors import InfraError
+from kvm.qmp import Monitor
+from kvm.vm import VM
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 60.0
+STATE, DISK, NONCE = "state", "disk", "nonce"  # files of a guest that is kept
+
+
+def save(running: VM, to: IO[bytes]) -> None:
+    """Halt the guest, and write its state."""
+    monitor = running.monitor
+    monitor.execute("stop")
+    _ignore_memory(monitor)
+    monitor.pass_file("state", to.fileno())
+    monitor.execute("migrate", uri="fd:state")
+    _finish(monitor)
+
+
+def load(halted: VM, state: int) -> None:
+    """Read it, from a descriptor that QEMU has inherited."""
+    _ignore_memory(halted.monitor)
+    halted.monitor.execute("migrate-incoming", uri=f"fd:{state}")
+    _finish(halted.monitor)
+
+
+def go_on(halted: VM) -> None:
+    """Let its processors run, with the time of now and random numbers of its own."""
+    halted.agent.renew(secrets.token_bytes(32))  # the first that the guest reads
+    halted.monitor.execute("cont")
+
+
+def keep(running: VM, into: Path) -> None:
+    """Write all that it is to the new directory `into`, and let it go on. A state that cannot be kept is said."""
+    into.mkdir(parents=True)
+    try:
+        with (into / STATE).open("xb") as state:
+            save(running, state)
+        with (into / DISK).open("xb") as disk:
+            copy(running.parts.disk, disk)
+        (into / NONCE).write_text(running.parts.nonce, encoding="ascii")
+    except BaseException as fault:
+        shutil.rmtree(into)
+        if not isinstance(fault, InfraError | OSError):
+            raise
+        log.warning("%s: the guest's state could not be kept: %s", into, fault)
+    running.monitor.execute("cont")
+
+
+def copy(disk: IO[bytes], to: IO[bytes]) -> None:
+    """Copy a sparse file, holes as holes; nobody else moves its position."""
+    source, size, at = disk.fileno(), os.fstat(disk.fileno()).st_size, 0
+    os.ftruncate(to.fileno(), size)
+    with contextlib.suppress(OSError):  # ENXIO: no more data behind `at`
+        while at < size:
+            begin = os.lseek(source, at, os.SEEK_DATA)
+            at = os.lseek(source, begin, os.SEEK_HOLE)
+            os.lseek(to.fileno(), begin, os.SEEK_SET)
+            os.sendfile(to.fileno(), source, begin, at - begin)
+
+
+def _ignore_memory(monitor: Monitor) -> None:
+    wanted = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    monitor.execute("migrate-set-capabilities", capabilities=wanted)
+
+
+def _finish(monitor: Monitor) -> None:
+    """Wait until a migration has ended; raises InfraError when it failed."""
+    while (status := monitor.await_event("MIGRATION", SAVE_SECONDS)["status"]) not in ("completed", "failed"):
+        pass
+    if status == "failed":
+        raise InfraError("QEMU could not keep or restore a guest's state")
