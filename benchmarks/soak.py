@@ -1,8 +1,9 @@
 """Nights without end: does `kdelta nightly` leak, lose a result, or let the cache grow? `python benchmarks/soak.py`.
 
-50 rounds on the fake tree with guests that follow a script; in each one the branch has a new tip and the queue a new
-version of its series. Every fifth round the branch breaks, and is repaired in the next one. Every tenth night is cut
-off, and done again. Prints a line for every tenth round, and exits 1 where something was lost or has grown.
+50 rounds on the fake tree with guests that follow a script, or, with `--real`, 5 on Linux with guests of QEMU; in each
+one the branch has a new tip and the queue a new version of its series. Every fifth round, from the fourth on, the
+branch breaks, and is repaired in the next one. Every tenth night, from the third on, is cut off, and done again. Prints
+a line for every fifth round, and exits 1 where something was lost or has grown.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kvm import proc
+from kvm import proc, snapshot
 from kvm.errors import Interrupted
+from kvm.snapshot import Take
 from orchestrator import cache
 from orchestrator.config import Limits, Nightly, NightlyKeep, NightlyQueue, NightlyTree, Pipeline
 from orchestrator.history import ask
@@ -28,43 +30,36 @@ from orchestrator.history.book import opened
 from orchestrator.model import ItemEnd, NightReport
 from orchestrator.nightly import night
 from orchestrator.request import Request
-from tests import scripted
+from tests import branch, scripted
 from tests.flow.conftest import MAKEFILE, git
 from tests.flow.test_scripted import FAILS, PASSES
 
 KEEP = 10
-CACHE_MIB = 64
+WHERE = "\tif (behavior == MADV_DONTNEED_LOCKED)\n"  # stands before what works
 
 
 class Lab:
-    """A fake tree, a queue, a history and a cache below one directory."""
+    """A tree, a queue, a history and a cache below one directory; `take` boots its guests."""
+
+    cache_mib: int
+    suite: str
+    take: Take
 
     def __init__(self, top: Path) -> None:
         self.top, self.tree, self.queue = top, top / "tree", top / "queue"
-        for directory in (self.tree / "mm", self.tree / "drivers", self.queue, top / "example", top / "cache"):
+        for directory in (self.queue, top / "cache"):
             directory.mkdir(parents=True)
         for part in ("apt", "rootfs"):  # copies, because what is too much in this cache is removed
             if (cache.default_root() / part).is_dir():
                 shutil.copytree(cache.default_root() / part, top / "cache" / part)
-        (top / "example" / "main.c").write_text("int main(void) { return 0; }\n")
-        (top / "example" / "suite.yaml").write_text("name: example\nkind: ktap\nsources: [main.c]\n")
-        for name, text in (("Makefile", MAKEFILE), ("Kconfig.off", "BROKEN\n"), ("drivers/foo.c", "a module\n")):
-            (self.tree / name).write_text(text)
-        git(self.tree, "init", "-q", "-b", "main")
-        self.commit(f"first\n{PASSES}")
-        self.commit(f"second\n{PASSES}")
 
-    def commit(self, text: str) -> None:
-        (self.tree / "mm" / "madvise.c").write_text(text)
-        git(self.tree, "add", ".")
-        git(self.tree, "commit", "-q", "-m", f"mm: {text.splitlines()[0]}")
+    def commit(self, what: str, *, breaks: bool = False) -> None:
+        """Put a commit of this subject on the branch."""
+        raise NotImplementedError
 
     def new_version(self, number: int) -> None:
-        """Write the queue's series anew, on what the branch is now."""
-        git(self.tree, "checkout", "-q", "-B", "topic", "main")
-        self.commit(f"version {number}\n{PASSES}")
-        (self.queue / "series.patch").write_text(git(self.tree, "format-patch", "--stdout", "main..topic") + "\n")
-        git(self.tree, "checkout", "-q", "main")
+        """Write the queue's series anew, on what the branch is now; what is broken there it repairs."""
+        raise NotImplementedError
 
     def request(self) -> Request:
         kernel = f"git:{self.tree}"
@@ -75,12 +70,70 @@ class Lab:
         )
         pipeline = Pipeline(
             kernel=kernel,
-            suites=[str(self.top / "example")],
+            suites=[self.suite],
             arches=["arm64"],
             nightly=nightly,
-            limits=Limits(cache_gib=CACHE_MIB / 1024),
+            limits=Limits(cache_gib=self.cache_mib / 1024),
         )
         return Request(pipeline=pipeline, near=str(self.top), cache=str(self.top / "cache"), jobs=2)
+
+
+class Fake(Lab):
+    """A tree of a few files, whose kernels are scripts of what a guest says."""
+
+    cache_mib = 64
+    take = staticmethod(scripted.take)
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        self.suite = str(top / "example")
+        for directory in (self.tree / "mm", self.tree / "drivers", top / "example"):
+            directory.mkdir(parents=True)
+        (top / "example" / "main.c").write_text("int main(void) { return 0; }\n")
+        (top / "example" / "suite.yaml").write_text("name: example\nkind: ktap\nsources: [main.c]\n")
+        for name, text in (("Makefile", MAKEFILE), ("Kconfig.off", "BROKEN\n"), ("drivers/foo.c", "a module\n")):
+            (self.tree / name).write_text(text)
+        git(self.tree, "init", "-q", "-b", "main")
+        self.commit("first")
+        self.commit("second")
+
+    def commit(self, what: str, *, breaks: bool = False) -> None:
+        (self.tree / "mm" / "madvise.c").write_text(f"{what}\n{FAILS if breaks else PASSES}")
+        git(self.tree, "add", ".")
+        git(self.tree, "commit", "-q", "-m", f"mm: {what}")
+
+    def new_version(self, number: int) -> None:
+        git(self.tree, "checkout", "-q", "-B", "topic", "main")
+        self.commit(f"version {number}")
+        (self.queue / "series.patch").write_text(git(self.tree, "format-patch", "--stdout", "main..topic") + "\n")
+        git(self.tree, "checkout", "-q", "main")
+
+
+class Real(Lab):
+    """Linux, of which each commit is another kernel; its cache is empty in the beginning."""
+
+    cache_mib = 1500
+    suite = "madvise_locked"
+    take = staticmethod(snapshot.take)
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        self.branch = branch.Branch(self.tree, "main")
+        self.first, self.commits = self.branch.text, 0
+
+    def _other(self) -> str:
+        """The file as it works, but for some more instructions."""
+        self.commits += 1
+        reads = "\t(void)READ_ONCE(current->flags);\n" * self.commits
+        return self.first.replace(f"{WHERE}{branch.WORKS}", f"{reads}{WHERE}{branch.WORKS}")
+
+    def commit(self, what: str, *, breaks: bool = False) -> None:
+        text = self._other()
+        self.branch.commit(text.replace(branch.WORKS, branch.BREAKS) if breaks else text, f"mm: {what}")
+
+    def new_version(self, number: int) -> None:
+        self.branch.commit(self._other(), f"mm: version {number}", on="refs/heads/topic")
+        (self.queue / "series.patch").write_text(self.branch.mails("topic"))
 
 
 def spend(lab: Lab, number: int, place: night.Place) -> NightReport:
@@ -121,9 +174,14 @@ def state(lab: Lab) -> dict[str, int]:
     }
 
 
-def faults(lab: Lab, number: int, report: NightReport) -> Iterator[str]:
+def breaks(number: int) -> bool:
+    """Is it a round in which the branch breaks?"""
+    return number % 5 == 4
+
+
+def faults(number: int, report: NightReport) -> Iterator[str]:
     """What a night did otherwise than it should."""
-    broken = number % 5 == 0
+    broken = breaks(number)
     verdicts = sorted(one.verdict if one.end is ItemEnd.RAN else one.end.value for one in report.items)
     if verdicts != (["clean", "regressed"] if broken else ["clean", "clean"]):
         yield f"round {number}: {verdicts}"
@@ -135,31 +193,33 @@ def faults(lab: Lab, number: int, report: NightReport) -> Iterator[str]:
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--rounds", type=int, default=50)
-    rounds = asked.parse_args().rounds
+    asked.add_argument("--rounds", type=int, help="50, or 5 with --real")
+    asked.add_argument("--real", action="store_true", help="on Linux, with guests of QEMU: half an hour")
+    options = asked.parse_args()
+    rounds = options.rounds or (5 if options.real else 50)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="kdelta-soak-") as own, opened(str(Path(own) / "history.sqlite")) as book:
-        lab = Lab(Path(own))
-        place = night.Place(book, lab.top / "results", lambda _: None, lambda *_: None, scripted.take)  # type: ignore[arg-type]
+        lab = (Real if options.real else Fake)(Path(own))
+        place = night.Place(book, lab.top / "results", lambda _: None, lambda *_: None, lab.take)
         wrong, states = [], []
         for number in range(1, rounds + 1):
-            if number % 5 == 0:
-                lab.commit(f"harmless {number}\n{PASSES}")
-            lab.commit(f"breaks {number}\n{FAILS}" if number % 5 == 0 else f"round {number}\n{PASSES}")
+            if breaks(number):
+                lab.commit(f"harmless {number}")
+            lab.commit(f"breaks {number}" if breaks(number) else f"round {number}", breaks=breaks(number))
             lab.new_version(number)
-            wrong += faults(lab, number, spend(lab, number, place))
+            wrong += faults(number, spend(lab, number, place))
             states.append(state(lab))
-            if number % 10 == 0:
+            if number % 5 == 0:
                 print(number, states[-1], flush=True)
         kept = ask.runs(book)
     if len(kept) != 2 * rounds:
         wrong.append(f"the history has {len(kept)} runs of {2 * rounds}")
-    wrong += grown(states)
+    wrong += grown(states, lab.cache_mib)
     print("\n".join(wrong) or f"{rounds} rounds, {len(kept)} runs: nothing lost, nothing has grown")
     return bool(wrong)
 
 
-def grown(states: list[dict[str, int]]) -> Iterator[str]:
+def grown(states: list[dict[str, int]], cache_mib: int) -> Iterator[str]:
     """What is more in the last fifth of the rounds than it ever was in the second: once warm nothing should be."""
     fifth = max(1, len(states) // 5)
     for what, slack in (
@@ -172,7 +232,7 @@ def grown(states: list[dict[str, int]]) -> Iterator[str]:
         early, late = (max(one[what] for one in part) for part in (states[fifth : 2 * fifth], states[-fifth:]))
         if late > early + slack:
             yield f"{what} grew from {early} to {late}"
-    if max(one["cache KiB"] for one in states) > CACHE_MIB * 1024:
+    if max(one["cache KiB"] for one in states) > cache_mib * 1024:
         yield f"the cache grew to {max(one['cache KiB'] for one in states)} KiB"
 
 

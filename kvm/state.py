@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,7 @@ from kvm.vm import VM
 
 log = logging.getLogger(__name__)
 
-SAVE_SECONDS = 60.0
+SAVE_SECONDS, SETTLE_SECONDS = 60.0, 0.01
 STATE, DISK, NONCE = "state", "disk", "nonce"  # files of a guest that is kept
 
 
@@ -58,6 +59,7 @@ def keep(running: VM, into: Path) -> None:
         if not isinstance(fault, InfraError | OSError):
             raise
         log.warning("%s: the guest's state could not be kept: %s", into, fault)
+    _settle(running.monitor)
     running.monitor.execute("cont")
 
 
@@ -76,6 +78,13 @@ def copy(disk: IO[bytes], to: IO[bytes]) -> None:
 def _ignore_memory(monitor: Monitor) -> None:
     wanted = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
     monitor.execute("migrate-set-capabilities", capabilities=wanted)
+
+
+def _settle(monitor: Monitor) -> None:
+    """Wait until QEMU, which says that a migration is complete a moment before it is, lets its guest go on."""
+    deadline = time.monotonic() + SAVE_SECONDS
+    while monitor.execute("query-status")["status"] == "finish-migrate" and time.monotonic() < deadline:
+        time.sleep(SETTLE_SECONDS)
 
 
 def _finish(monitor: Monitor) -> None:
