@@ -11,7 +11,7 @@ from kvm.errors import BootError, GuestLost
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
-from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side
+from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
@@ -51,16 +51,11 @@ def alpha(job: Job) -> float:
     return chance.ALPHA / len(job.plan.lanes)
 
 
-def titles(base: GuestRun) -> frozenset[str]:
-    """What base's kernel reported in the first pass."""
-    return frozenset(one.title for one in base.guest.splats)
-
-
-def _first(job: Job, lane: Lane) -> tuple[list[Change], frozenset[str]]:
+def _first(job: Job, lane: Lane) -> tuple[list[Change], tuple[Splat, ...]]:
     """The first pass of one lane, compared, and what base reported in it; nothing where a kernel did not boot."""
     ran = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
     base, patched = (one if one and one.guest.boot_seconds is not None else None for one in ran)
-    return (compared(job, lane, base, patched), titles(base)) if base and patched else ([], frozenset())
+    return (compared(job, lane, base, patched), base.guest.splats) if base and patched else ([], ())
 
 
 def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Change]:

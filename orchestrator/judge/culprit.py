@@ -82,7 +82,7 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     if symptom.kind is Kind.TEST:
         return _show_test(symptom, tree)
     if symptom.kind is Kind.SPLAT:
-        found = any(verdict.identity(splat) == symptom.key for splat in tree.guest.splats)
+        found = any(splat.identity == symptom.key for splat in tree.guest.splats)
     else:
         found = (str(tree.guest.outcome),) == symptom.key
     whole = verdict.lived(tree.guest) and not tree.guest.more_splats
@@ -129,7 +129,7 @@ def _of_guests(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]
         for splat in verdict.new_splats(before, guest):
             if splat.known or before.more_splats or (lane, splat.title) in chance:
                 continue
-            yield Symptom(Kind.SPLAT, lane, verdict.identity(splat), f"{splat.kind}: {splat.title}")
+            yield Symptom(Kind.SPLAT, lane, splat.identity, f"{splat.kind}: {splat.title}")
 
 
 def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:

@@ -72,8 +72,8 @@ def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) 
     """Say whether anything noticed the fault, and what: a test, a report on the console, or the kernel's end."""
     if mutant.outcome.bad and mutant.outcome is not patched.outcome:
         return Fate.CAUGHT, mutant.detail or str(mutant.outcome)
-    known = {verdict.identity(splat) for splat in patched.splats}
-    if new := [splat for splat in mutant.splats if verdict.identity(splat) not in known]:
+    known = {splat.identity for splat in patched.splats}
+    if new := [splat for splat in mutant.splats if splat.identity not in known]:
         return Fate.CAUGHT, f"{new[0].kind}: {new[0].title}"
     noticed = [change for change in changes if change.change in (ChangeKind.REGRESSED, ChangeKind.REMOVED)]
     if noticed:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from orchestrator.judge import chance, diff, suspects
 from orchestrator.judge.sheet import SUITE_END, Name
 from orchestrator.judge.suspects import Course, Lane, Standing, Suspect
-from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Pair, Rate, Side
+from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Pair, Rate, Side, Splat
 
 _ORDER = list(ChangeKind)
 
 
 def settle(
-    changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[str] = ()
+    changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[Splat] = ()
 ) -> list[Change]:
     """Class every test of one lane anew by what its pairs gave; `alpha` and `on_base` as in `suspects.look`."""
     lane = suspects.look(changes, pairs, alpha, on_base)

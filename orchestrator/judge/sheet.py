@@ -1,10 +1,10 @@
 """What one GuestRun says of each test, looked up by name. Pure."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.model import GuestRun, Observed, Outcome, SuiteEnd, TestResult
+from orchestrator.model import GuestRun, Observed, Outcome, Splat, SuiteEnd, TestResult
 
 SUITE_END = "(exit)"  # the test that every suite has: did its program end as it should?
 # The test that a suite has where a kernel was tainted and no report says why: did it leave the kernel's word alone?
@@ -31,12 +31,16 @@ Name = tuple[str, str]  # suite, test
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A GuestRun with its results and ends by name: one result of each test, all `repeats` of those with several."""
+    """A GuestRun with its results and ends by name: one result of each test, all `repeats` of those with several.
+
+    `splats` are the reports that may count: neither known nor base's anyhow.
+    """
 
     run: GuestRun
     results: dict[Name, TestResult]
     repeats: dict[Name, list[TestResult]]
     ends: dict[str, list[SuiteEnd]]
+    splats: tuple[Splat, ...]
 
     def observe(self, suite: str, name: str) -> Observed | None:
         """Fold the repeats of one test into one observation; None if a whole run of the suite has no such test."""
@@ -57,12 +61,12 @@ class Sheet:
         """The titles of what may count of the console: how a guest ended is said otherwise."""
         guest = self.run.guest
         ended = ("panic", None if guest.went_on else guest.outcome)
-        yield from (one.title for one in guest.splats if not one.known and one.kind not in ended)
+        yield from (one.title for one in self.splats if one.kind not in ended)
 
     def _report(self, ends: list[SuiteEnd], title: str) -> Observed:
         """Look for a report on the console; where more came than are kept nobody knows that it did not."""
-        for splat in self.run.guest.splats:
-            if splat.title == title and not splat.known:
+        for splat in self.splats:
+            if splat.title == title:
                 return Observed(Outcome.FAIL, splat.fingerprint, (Outcome.FAIL,))
         seen = Outcome.PASS if ends and not self.run.guest.more_splats else Outcome.MISSING
         return Observed(seen, "", (seen,))
@@ -114,11 +118,13 @@ def home(name: str) -> str:
     return name.partition(f"/{REPORT}")[0] if reported(name) else name.removesuffix(f"/{SUITE_TAINT}")
 
 
-def of(run: GuestRun) -> Sheet:
-    """Look all of it through once."""
+def of(run: GuestRun, on_base: Collection[Splat] = ()) -> Sheet:
+    """Look all of it through once; the reports `on_base` are no news."""
+    old = {splat.identity for splat in on_base}
     last = {(result.suite, result.name): result for result in run.results}
     repeats = _repeated(run.results, last) if len(last) < len(run.results) else {}
-    return Sheet(run, last, repeats, _by_suite(run.ends))
+    splats = tuple(one for one in run.guest.splats if not one.known and one.identity not in old)
+    return Sheet(run, last, repeats, _by_suite(run.ends), splats)
 
 
 def _repeated(results: Iterable[TestResult], last: dict[Name, TestResult]) -> dict[Name, list[TestResult]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.judge import chance, fingerprint, sheet
 from orchestrator.judge.chance import Pairs
 from orchestrator.judge.sheet import Name, Sheet
-from orchestrator.model import Change, ChangeKind, Observed, Outcome, Pair, Side
+from orchestrator.model import Change, ChangeKind, Observed, Outcome, Pair, Side, Splat
 
 _BAD = frozenset(outcome for outcome in Outcome if outcome.bad)
 _WORSE_THAN_FAIL = _BAD - {Outcome.FAIL}
@@ -147,26 +147,29 @@ class Lane:
         return self.courses.get(name[0], Course()).of(name)
 
 
-def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[str] = ()) -> Lane:
+def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base: Collection[Splat] = ()) -> Lane:
     """Say how every suspect of one lane stands; `alpha` is the false discovery rate that the lane may have.
 
-    `on_base` are the titles of the reports that base gave in the first pass; what both gave has no row there.
+    `on_base` are the reports that base gave in the first pass: in a pair they are no news, and one of the same title
+    that a pair alone shows is taken for one of them.
     """
     first = {(change.suite, change.name): change for change in changes}
-    lane = Lane(tuple(first.values()), {}, _courses(pairs))
+    lane, titles = Lane(tuple(first.values()), {}, _courses(pairs, on_base)), {splat.title for splat in on_base}
     suspects = {one.name: one for change in lane.changes for one in _first(change)}
     for course in lane.courses.values():
         suspects |= _later(course, suspects)
-    found = [_stand(one, lane.course(one.name), first.get(one.name), on_base) for one in suspects.values()]
+    found = [_stand(one, lane.course(one.name), first.get(one.name), titles) for one in suspects.values()]
     named = chance.discoveries([one.value for one in found], alpha)
     standings = {one.suspect.name: replace(one, named=yes) for one, yes in zip(found, named, strict=True)}
     return replace(lane, standings=standings)
 
 
-def _courses(pairs: Iterable[Pair]) -> dict[str, Course]:
+def _courses(pairs: Iterable[Pair], on_base: Collection[Splat]) -> dict[str, Course]:
     found: dict[str, list[Once]] = {}
     for pair in pairs:
-        found.setdefault(pair.suite, []).append(Once(pair, sheet.of(pair.base), sheet.of(pair.patched)))
+        found.setdefault(pair.suite, []).append(
+            Once(pair, *(sheet.of(run, on_base) for run in (pair.base, pair.patched)))
+        )
     return {suite: Course(tuple(course)) for suite, course in found.items()}
 
 
@@ -203,14 +206,14 @@ def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
     return found
 
 
-def _stand(suspect: Suspect, course: Course, first: Change | None, on_base: Collection[str]) -> Standing:
+def _stand(suspect: Suspect, course: Course, first: Change | None, titles: Collection[str]) -> Standing:
     counts, title = course.count(suspect, suspect.since), sheet.reported(suspect.name[1])
     return Standing(
         suspect,
         counts,
         course.count(suspect),
         chance.evidence(counts.suspected, counts.other),
-        (first is None and title in on_base) or _on_other(suspect, course, first),
+        (first is None and title in titles) or _on_other(suspect, course, first),
         len(course.pairs) - suspect.since,
     )
 

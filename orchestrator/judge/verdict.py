@@ -139,20 +139,20 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             continue
         base_ok = before is not None and lived(before)
         if not lived(guest):
-            once = _ended_by_chance(guest, changes)
-            blamed = base_ok and guest.outcome.bad and not once
+            blamed = base_ok and blames(guest, changes)
+            chance = base_ok and guest.outcome.bad and not blamed
             value = VerdictValue.REGRESSED if blamed else VerdictValue.INCONCLUSIVE
-            yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if once else ''}"
+            yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
 
 
-def _ended_by_chance(guest: GuestRecord, changes: Iterable[Change]) -> bool:
-    """Was what a guest took along run again, and is all of it flaky?"""
+def blames(guest: GuestRecord, changes: Iterable[Change]) -> bool:
+    """Is it the kernel's fault how a guest ended, and, where what it took along was run again, not by chance?"""
     taken = (Outcome.CRASH, Outcome.LOST, Outcome.MISSING)
     lane = [change for change in changes if (change.arch, change.flavour) == (guest.arch, guest.flavour)]
     again = [change for change in lane if change.evidence and change.patched.outcome in taken]
-    return bool(again) and all(change.change.flaky for change in again)
+    return guest.outcome.bad and (not again or any(change.change is ChangeKind.REGRESSED for change in again))
 
 
 def lived(guest: GuestRecord) -> bool:
@@ -212,13 +212,8 @@ def reports(changes: Iterable[Change], guests: Iterable[GuestRecord]) -> Iterato
 
 def new_splats(base: GuestRecord, patched: GuestRecord) -> list[Splat]:
     """Return the reports that base's console does not have, without the one that says how patched ended."""
-    seen, ended = {identity(splat) for splat in base.splats}, None if patched.went_on else patched.outcome
-    return [splat for splat in patched.splats if identity(splat) not in seen and splat.kind not in ("panic", ended)]
-
-
-def identity(splat: Splat) -> tuple[str, str]:
-    """What makes two reports one."""
-    return splat.kind, splat.fingerprint if splat.frames else splat.title
+    seen, ended = {splat.identity for splat in base.splats}, None if patched.went_on else patched.outcome
+    return [splat for splat in patched.splats if splat.identity not in seen and splat.kind not in ("panic", ended)]
 
 
 _MEANINGS = {

@@ -94,6 +94,11 @@ class Splat:
     left_out: int = 0
     known: Known | None = None
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes two reports one."""
+        return self.kind, self.fingerprint if self.frames else self.title
+
 
 @dataclass(frozen=True)
 class GuestRecord:

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Outcome,
     Pair,
     Side,
+    Splat,
     SuiteEnd,
     TestResult,
     VerdictValue,
@@ -159,16 +160,35 @@ def test_a_crash_of_what_failed_is_regressed() -> None:
     assert settled(changes, [pair(CRASH, CRASH)] * 6).change is ChangeKind.FLAKY_ON_BOTH
 
 
-@pytest.mark.parametrize(("on_base", "kind"), [((), "regressed"), (("WARNING in f",), "exposed")])
-def test_a_report_that_both_gave_in_the_first_pass_is_at_most_exposed(on_base: tuple[str, ...], kind: str) -> None:
+WARNS, OTHERWISE = splat(), replace(splat(), fingerprint="another", frames=("g", "h"))
+
+
+def said(one: GuestRun, *splats: Splat) -> GuestRun:
+    return replace(one, guest=replace(one.guest, splats=splats))
+
+
+def report(changes: Iterable[Change]) -> list[str]:
+    return [str(change.change) for change in changes if change.name == "(report) WARNING in f"]
+
+
+@pytest.mark.parametrize(("on_base", "kinds"), [((), ["regressed"]), ((OTHERWISE,), ["exposed"]), ((WARNS,), [])])
+def test_a_report_that_base_gave_in_the_first_pass_is_no_news_and_one_like_it_at_most_exposed(
+    on_base: tuple[Splat, ...], kinds: list[str]
+) -> None:
     base, patched = run(Side.BASE, {"t": PASS}), run(Side.PATCHED, {"t": PASS})
-    loud = replace(patched, guest=replace(patched.guest, splats=(splat(),)))
     changes = diff.compare(base, patched, ["s"], [])
-    found = settle.settle(changes, [Pair("s", "", base, loud)] * 12, ALPHA, on_base)
-    assert [change.change for change in found if change.name == "(report) WARNING in f"] == [kind]
-    fresh = [*changes, *reports.compare(base.guest, loud.guest, {splat().fingerprint: ("s", "")})]
-    found = settle.settle(fresh, [Pair("s", "", base, loud)] * 12, ALPHA, on_base)  # it came another way than base's
-    assert [change.change for change in found if change.name == "(report) WARNING in f"] == ["regressed"]
+    assert report(settle.settle(changes, [Pair("s", "", base, said(patched, WARNS))] * 12, ALPHA, on_base)) == kinds
+
+
+@pytest.mark.parametrize("again", [(), (WARNS,)])
+def test_another_report_than_base_gives_is_regressed_whatever_they_are_called(again: tuple[Splat, ...]) -> None:
+    base, patched = said(run(Side.BASE, {"t": PASS}), WARNS), said(run(Side.PATCHED, {"t": PASS}), WARNS, OTHERWISE)
+    under = {one.fingerprint: ("s", "") for one in (WARNS, OTHERWISE)}
+    changes = [*diff.compare(base, patched, ["s"], []), *reports.compare(base.guest, patched.guest, under)]
+    pairs = [Pair("s", "", said(base, *again), patched)] * 10
+    found = settle.settle(changes, pairs, ALPHA, base.guest.splats)
+    assert report(found) == ["regressed"]
+    assert verdict.decide((), (base.guest, patched.guest), found, declared=False).value is VerdictValue.REGRESSED
 
 
 def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:
@@ -193,6 +213,9 @@ def test_a_guest_that_died_by_chance_accuses_nobody_and_one_that_always_dies_doe
         return verdict.decide((), (base.guest, dead.guest), rows, declared=False).value
 
     assert decided([Pair("s", "", base, dead)] * 6) is VerdictValue.REGRESSED
+    assert decided([Pair("s", "", base, dead)] * 3) is VerdictValue.INCONCLUSIVE
+    old = Pair("s", "", replace(dead, guest=replace(dead.guest, side=Side.BASE)), dead)
+    assert decided([old, *[Pair("s", "", base, dead)] * 11]) is VerdictValue.INCONCLUSIVE  # base dies, too
     assert decided([pair(PASS, PASS)] * 19) is VerdictValue.INCONCLUSIVE
     assert verdict.decide((), (base.guest, dead.guest), changes, declared=False).value is VerdictValue.REGRESSED
 
