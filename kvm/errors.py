@@ -36,6 +36,7 @@ class BuildError(KernelError):
     """The tree did not build; `tried` says what it tried meanwhile that it may not."""
 
     tried: tuple[str, ...] = ()
+    unfinished = False  # was it ended at a limit of this host?
 
 
 class GuestError(KernelError):

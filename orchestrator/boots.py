@@ -3,13 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kvm.errors import BootError, GuestLost
 from orchestrator import pairs, store
 from orchestrator.job import Job
 from orchestrator.judge import measure
 from orchestrator.judge.measure import Yardstick
 from orchestrator.judge.sheet import SUITE_END
-from orchestrator.model import Cell, Lane, Pair, Side
+from orchestrator.model import BOOT, Cell, Lane, Pair, Side
 from orchestrator.trial import paired
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Trial, Yard
@@ -21,7 +20,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Boot both sides of a lane anew as often as is asked for, and run every benchmark in each boot."""
     boots = job.plan.request.pipeline.boots
     measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
-    if boots == 1 or not measured or len(trials) < len(Side) or load(job, lane):
+    if boots == 1 or not measured or len(trials) < len(Side) or _load(job, lane):
         return
     done: list[Pair] = []
     steady = {side: replace(one, machine=one.machine.steady) for side, one in trials.items()}
@@ -29,13 +28,11 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
         for number in range(1, boots + 1):
             for side in Side:
                 job.watch(Cell(side, *lane), f"boot {number} of {boots}")
-            try:
-                done += paired.run(
-                    steady, job.take, yard, pairs.look(job), measured, number, f"{paired.BOOTS}/{number}"
-                )
-            except (BootError, GuestLost) as fault:
-                job.recorder.note(f"{lane}: boot {number} measured nothing: {fault.message}")
-                if not done:  # nor will the next
+            again = paired.run(steady, job.take, yard, pairs.look(job), measured, number, f"{paired.BOOTS}/{number}")
+            done += again
+            if why := paired.unbooted(again):
+                job.recorder.note(f"{lane}: boot {number} measured nothing: {why}")
+                if number == 1:  # nor will the next
                     break
     store.save_pairs(done, _file(job, lane))
 
@@ -48,12 +45,21 @@ def yardstick(job: Job) -> Yardstick:
 
 def load(job: Job, lane: Lane) -> list[Pair]:
     """Read what more boots measured."""
-    return store.load_pairs(_file(job, lane)) or []
+    return [pair for pair in _load(job, lane) if pair.suite != BOOT]
+
+
+def fallen(job: Job, lane: Lane) -> list[Pair]:
+    """Read which of them did not come up."""
+    return [pair for pair in _load(job, lane) if pair.suite == BOOT]
 
 
 def forget(job: Job, lane: Lane) -> None:
     """Remove what more boots than a first pass that is made anew have measured."""
     _file(job, lane).unlink(missing_ok=True)
+
+
+def _load(job: Job, lane: Lane) -> list[Pair]:
+    return store.load_pairs(_file(job, lane)) or []
 
 
 def _file(job: Job, lane: Lane) -> Path:

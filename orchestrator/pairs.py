@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from kvm.errors import BootError, GuestLost
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
@@ -19,7 +18,6 @@ from orchestrator.trial.runner import Trial, Yard
 FILE = "pairs.json"
 MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
 _LOOKED_FOR = ("kmemleak",)  # kinds of reports that come when all programs of a guest have run, whoever they are of
-MOST_LOST = 3  # pairs for which a kernel did not boot: it booted in the first pass, and may do so again
 
 
 def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
@@ -32,8 +30,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     with job.engine.task(f"pairs {lane}"):
         again = functools.partial(paired.run, trials, job.take, yard, look(job))
         done = _pairs(job, lane, functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base), again)
-    if done:
-        store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
+    store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
 
 def load(job: Job, lane: Lane) -> list[Pair] | None:
@@ -52,18 +49,19 @@ def alpha(job: Job) -> float:
 
 
 def _first(job: Job, lane: Lane) -> tuple[list[Change], tuple[Splat, ...]]:
-    """The first pass of one lane, compared, and what base reported in it; nothing where a kernel did not boot."""
-    ran = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
-    base, patched = (one if one and one.guest.boot_seconds is not None else None for one in ran)
-    return (compared(job, lane, base, patched), base.guest.splats) if base and patched else ([], ())
+    """The first pass of one lane, compared, and what base reported in it; nothing where base did not boot."""
+    base, patched = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
+    seen = base and patched and base.guest.boot_seconds is not None
+    return (compared(job, lane, base, patched), base.guest.splats) if base and patched and seen else ([], ())
 
 
 def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Change]:
-    """The first pass of one lane: its tests, and the reports that only patched gave."""
+    """The first pass of one lane: its tests, whether it boots, and the reports that only patched gave."""
     names = [suite.name for suite in job.plan.suites]
     before, after = (known.mark(run.guest, job.plan.known_issues) for run in (base, patched))
     under = _under(job, lane, patched) if verdict.new_splats(before, after) else {}
-    return [*diff.compare(base, patched, names, job.plan.expectations), *reports.compare(before, after, under)]
+    tests = diff.compare(base, patched, names, job.plan.expectations)
+    return [*tests, *diff.boots(before, after), *reports.compare(before, after, under)]
 
 
 def _under(job: Job, lane: Lane, patched: GuestRun) -> dict[str, Named]:
@@ -104,24 +102,22 @@ def _pairs(
     The seconds do not cut off what is slow before it can be decided at all, as a test that hangs each time.
     """
     budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](), 0
-    end = time.monotonic() + budget.seconds
+    end, enough = time.monotonic() + budget.seconds, chance.fewest(alpha(job))
     for number in itertools.count(1):
         wanted = (name for name in stand(done).wanted if name not in alone)
         names = [name for name in wanted if sum(pair.runs(name) for pair in done) < budget.pairs][:MOST_AT_ONCE]
-        late = time.monotonic() > end and number > chance.fewest(alpha(job))
-        if not names or lost == MOST_LOST or late:
+        late = time.monotonic() > end and number > enough
+        if not names or lost > enough or late:
             break
         for side in Side:
             job.watch(Cell(side, *lane), f"pair {number}")
-        try:
-            homes = [(suite, sheet.home(name)) for suite, name in names]
-            pairs = run(homes, number, f"{paired.AGAIN}/{number}")
-        except (BootError, GuestLost) as fault:
-            job.recorder.note(f"{lane}: pair {number} has no result: {fault.message}")
-            lost += 1
-            continue
+        pairs = run([(suite, sheet.home(name)) for suite, name in names], number, f"{paired.AGAIN}/{number}")
         done += pairs
-        alone |= {name for name in names if not any(pair.runs(name) for pair in pairs)}
+        if why := paired.unbooted(pairs):  # which is a result, too, and the next boot may do
+            job.recorder.note(f"{lane}: pair {number} did not boot: {why}")
+            lost += 1
+        else:
+            alone |= {name for name in names if not any(pair.runs(name) for pair in pairs)}
     return done
 
 

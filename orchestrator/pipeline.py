@@ -124,8 +124,9 @@ def compare(job: Job) -> Run:
 
 def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change]) -> list[Change]:
     """What becomes of a lane's first pass by what was run again, and what earlier runs say of it."""
-    again = pairs.load(job, lane)
-    settled = changes if again is None else settle.settle(changes, again, pairs.alpha(job), base.guest.splats)
+    again, fell = pairs.load(job, lane), boots.fallen(job, lane)
+    done = None if again is None and not fell else [*(again or ()), *fell]
+    settled = changes if done is None else settle.settle(changes, done, pairs.alpha(job), base.guest.splats)
     here = (build for build in job.run.builds if build.side is Side.BASE and Lane(build.arch, build.flavour) == lane)
     image = next((build.image_sha256 for build in here if build.image_sha256), None)
     seen = [base, *(pair.base for pair in again or ())]

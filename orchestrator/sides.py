@@ -74,7 +74,7 @@ def _build_steps(job: Job, lane: Lane) -> None:
             record = replace(record, seconds=step.seconds, cpu_seconds=step.cpu_seconds)
             record = replace(record, cached=step.cached, tried=step.tried)
         except BuildError as fault:
-            record = replace(record, error=fault.message, tried=fault.tried)
+            record = replace(record, error=fault.message, tried=fault.tried, unfinished=fault.unfinished)
         job.recorder.add("steps", record)
         _tell(job, f"{cell}, patch {number}", record.tried)
 

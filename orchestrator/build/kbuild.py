@@ -18,7 +18,7 @@ from orchestrator import cache
 from orchestrator.build import ccache, dissect, kconfig, objdir
 from orchestrator.build.findings import units
 from orchestrator.build.findings.units import Units
-from orchestrator.build.make import ENV, Make, Unfinished
+from orchestrator.build.make import ENV, Make
 from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Escape, Sandbox
 from orchestrator.build.unsandboxed import Unsandboxed
@@ -127,6 +127,7 @@ def failed(cell: Cell, fault: BuildError) -> BuildRecord:
         f"{cell}/build.log",
         error=fault.message,
         tried=fault.tried,
+        unfinished=fault.unfinished,
     )
 
 
@@ -188,7 +189,7 @@ def _compiled(order: Order, cache_dir: Path, log: Path) -> Iterator[tuple[Make, 
             made.compile()
         except BuildError as fault:
             fault.tried = tuple(box.tried)
-            if not isinstance(fault, Unfinished | Escape):  # of which nothing is used
+            if not (fault.unfinished or isinstance(fault, Escape)):  # of which nothing is used
                 _record(made)
             raise
         yield made, _record(made)

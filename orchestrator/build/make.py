@@ -38,6 +38,8 @@ ENV = {
 class Unfinished(BuildError):
     """make was killed at a limit: what it left cannot be trusted."""
 
+    unfinished = True
+
 
 class Make:
     """One order in its sandbox; `log` receives all that make says."""

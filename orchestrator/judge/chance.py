@@ -59,6 +59,14 @@ def evidence(suspected: int, other: int) -> float:
     return _exp(math.log(_EVEN) + _log_sum(sure, even))
 
 
+def each_time(pairs: Pairs) -> float:
+    """Return the e-value of pairs of independent runs against the same, where all of them show it on one side alone.
+
+    Whatever the rate on both sides is, that one run shows it and the other does not has a chance of a quarter at most.
+    """
+    return 4.0**pairs.of if pairs.suspected == pairs.of else 0.0
+
+
 def fewest(alpha: float) -> int:
     """Return how many pairs it takes to name what shows in each of them on one side alone."""
     return next(pairs for pairs in itertools.count(1) if evidence(pairs, 0) * alpha >= 1)

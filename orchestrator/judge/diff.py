@@ -7,9 +7,11 @@ from orchestrator.judge import fingerprint, measure, sheet
 from orchestrator.judge.measure import Boot, Yardstick
 from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import (
+    BOOT,
     Change,
     ChangeKind,
     Expectation,
+    GuestRecord,
     GuestRun,
     MetricPair,
     Observed,
@@ -53,6 +55,17 @@ def compare(
     return changes
 
 
+def boots(base: GuestRecord, patched: GuestRecord) -> list[Change]:
+    """A kernel that does not boot any more has failed a test, of the suite `(boot)`."""
+    if base.boot_seconds is None or patched.boot_seconds is not None or not patched.outcome.bad:
+        return []
+    before, after = (
+        Observed(seen, said, (seen,)) for seen, said in ((Outcome.PASS, ""), (Outcome.CRASH, patched.detail))
+    )
+    lane = patched.arch, patched.flavour
+    return [Change(BOOT, SUITE_END, *lane, before, after, ChangeKind.REGRESSED, fingerprint=fingerprint.of(after))]
+
+
 def classify(base: Observed | None, patched: Observed | None, *, patched_fault: bool) -> ChangeKind:  # noqa: PLR0911
     """Name what one pass shows of one test; None means that the suite was whole and has no such test.
 
@@ -86,9 +99,11 @@ def _moved(was: Outcome, now: Outcome) -> ChangeKind:
     """Name the step from one outcome to another; both were seen."""
     if Outcome.SKIP in (was, now):
         return ChangeKind.SKIP_TO_RUN if was is Outcome.SKIP else ChangeKind.RUN_TO_SKIP
+    if now is Outcome.XFAIL:  # a test may find out as it runs that its kernel cannot do what it wants
+        return ChangeKind.RUN_TO_SKIP
     if now.bad:
         return ChangeKind.REGRESSED if was.good or was is Outcome.FAIL else ChangeKind.SAME_FAIL
-    return ChangeKind.FIXED if was.bad else ChangeKind.SAME
+    return ChangeKind.FIXED if was.bad else ChangeKind.SKIP_TO_RUN
 
 
 def pair_metrics(

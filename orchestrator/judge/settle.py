@@ -6,7 +6,7 @@ What may be claimed, and with which error rate: docs/judgement.md.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from orchestrator.judge import chance, diff, suspects
+from orchestrator.judge import chance, diff, sheet, suspects
 from orchestrator.judge.sheet import SUITE_END, Name
 from orchestrator.judge.suspects import Course, Lane, Standing, Suspect
 from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Pair, Rate, Side, Splat
@@ -27,13 +27,16 @@ def settle(
         for change in lane.changes
     ]
     settled += [_unheard_of(lane, name) for name in _new(lane)]
-    return [_as_its_tests(change, settled) for change in settled]
+    return [
+        change if lane.fell else _proved(change, settled) for change in (_as_its_tests(one, settled) for one in settled)
+    ]
 
 
 def _settle(lane: Lane, change: Change) -> Change:
     name = change.suite, change.name
     standing, course = lane.standings.get(name), lane.course(name)
-    if standing and (standing.tried or not name[1].startswith("(")):  # the others may be of several programs
+    later = standing and standing.suspect.since and not name[1].startswith("(")  # those may be of several programs
+    if standing and (standing.tried or later):
         return replace(change, change=_judged(standing, change), evidence=_evidence(standing))
     if not course.pairs:
         return change
@@ -110,6 +113,20 @@ def _as_its_tests(change: Change, settled: Sequence[Change]) -> Change:
     if not any(one.evidence for one in others):
         return change
     return replace(change, change=min((one.change for one in others), key=_ORDER.index))
+
+
+def _proved(change: Change, settled: Iterable[Change]) -> Change:
+    """What differed once, and was not run again, nor is as its tests are, is not decided.
+
+    A report of which nobody can say under what it came cannot be run again, and is what it is.
+    """
+    kind = change.change
+    if sheet.reported(change.name):
+        return change
+    again = change.evidence or any(one.evidence and one.change is kind for one in settled if one.suite == change.suite)
+    if again or kind.meets(change.expected or ChangeKind.SAME) or kind not in (ChangeKind.REGRESSED, ChangeKind.FIXED):
+        return change
+    return replace(change, change=ChangeKind.UNDECIDED)
 
 
 def _evidence(standing: Standing) -> Evidence:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from orchestrator.judge import chance, fingerprint, sheet
 from orchestrator.judge.chance import Pairs
 from orchestrator.judge.sheet import Name, Sheet
-from orchestrator.model import Change, ChangeKind, Observed, Outcome, Pair, Side, Splat
+from orchestrator.model import BOOT, Change, ChangeKind, Observed, Outcome, Pair, Side, Splat
 
 _BAD = frozenset(outcome for outcome in Outcome if outcome.bad)
 _WORSE_THAN_FAIL = _BAD - {Outcome.FAIL}
 _ENOUGH = 5  # pairs after which what was seen on both sides may be dropped
 _STABLE = 2  # pairs in which a way to fail must come again, or its words are different each time
 _CONFIRM = 1  # pairs for what is not asked against chance
+_BOOT = (BOOT, sheet.SUITE_END)
+_ITS_SHARE = 0.25  # of the error that a lane may have, beside its tests: none of them runs where nothing boots
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,15 @@ class Lane:
     courses: dict[str, Course] = field(default_factory=dict)
 
     @property
+    def fell(self) -> bool:
+        """Does patched boot no more? Then nothing can be run in it."""
+        return _BOOT in self.standings and self.standings[_BOOT].named
+
+    @property
     def wanted(self) -> Iterator[Name]:
         """The tests that want another pair, what is suspected of patched first."""
+        if self.fell:
+            return
         first = sorted(self.standings.values(), key=lambda one: one.suspect.side is Side.BASE)
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
@@ -160,8 +169,17 @@ def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base
         suspects |= _later(course, suspects)
     found = [_stand(one, lane.course(one.name), first.get(one.name), titles) for one in suspects.values()]
     named = chance.discoveries([one.value for one in found], alpha)
-    standings = {one.suspect.name: replace(one, named=yes) for one, yes in zip(found, named, strict=True)}
+    standings = {
+        one.suspect.name: replace(one, named=yes or _never_boots(one, alpha))
+        for one, yes in zip(found, named, strict=True)
+    }
     return replace(lane, standings=standings)
+
+
+def _never_boots(one: Standing, alpha: float) -> bool:
+    """Did patched not boot in any pair, and base in all? Unlike tests, both were started by themselves."""
+    boots = one.suspect.name == _BOOT and one.suspect.side is Side.PATCHED
+    return boots and chance.each_time(one.counts) * alpha * _ITS_SHARE >= 1
 
 
 def _courses(pairs: Iterable[Pair], on_base: Collection[Splat]) -> dict[str, Course]:

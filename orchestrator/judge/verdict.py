@@ -83,7 +83,7 @@ def _of_builds(builds: Sequence[BuildRecord]) -> Iterable[Reason]:
         if build.side is Side.BASE and build.error:
             yield VerdictValue.INCONCLUSIVE, words
         elif build.error and (build.arch, build.flavour) not in broken_on_base:
-            yield VerdictValue.REGRESSED, words
+            yield _broken(build), words
     same = sorted({build.arch for build in builds if build.noop})
     if same:
         words = f"noop: the series leaves the image identical on {', '.join(same)}; nothing was booted there"
@@ -110,7 +110,12 @@ def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Ite
     for step in steps:
         if step.error and (step.arch, step.flavour) in base_builds:
             words = f"the tree after patch {step.number} ({step.subject}) does not build: {step.error}"
-            yield VerdictValue.REGRESSED, words
+            yield _broken(step), words
+
+
+def _broken(build: BuildRecord | StepRecord) -> VerdictValue:
+    """What a build that failed is worth: one that was ended at a limit of the host's may be nobody's fault."""
+    return VerdictValue.INCONCLUSIVE if build.unfinished else VerdictValue.REGRESSED
 
 
 def _of_uncompiled(builds: Sequence[BuildRecord], uncompiled: Sequence[Uncompiled]) -> Iterable[Reason]:
@@ -225,7 +230,7 @@ _MEANINGS = {
     ChangeKind.INFRA: (VerdictValue.INCONCLUSIVE, "could not be compared"),
     ChangeKind.MISSING: (VerdictValue.INCONCLUSIVE, "gave no result on one side"),
     ChangeKind.REMOVED: (VerdictValue.INCONCLUSIVE, "ran on base and no longer run"),
-    ChangeKind.RUN_TO_SKIP: (VerdictValue.INCONCLUSIVE, "ran on base and skip on patched"),
+    ChangeKind.RUN_TO_SKIP: (VerdictValue.INCONCLUSIVE, "ran on base and skip, or fail as expected, on patched"),
     ChangeKind.FLAKY_ON_BOTH: (VerdictValue.CLEAN, "flaky on both sides"),
     ChangeKind.FLAKY_ON_BASE: (VerdictValue.CLEAN, "flaky on base"),
 }

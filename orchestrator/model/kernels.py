@@ -12,7 +12,8 @@ class BuildRecord:
     ccache was asked for `ccache_asked` compilations and answered `ccache_hits`. `ccache_saved_cpu_seconds` is the
     processor time that this saved, at least: what as many compilations cost in the largest build of the same
     configuration and tools in the cache that compilers made, less `cpu_seconds`; None while there is no such build.
-    `tried` is what the build tried and the sandbox denied: "touch tried to write /etc/x".
+    `tried` is what the build tried and the sandbox denied: "touch tried to write /etc/x". One that is `unfinished` was
+    ended at a limit of the host's.
     """
 
     side: Side
@@ -31,6 +32,7 @@ class BuildRecord:
     tried: tuple[str, ...] = ()
     image_bytes: int | None = None
     modules_sha256: str = ""
+    unfinished: bool = False
 
     @property
     def identity(self) -> tuple[str | None, str]:
@@ -40,7 +42,7 @@ class BuildRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The tree after the first `number` patches of the series, built; `error` and `tried` as in BuildRecord."""
+    """The tree after the first `number` patches of the series, built; `error` to `unfinished` as in BuildRecord."""
 
     number: int
     subject: str
@@ -52,6 +54,7 @@ class StepRecord:
     log: str
     error: str | None = None
     tried: tuple[str, ...] = ()
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)

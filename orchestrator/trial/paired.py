@@ -1,10 +1,11 @@
 """Both kernels booted once more, and programs run on them in pairs."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from kvm.errors import GuestError
 from kvm.snapshot import Kept, Take
 from orchestrator.model import BOOT, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Pair, Side, SuiteEnd
 from orchestrator.trial import runner
@@ -26,8 +27,8 @@ def run(
 
     The `number` says which side is first, so that what warms up or wears out favours none. What is said is kept below
     `where` in the directories of `trials`; `look` adds to a guest's record what its console tells, by the directory
-    that this is in. What cannot run alone is left out, and nothing is booted for it. Raises BootError or GuestLost
-    where a side does not come up.
+    that this is in. What cannot run alone is left out, and nothing is booted for it. Where a side does not come up
+    there is but the pair that says so, of the suite `(boot)`.
     """
     turns = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
     able = {(base.name, patched.name): (base, patched) for base, patched in turns if base and patched}  # each once
@@ -35,25 +36,33 @@ def run(
     if not able and not boots:
         return []
     with _couple(trials, take, yard, look, where) as both:
+        if both.faults:
+            return [both.booted()]
         booted = [both.booted()] if boots else []
         return booted + [both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values()]
 
 
 @dataclass(frozen=True)
 class _Couple:
-    """Both sides of a lane, booted."""
+    """Both sides of a lane, booted, but for one that has a fault."""
 
     trials: dict[Side, Trial]
     kept: dict[Side, Kept]
+    faults: dict[Side, GuestError]
     yard: Yard
     look: Look
     where: str
 
     def booted(self) -> Pair:
-        """What both kernels said until they were ready."""
-        both = (self._record(side, Seen(), "") for side in Side)
-        ends, asked = (SuiteEnd(BOOT, 0, Outcome.PASS, ""),), (BOOT,)
-        return Pair(BOOT, "", *(GuestRun(record, ends=ends, asked=asked) for record in both))
+        """What both kernels said until they were ready, and whether they were."""
+        return Pair(BOOT, "", *map(self._boot, Side))
+
+    def _boot(self, side: Side) -> GuestRun:
+        seen, outcome = Seen(), Outcome.PASS
+        if fault := self.faults.get(side):
+            seen.died(fault)
+            outcome = Outcome.CRASH if seen.outcome.bad else Outcome.LOST
+        return GuestRun(self._record(side, seen, ""), ends=(SuiteEnd(BOOT, 0, outcome, seen.detail),), asked=(BOOT,))
 
     def run(self, base: Turn, patched: Turn, *, base_first: bool) -> Pair:
         """Do a turn on each side."""
@@ -72,7 +81,7 @@ class _Couple:
         trial = self.trials[side]
         record = GuestRecord(
             *(side, trial.cell.arch, trial.cell.flavour, trial.machine.accel),
-            self.kept[side].boot_seconds,
+            self.kept[side].boot_seconds if side in self.kept else None,
             seen.outcome,
             str(PurePosixPath(str(trial.cell), self.where, name, "console.log")),
             seen.detail,
@@ -84,13 +93,20 @@ class _Couple:
 @contextlib.contextmanager
 def _couple(trials: dict[Side, Trial], take: Take, yard: Yard, look: Look, where: str) -> Iterator[_Couple]:
     with contextlib.ExitStack() as stack:
-        again, kept = {}, {}
+        again, kept, faults = {}, dict[Side, Kept](), dict[Side, GuestError]()
         for side, trial in trials.items():
-            again[side] = replace(
-                trial, directory=trial.directory / where, keep_guest=False, keep_state=False, counts=False
-            )
-            kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
-        yield _Couple(again, kept, yard, look, where)
+            again[side] = trial.kept_nothing(trial.directory / where)
+            try:
+                kept[side] = stack.enter_context(runner.booted(again[side], take, yard))
+            except GuestError as fault:
+                faults[side] = fault
+        yield _Couple(again, kept, faults, yard, look, where)
+
+
+def unbooted(pairs: Iterable[Pair]) -> str:
+    """Say which side did not boot, and why; "" where both did."""
+    boots = (one for pair in pairs if pair.suite == BOOT for one in (pair.base, pair.patched))
+    return next((f"{one.guest.side}: {end.detail}" for one in boots for end in one.ends if not end.outcome.good), "")
 
 
 def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Turn | None:

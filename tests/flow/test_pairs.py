@@ -164,15 +164,65 @@ def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate,
     assert again.count(Side.BASE) == again.count(Side.PATCHED)
 
 
-def test_a_kernel_that_boots_no_more_leaves_the_first_pass_and_a_note(validate: Validate) -> None:  # noqa: F811
+def booting(which: Callable[[Side, bool], bool]) -> Callable[..., object]:
+    """Boot guests, but not where `which` says so of a side, and of whether it is one of a pair."""
+
     def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
-        if workdir.parent.name == "again":
-            raise BootError("no-boot", kind="no-boot")
+        side = next(side for side in Side if side in machine.image.parts)
+        if which(side, workdir.parent.name == "again"):
+            workdir.mkdir(parents=True, exist_ok=True)
+            (workdir / "console.log").touch()
+            raise BootError("panic: VFS", kind="panic")
         return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
 
-    run = validate(PASSES, FAILS, take=take, arches=["arm64"])
-    assert "arm64-fast: pair 3 has no result: no-boot" in run.notes
-    assert second(run).change == "regressed"
+    return take
+
+
+def boots(run: Run) -> Change:
+    [found] = [change for change in run.tests if change.suite == "(boot)"]
+    return found
+
+
+def test_where_base_boots_no_more_nothing_is_decided(validate: Validate) -> None:  # noqa: F811
+    run = validate(PASSES, FAILS, take=booting(lambda side, again: again and side is Side.BASE), arches=["arm64"])
+    assert "arm64-fast: pair 3 did not boot: base: panic: VFS" in run.notes
+    assert second(run).change == "undecided"
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_a_patched_kernel_that_boots_once_and_never_again_is_not_validated(
+    validate: Validate,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second]}}\n")
+    take = booting(lambda side, again: again and side is Side.PATCHED)
+    run = validate(FAILS, PASSES, take=take, arches=["arm64"])
+    assert boots(run).change == "regressed"
+    assert verdict(run)[0] == "regressed"
+
+
+def test_a_patched_kernel_that_does_not_boot_once_accuses_nobody(validate: Validate) -> None:  # noqa: F811
+    take = booting(lambda side, again: not again and side is Side.PATCHED)
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    assert boots(run).change == second(run).change == "flaky-on-patched"
+    value, words = verdict(run)
+    assert value == "inconclusive"
+    assert words.startswith("patched/arm64-fast: panic: VFS; not against chance when run again ")
+
+
+def test_benchmarks_in_boots_of_which_patched_makes_none_are_not_clean(validate: Validate, suite: Path) -> None:  # noqa: F811
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
+    measures = "program:\nsay speed 1 ns\n"
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        if "patched" in machine.image.parts and workdir.parent.name == "boots" and workdir.name != "1":
+            raise BootError("panic: VFS", kind="panic")
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    run = validate(measures, f"# patched\n{measures}", take=take, arches=["arm64"], boots=3)
+    assert boots(run).change == "flaky-on-patched"
+    assert verdict(run)[0] == "inconclusive"
 
 
 WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())

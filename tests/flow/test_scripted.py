@@ -186,7 +186,9 @@ def test_a_patched_kernel_that_ends_in_the_middle_keeps_what_passed_and_loses_no
 def test_a_patched_kernel_that_does_not_boot_is_regressed_when_base_does(validate: Validate, kind: str) -> None:
     run = validate(PASSES, f"boot: {kind}\n{PASSES}")
     assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": kind}
-    assert {change.patched.outcome for change in run.tests} == {"missing"}
+    boots = [change for change in run.tests if change.suite == "(boot)"]
+    assert {(change.change, change.patched.outcome) for change in boots} == {("regressed", "crash")}
+    assert {change.patched.outcome for change in run.tests if change not in boots} == {"missing"}
     assert verdict(run)[0] == "regressed"
 
 

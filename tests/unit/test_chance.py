@@ -160,3 +160,13 @@ def test_pairs_are_counted_by_where_the_event_came() -> None:
         pairs = pairs.add(suspected=suspected, other=other)
     assert (pairs, pairs.of) == (Pairs(1, 1, 1, 1), 4)
     assert math.isclose(chance.evidence(1, 1), chance.evidence(pairs.suspected, pairs.other))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.95])
+def test_what_comes_each_time_on_one_side_alone_is_worth_at_most_one_where_both_are_the_same(rate: float) -> None:
+    alone = rate * (1 - rate)
+    for pairs in range(1, 7):
+        assert alone**pairs * chance.each_time(Pairs(suspected=pairs)) <= 1
+        assert (
+            chance.each_time(Pairs(suspected=pairs, neither=1)) == chance.each_time(Pairs(suspected=pairs, both=1)) == 0
+        )

@@ -48,18 +48,24 @@ def kinds(base: GuestRun, patched: GuestRun) -> dict[str, ChangeKind]:
     return {change.name: change.change for change in diff.compare(base, patched, ["s"], [])}
 
 
-def test_each_pair_of_outcomes_gets_its_class() -> None:
-    base = ran(Side.BASE, {"a": PASS, "b": FAIL, "c": PASS, "d": FAIL, "e": SKIP, "f": PASS})
-    patched = ran(Side.PATCHED, {"a": PASS, "b": PASS, "c": FAIL, "d": FAIL, "e": PASS, "f": SKIP})
-    assert kinds(base, patched) == {
-        "(exit)": ChangeKind.SAME,
-        "a": ChangeKind.SAME,
-        "b": ChangeKind.FIXED,
-        "c": ChangeKind.REGRESSED,
-        "d": ChangeKind.SAME_FAIL,
-        "e": ChangeKind.SKIP_TO_RUN,
-        "f": ChangeKind.RUN_TO_SKIP,
-    }
+@pytest.mark.parametrize(
+    ("base", "patched", "kind"),
+    [
+        (PASS, PASS, ChangeKind.SAME),
+        (FAIL, PASS, ChangeKind.FIXED),
+        (PASS, FAIL, ChangeKind.REGRESSED),
+        (FAIL, FAIL, ChangeKind.SAME_FAIL),
+        (SKIP, PASS, ChangeKind.SKIP_TO_RUN),
+        (PASS, SKIP, ChangeKind.RUN_TO_SKIP),
+        (PASS, Outcome.XFAIL, ChangeKind.RUN_TO_SKIP),
+        (FAIL, Outcome.XFAIL, ChangeKind.RUN_TO_SKIP),
+        (Outcome.XFAIL, PASS, ChangeKind.SKIP_TO_RUN),
+        (Outcome.XFAIL, FAIL, ChangeKind.REGRESSED),
+    ],
+)
+def test_each_pair_of_outcomes_gets_its_class(base: Outcome, patched: Outcome, kind: ChangeKind) -> None:
+    found = kinds(ran(Side.BASE, {"t": base}), ran(Side.PATCHED, {"t": patched}))
+    assert found == {"(exit)": ChangeKind.SAME, "t": kind}
 
 
 def test_a_test_that_one_side_lacks_stays_in_the_table() -> None:
@@ -412,6 +418,8 @@ def test_a_patched_tree_that_does_not_build_is_regressed_and_a_base_that_does_no
     broken = verdict.decide((build(Side.BASE), build(Side.PATCHED, error="x")), (), (), declared=False)
     assert broken.value is VerdictValue.REGRESSED
     assert verdict.decide((build(Side.BASE, error="x"),), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
+    ended = replace(build(Side.PATCHED, error="x"), unfinished=True)  # at a limit of the host's
+    assert verdict.decide((build(Side.BASE), ended), (), (), declared=False).value is VerdictValue.INCONCLUSIVE
 
 
 def test_a_kernel_that_nobody_booted_is_no_good_news() -> None:
