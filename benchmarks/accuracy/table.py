@@ -21,6 +21,7 @@ def render(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
         _of_what(rows),
         _confusion(marked),
         _rates(marked),
+        _not_kept(marked),
         _costs(marked),
         _entries(rows),
         _not_run(rows, entries),
@@ -67,12 +68,34 @@ def _seen(marked: Sequence[Marked]) -> dict[str, tuple[int, int]]:
         "detected, as the answer says": (marks[Mark.FOUND], len(broken)),
         "detected at all": (marks[Mark.FOUND] + marks[Mark.HALF], len(broken)),
         "false alarms": (sum(one.mark is Mark.ALARM for one in harmless), len(harmless)),
-        "tests called regressed where nothing changed": (
-            sum(one.wrong for one in harmless),
-            sum(one.compared for one in harmless),
-        ),
+        **_called_regressed("in null runs", [one for one in harmless if one.entry.null]),
+        **_called_regressed("under harmless patches", [one for one in harmless if not one.entry.null]),
         "culprit right": (sum(searched), len(searched)),
     }
+
+
+def _called_regressed(where: str, harmless: Sequence[Marked]) -> dict[str, tuple[int, int]]:
+    """Of the tests that were compared, and of the flaky ones among them."""
+    flaky = [one for one in harmless if one.entry.by_chance]
+    return {
+        f"tests called regressed {where}": _wrong(harmless),
+        f"flaky ones among them, {where}": _wrong(flaky),
+    }
+
+
+def _wrong(harmless: Sequence[Marked]) -> tuple[int, int]:
+    return sum(one.wrong for one in harmless), sum(one.compared for one in harmless)
+
+
+def _not_kept(marked: Sequence[Marked]) -> Iterator[str]:
+    """Runs that booted guests and have no test: of these it was not kept how many were compared."""
+    harmless = _counted(marked, "nothing")
+    lost = Counter(one.entry.null for one in harmless if one.boots and not one.compared)
+    whole = Counter(one.entry.null for one in harmless)
+    yield (
+        f"How many tests were compared was not kept of {lost[True]} of {whole[True]} null runs, "
+        f"{lost[False]} of {whole[False]} harmless patches."
+    )
 
 
 def _counted(marked: Sequence[Marked], effect: str) -> list[Marked]:

@@ -21,8 +21,8 @@ PATCH = "From: A <a@example.org>\nSubject: [PATCH] mm: change\n\n---\n"
 
 @pytest.fixture
 def make_entry(tmp_path: Path) -> Any:
-    def make(answer: str, patches: int = 1) -> Entry:
-        where = tmp_path / "entry"
+    def make(answer: str, patches: int = 1, name: str = "entry") -> Entry:
+        where = tmp_path / name
         where.mkdir(exist_ok=True)
         for number in range(1, patches + 1):
             (where / f"{number:04d}-change.patch").write_text(PATCH)
@@ -106,6 +106,27 @@ def test_an_alarm_where_nothing_changed_is_a_false_one(make_entry: Any) -> None:
     assert mark(harmless, "inconclusive").mark is Mark.UNDECIDED
     alarm = mark(harmless, "regressed", tests=[row("maps", "regressed"), row("locks", "same")])
     assert (alarm.mark, alarm.compared, alarm.wrong) == (Mark.ALARM, 2, 1)
+
+
+def test_null_runs_are_counted_apart_from_harmless_patches_and_flaky_tests_among_their_own(make_entry: Any) -> None:
+    flaky = [row("t1", "flaky-on-both"), row("t2", "undecided"), row("t3", "same"), row("t4", "regressed")]
+    null = make_entry(NOTHING, name="null-shipped")
+    of_chance = make_entry(f"{NOTHING}run: {{suites: [flaky]}}\n", name="null-flaky")
+    patch = make_entry(NOTHING)
+    booted = {"arch": "arm64", "side": "base", "boot_seconds": 1.0}
+    marked = [
+        mark(null, "clean", tests=[row("maps", "same")]),
+        mark(of_chance, "inconclusive", tests=flaky),
+        mark(of_chance, "clean", guests=[booted]),  # as of a row that kept no count
+        mark(patch, "clean", tests=[row("maps", "same")] * 2),
+        mark(patch, "clean"),  # the same image: not a guest was booted
+    ]
+    page = table.render([Row(one, "1", date(2026, 1, 2)) for one in marked], [null, of_chance, patch])
+    assert f"| tests called regressed in null runs | {table.interval(1, 5)} |" in page
+    assert f"| flaky ones among them, in null runs | {table.interval(1, 4)} |" in page
+    assert f"| tests called regressed under harmless patches | {table.interval(0, 2)} |" in page
+    assert "| flaky ones among them, under harmless patches | nothing to count |" in page
+    assert "not kept of 1 of 3 null runs, 0 of 2 harmless patches." in page
 
 
 def test_what_no_suite_reaches_is_no_miss_and_a_run_without_a_record_is_no_answer(make_entry: Any) -> None:
