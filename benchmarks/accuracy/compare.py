@@ -20,6 +20,7 @@ class Mark(StrEnum):
     """What an answer is worth."""
 
     FOUND = "found"
+    TOLD = "told"
     HALF = "half found"
     MISSED = "missed"
     UNDECIDED = "undecided"
@@ -58,7 +59,7 @@ def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
     return Marked(
         entry,
         tuple(arches),
-        _worth(entry, record["verdict"]["value"], lacks),
+        worth(entry, record["verdict"]["value"], lacks),
         record["verdict"]["value"],
         lacks,
         boots=_boots(record),
@@ -89,14 +90,17 @@ def _named_culprits(entry: Entry, record: Record) -> Iterator[str]:
         yield " or ".join(str(suspect["number"] - entry.before) for suspect in culprit["suspects"])
 
 
-def _worth(entry: Entry, said: str, lacks: tuple[str, ...]) -> Mark:
+def worth(entry: Entry, said: str, lacks: tuple[str, ...]) -> Mark:
+    """What a verdict is worth that lacks so much of the answer."""
     if entry.answer.effect == "nothing":
         return Mark.ALARM if said in _ALARMS else Mark.QUIET if not lacks else Mark.UNDECIDED
-    if not lacks:
-        return Mark.UNREACHED if entry.answer.unreached else Mark.FOUND
-    if entry.answer.unreached or said in _ALARMS:
-        return Mark.HALF
-    return Mark.MISSED if said in _GOOD else Mark.UNDECIDED
+    if entry.answer.unreached:
+        return Mark.HALF if lacks else Mark.UNREACHED
+    if said in _ALARMS:
+        return Mark.HALF if lacks else Mark.FOUND
+    if said in _GOOD:
+        return Mark.MISSED if lacks else Mark.TOLD
+    return Mark.UNDECIDED
 
 
 def _lacks(must: Wanted, arches: list[str], record: Record) -> Iterator[str]:

@@ -100,6 +100,29 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
     assert mark(series, "unmet", culprits=[]).culprit is None
 
 
+GROWS = "what: it grows\neffect: breaks\nmust: {verdict: [clean, regressed, inconclusive], lines: [grown]}\n"
+
+
+def test_what_was_said_without_an_alarm_is_told_and_what_is_inconclusive_undecided(make_entry: Any) -> None:
+    one, line = make_entry(GROWS), {"arch": "arm64", "side": "patched", "words": "it has grown"}
+    said = [mark(one, verdict, lines=[line]) for verdict in ("regressed", "clean", "inconclusive")]
+    marked = [*said, mark(one, "clean")]
+    assert [each.mark for each in marked] == [Mark.FOUND, Mark.TOLD, Mark.UNDECIDED, Mark.MISSED]
+    page = table.render([Row(each, "1", date(2026, 1, 2)) for each in marked], [one])
+    assert "| breaks something | 1 | 1 | 0 | 1 | 1 |" in page
+    assert f"| an alarm was raised | {table.interval(1, 4)} |" in page
+    assert f"| told, and left to the reader | {table.interval(1, 4)} |" in page
+    assert f"| either of them | {table.interval(2, 4)} |" in page
+
+
+def test_a_row_of_the_ledger_is_worth_what_its_answer_is_worth_today(make_entry: Any, tmp_path: Path) -> None:
+    one, path = make_entry(GROWS), tmp_path / "ledger.jsonl"
+    told = replace(mark(one, "clean"), mark=Mark.FOUND, lacks=())
+    lost = compare.mark(one, ["x86_64"], "disk full")
+    ledger.write([Row(each, "1", date(2026, 1, 2)) for each in (told, lost)], path)
+    assert [row.marked.mark for row in ledger.read([one], path)] == [Mark.TOLD, Mark.NO_ANSWER]
+
+
 def test_an_alarm_where_nothing_changed_is_a_false_one(make_entry: Any) -> None:
     harmless = make_entry(NOTHING)
     assert mark(harmless, "clean").mark is Mark.QUIET
