@@ -34,7 +34,8 @@ class Mark(StrEnum):
 class Marked:
     """One entry's answer: `lacks` is what must be said and was not, `compared` and `wrong` count its tests.
 
-    `culprit` says whether the one right patch was named, None where it was not to be.
+    `culprit` says whether the one right patch was named, None where it was not to be. `builds` are the trees that the
+    search built, None where that was not kept.
     """
 
     entry: Entry
@@ -48,6 +49,7 @@ class Marked:
     wrong: int = 0
     culprit: bool | None = None
     named: str = ""
+    builds: int | None = None
 
 
 def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
@@ -68,6 +70,7 @@ def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
         wrong=sum(test["change"] == "regressed" for test in record["tests"]),
         culprit=_right(entry, record),
         named="; ".join(_named_culprits(entry, record)),
+        builds=sum(culprit["builds"] for culprit in record.get("culprits", ())),
     )
 
 

@@ -22,6 +22,7 @@ def render(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
         _confusion(marked),
         _rates(marked),
         _not_kept(marked),
+        _culprits(marked),
         _costs(marked),
         _entries(rows),
         _not_run(rows, entries),
@@ -99,6 +100,23 @@ def _not_kept(marked: Sequence[Marked]) -> Iterator[str]:
         f"How many tests were compared was not kept of {lost[True]} of {whole[True]} null runs, "
         f"{lost[False]} of {whole[False]} harmless patches."
     )
+
+
+def _culprits(marked: Sequence[Marked]) -> Iterator[str]:
+    """Were they right, and in how many builds, by the number of patches."""
+    searched: dict[int, list[Marked]] = {}
+    for one in _counted(marked, "breaks"):
+        if one.culprit is not None:
+            searched.setdefault(len(one.entry.patches), []).append(one)
+    head = ("culprit, in a series of", "right (95 %)", "most builds of a search", "builds known of")
+    yield from _table(head, (_of_length(length, searched[length]) for length in sorted(searched)))
+
+
+def _of_length(length: int, searched: Sequence[Marked]) -> tuple[str, ...]:
+    builds = [one.builds for one in searched if one.builds is not None]
+    right = interval(sum(bool(one.culprit) for one in searched), len(searched))
+    most = str(max(builds)) if builds else "not kept"
+    return f"{length} patches", right, most, f"{len(builds)} of {len(searched)}"
 
 
 def _counted(marked: Sequence[Marked], effect: str) -> list[Marked]:

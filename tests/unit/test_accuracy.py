@@ -90,9 +90,9 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
 
     def named(*numbers: int) -> Marked:
         suspects = [{"number": number} for number in numbers]
-        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5}])
+        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5, "builds": 3}])
 
-    assert (named(4).culprit, named(4).named, named(4).boots) == (True, "2", 5)
+    assert (named(4).culprit, named(4).named, named(4).boots, named(4).builds) == (True, "2", 5, 3)
     assert (named(4, 5).culprit, named(4, 5).named) == (False, "2 or 3")
     assert mark(series, "regressed", culprits=[]).culprit is False
     broken = mark(series, "regressed", steps=[{"number": 3, "error": ""}, {"number": 4, "error": "no"}])
@@ -101,6 +101,20 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
 
 
 GROWS = "what: it grows\neffect: breaks\nmust: {verdict: [clean, regressed, inconclusive], lines: [grown]}\n"
+
+
+def test_culprits_are_counted_by_the_length_of_the_series_with_the_most_builds_that_are_known(make_entry: Any) -> None:
+    long, short = (make_entry(f"{BREAKS}culprit: 2\n", patches=count, name=f"of-{count}") for count in (8, 3))
+
+    def found(one: Entry, number: int, builds: int | None) -> Row:
+        culprit = {"suspects": [{"number": number}], "boots": 5, "builds": builds or 0}
+        marked = mark(one, "regressed", culprits=[culprit])
+        return Row(replace(marked, builds=builds), "1", date(2026, 1, 2))
+
+    rows = [found(long, 2, 4), found(long, 3, 3), found(long, 2, None), found(short, 2, None)]
+    page = table.render(rows, [long, short])
+    assert f"| 8 patches | {table.interval(2, 3)} | 4 | 2 of 3 |" in page
+    assert f"| 3 patches | {table.interval(1, 1)} | not kept | 0 of 1 |" in page
 
 
 def test_what_was_said_without_an_alarm_is_told_and_what_is_inconclusive_undecided(make_entry: Any) -> None:
