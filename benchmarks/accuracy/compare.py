@@ -20,6 +20,7 @@ class Mark(StrEnum):
     """What an answer is worth."""
 
     FOUND = "found"
+    TOLD = "told"
     HALF = "half found"
     MISSED = "missed"
     UNDECIDED = "undecided"
@@ -33,7 +34,8 @@ class Mark(StrEnum):
 class Marked:
     """One entry's answer: `lacks` is what must be said and was not, `compared` and `wrong` count its tests.
 
-    `culprit` says whether the one right patch was named, None where it was not to be.
+    `culprit` says whether the one right patch was named, None where it was not to be. `builds` are the trees that the
+    search built, None where that was not kept.
     """
 
     entry: Entry
@@ -47,6 +49,7 @@ class Marked:
     wrong: int = 0
     culprit: bool | None = None
     named: str = ""
+    builds: int | None = None
 
 
 def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
@@ -58,7 +61,7 @@ def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
     return Marked(
         entry,
         tuple(arches),
-        _worth(entry, record["verdict"]["value"], lacks),
+        worth(entry, record["verdict"]["value"], lacks),
         record["verdict"]["value"],
         lacks,
         boots=_boots(record),
@@ -67,6 +70,7 @@ def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
         wrong=sum(test["change"] == "regressed" for test in record["tests"]),
         culprit=_right(entry, record),
         named="; ".join(_named_culprits(entry, record)),
+        builds=sum(culprit["builds"] for culprit in record.get("culprits", ())),
     )
 
 
@@ -89,14 +93,17 @@ def _named_culprits(entry: Entry, record: Record) -> Iterator[str]:
         yield " or ".join(str(suspect["number"] - entry.before) for suspect in culprit["suspects"])
 
 
-def _worth(entry: Entry, said: str, lacks: tuple[str, ...]) -> Mark:
+def worth(entry: Entry, said: str, lacks: tuple[str, ...]) -> Mark:
+    """What a verdict is worth that lacks so much of the answer."""
     if entry.answer.effect == "nothing":
         return Mark.ALARM if said in _ALARMS else Mark.QUIET if not lacks else Mark.UNDECIDED
-    if not lacks:
-        return Mark.UNREACHED if entry.answer.unreached else Mark.FOUND
-    if entry.answer.unreached or said in _ALARMS:
-        return Mark.HALF
-    return Mark.MISSED if said in _GOOD else Mark.UNDECIDED
+    if entry.answer.unreached:
+        return Mark.HALF if lacks else Mark.UNREACHED
+    if said in _ALARMS:
+        return Mark.HALF if lacks else Mark.FOUND
+    if said in _GOOD:
+        return Mark.MISSED if lacks else Mark.TOLD
+    return Mark.UNDECIDED
 
 
 def _lacks(must: Wanted, arches: list[str], record: Record) -> Iterator[str]:

@@ -87,6 +87,16 @@ class Entry:
         return self.directory.name
 
     @property
+    def null(self) -> bool:
+        """Is it a null run: two kernels that differ in a word that nobody reads? Its name says so."""
+        return self.name.startswith("null-")
+
+    @property
+    def by_chance(self) -> bool:
+        """Are all its tests such that fail by chance?"""
+        return self.answer.run.suites == ["flaky"]
+
+    @property
     def patches(self) -> list[Path]:
         """Its own patches, in order."""
         return sorted(self.directory.glob("*.patch"))

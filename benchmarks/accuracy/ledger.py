@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import compare
 from benchmarks.accuracy.compare import Mark, Marked
 from benchmarks.accuracy.entry import HERE, Entry
 
@@ -61,4 +62,6 @@ def _line(row: Row) -> dict[str, Any]:
 def _row(entry: Entry, line: dict[str, Any]) -> Row:
     seen = {name: value for name, value in line.items() if name not in ("entry", "key", "kdelta", "day")}
     seen |= {"mark": Mark(seen["mark"]), "arches": tuple(seen["arches"]), "lacks": tuple(seen["lacks"])}
+    if seen["mark"] is not Mark.NO_ANSWER:  # what was said stays, what it is worth may have another word since
+        seen["mark"] = compare.worth(entry, seen["said"], seen["lacks"])
     return Row(Marked(entry, **seen), line["kdelta"], datetime.date.fromisoformat(line["day"]))

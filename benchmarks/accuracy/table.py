@@ -10,7 +10,7 @@ from benchmarks.accuracy.entry import Entry
 from benchmarks.accuracy.ledger import Row
 from kvm.arch import DEFAULT
 
-_BROKEN = (Mark.FOUND, Mark.HALF, Mark.MISSED, Mark.UNDECIDED)
+_BROKEN = (Mark.FOUND, Mark.TOLD, Mark.HALF, Mark.MISSED, Mark.UNDECIDED)
 _HARMLESS = (Mark.QUIET, Mark.ALARM, Mark.UNDECIDED)
 
 
@@ -21,6 +21,8 @@ def render(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
         _of_what(rows),
         _confusion(marked),
         _rates(marked),
+        _not_kept(marked),
+        _culprits(marked),
         _costs(marked),
         _entries(rows),
         _not_run(rows, entries),
@@ -62,17 +64,59 @@ def _seen(marked: Sequence[Marked]) -> dict[str, tuple[int, int]]:
     """Each rate's part and whole."""
     broken, harmless = _counted(marked, "breaks"), _counted(marked, "nothing")
     marks = Counter(one.mark for one in broken)
+    alarms, told = marks[Mark.FOUND] + marks[Mark.HALF], marks[Mark.TOLD]
     searched = [one.culprit for one in broken if one.culprit is not None]
     return {
-        "detected, as the answer says": (marks[Mark.FOUND], len(broken)),
-        "detected at all": (marks[Mark.FOUND] + marks[Mark.HALF], len(broken)),
+        "an alarm was raised": (alarms, len(broken)),
+        "told, and left to the reader": (told, len(broken)),
+        "either of them": (alarms + told, len(broken)),
+        "either, with all that the answer wants": (marks[Mark.FOUND] + told, len(broken)),
         "false alarms": (sum(one.mark is Mark.ALARM for one in harmless), len(harmless)),
-        "tests called regressed where nothing changed": (
-            sum(one.wrong for one in harmless),
-            sum(one.compared for one in harmless),
-        ),
+        **_called_regressed("in null runs", [one for one in harmless if one.entry.null]),
+        **_called_regressed("under harmless patches", [one for one in harmless if not one.entry.null]),
         "culprit right": (sum(searched), len(searched)),
     }
+
+
+def _called_regressed(where: str, harmless: Sequence[Marked]) -> dict[str, tuple[int, int]]:
+    """Of the tests that were compared, and of the flaky ones among them."""
+    flaky = [one for one in harmless if one.entry.by_chance]
+    return {
+        f"tests called regressed {where}": _wrong(harmless),
+        f"flaky ones among them, {where}": _wrong(flaky),
+    }
+
+
+def _wrong(harmless: Sequence[Marked]) -> tuple[int, int]:
+    return sum(one.wrong for one in harmless), sum(one.compared for one in harmless)
+
+
+def _not_kept(marked: Sequence[Marked]) -> Iterator[str]:
+    """Runs that booted guests and have no test: of these it was not kept how many were compared."""
+    harmless = _counted(marked, "nothing")
+    lost = Counter(one.entry.null for one in harmless if one.boots and not one.compared)
+    whole = Counter(one.entry.null for one in harmless)
+    yield (
+        f"How many tests were compared was not kept of {lost[True]} of {whole[True]} null runs, "
+        f"{lost[False]} of {whole[False]} harmless patches."
+    )
+
+
+def _culprits(marked: Sequence[Marked]) -> Iterator[str]:
+    """Were they right, and in how many builds, by the number of patches."""
+    searched: dict[int, list[Marked]] = {}
+    for one in _counted(marked, "breaks"):
+        if one.culprit is not None:
+            searched.setdefault(len(one.entry.patches), []).append(one)
+    head = ("culprit, in a series of", "right (95 %)", "most builds of a search", "builds known of")
+    yield from _table(head, (_of_length(length, searched[length]) for length in sorted(searched)))
+
+
+def _of_length(length: int, searched: Sequence[Marked]) -> tuple[str, ...]:
+    builds = [one.builds for one in searched if one.builds is not None]
+    right = interval(sum(bool(one.culprit) for one in searched), len(searched))
+    most = str(max(builds)) if builds else "not kept"
+    return f"{length} patches", right, most, f"{len(builds)} of {len(searched)}"
 
 
 def _counted(marked: Sequence[Marked], effect: str) -> list[Marked]:

@@ -21,8 +21,8 @@ PATCH = "From: A <a@example.org>\nSubject: [PATCH] mm: change\n\n---\n"
 
 @pytest.fixture
 def make_entry(tmp_path: Path) -> Any:
-    def make(answer: str, patches: int = 1) -> Entry:
-        where = tmp_path / "entry"
+    def make(answer: str, patches: int = 1, name: str = "entry") -> Entry:
+        where = tmp_path / name
         where.mkdir(exist_ok=True)
         for number in range(1, patches + 1):
             (where / f"{number:04d}-change.patch").write_text(PATCH)
@@ -90,14 +90,51 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
 
     def named(*numbers: int) -> Marked:
         suspects = [{"number": number} for number in numbers]
-        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5}])
+        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5, "builds": 3}])
 
-    assert (named(4).culprit, named(4).named, named(4).boots) == (True, "2", 5)
+    assert (named(4).culprit, named(4).named, named(4).boots, named(4).builds) == (True, "2", 5, 3)
     assert (named(4, 5).culprit, named(4, 5).named) == (False, "2 or 3")
     assert mark(series, "regressed", culprits=[]).culprit is False
     broken = mark(series, "regressed", steps=[{"number": 3, "error": ""}, {"number": 4, "error": "no"}])
     assert (broken.culprit, broken.named) == (True, "2")
     assert mark(series, "unmet", culprits=[]).culprit is None
+
+
+GROWS = "what: it grows\neffect: breaks\nmust: {verdict: [clean, regressed, inconclusive], lines: [grown]}\n"
+
+
+def test_culprits_are_counted_by_the_length_of_the_series_with_the_most_builds_that_are_known(make_entry: Any) -> None:
+    long, short = (make_entry(f"{BREAKS}culprit: 2\n", patches=count, name=f"of-{count}") for count in (8, 3))
+
+    def found(one: Entry, number: int, builds: int | None) -> Row:
+        culprit = {"suspects": [{"number": number}], "boots": 5, "builds": builds or 0}
+        marked = mark(one, "regressed", culprits=[culprit])
+        return Row(replace(marked, builds=builds), "1", date(2026, 1, 2))
+
+    rows = [found(long, 2, 4), found(long, 3, 3), found(long, 2, None), found(short, 2, None)]
+    page = table.render(rows, [long, short])
+    assert f"| 8 patches | {table.interval(2, 3)} | 4 | 2 of 3 |" in page
+    assert f"| 3 patches | {table.interval(1, 1)} | not kept | 0 of 1 |" in page
+
+
+def test_what_was_said_without_an_alarm_is_told_and_what_is_inconclusive_undecided(make_entry: Any) -> None:
+    one, line = make_entry(GROWS), {"arch": "arm64", "side": "patched", "words": "it has grown"}
+    said = [mark(one, verdict, lines=[line]) for verdict in ("regressed", "clean", "inconclusive")]
+    marked = [*said, mark(one, "clean")]
+    assert [each.mark for each in marked] == [Mark.FOUND, Mark.TOLD, Mark.UNDECIDED, Mark.MISSED]
+    page = table.render([Row(each, "1", date(2026, 1, 2)) for each in marked], [one])
+    assert "| breaks something | 1 | 1 | 0 | 1 | 1 |" in page
+    assert f"| an alarm was raised | {table.interval(1, 4)} |" in page
+    assert f"| told, and left to the reader | {table.interval(1, 4)} |" in page
+    assert f"| either of them | {table.interval(2, 4)} |" in page
+
+
+def test_a_row_of_the_ledger_is_worth_what_its_answer_is_worth_today(make_entry: Any, tmp_path: Path) -> None:
+    one, path = make_entry(GROWS), tmp_path / "ledger.jsonl"
+    told = replace(mark(one, "clean"), mark=Mark.FOUND, lacks=())
+    lost = compare.mark(one, ["x86_64"], "disk full")
+    ledger.write([Row(each, "1", date(2026, 1, 2)) for each in (told, lost)], path)
+    assert [row.marked.mark for row in ledger.read([one], path)] == [Mark.TOLD, Mark.NO_ANSWER]
 
 
 def test_an_alarm_where_nothing_changed_is_a_false_one(make_entry: Any) -> None:
@@ -106,6 +143,27 @@ def test_an_alarm_where_nothing_changed_is_a_false_one(make_entry: Any) -> None:
     assert mark(harmless, "inconclusive").mark is Mark.UNDECIDED
     alarm = mark(harmless, "regressed", tests=[row("maps", "regressed"), row("locks", "same")])
     assert (alarm.mark, alarm.compared, alarm.wrong) == (Mark.ALARM, 2, 1)
+
+
+def test_null_runs_are_counted_apart_from_harmless_patches_and_flaky_tests_among_their_own(make_entry: Any) -> None:
+    flaky = [row("t1", "flaky-on-both"), row("t2", "undecided"), row("t3", "same"), row("t4", "regressed")]
+    null = make_entry(NOTHING, name="null-shipped")
+    of_chance = make_entry(f"{NOTHING}run: {{suites: [flaky]}}\n", name="null-flaky")
+    patch = make_entry(NOTHING)
+    booted = {"arch": "arm64", "side": "base", "boot_seconds": 1.0}
+    marked = [
+        mark(null, "clean", tests=[row("maps", "same")]),
+        mark(of_chance, "inconclusive", tests=flaky),
+        mark(of_chance, "clean", guests=[booted]),  # as of a row that kept no count
+        mark(patch, "clean", tests=[row("maps", "same")] * 2),
+        mark(patch, "clean"),  # the same image: not a guest was booted
+    ]
+    page = table.render([Row(one, "1", date(2026, 1, 2)) for one in marked], [null, of_chance, patch])
+    assert f"| tests called regressed in null runs | {table.interval(1, 5)} |" in page
+    assert f"| flaky ones among them, in null runs | {table.interval(1, 4)} |" in page
+    assert f"| tests called regressed under harmless patches | {table.interval(0, 2)} |" in page
+    assert "| flaky ones among them, under harmless patches | nothing to count |" in page
+    assert "not kept of 1 of 3 null runs, 0 of 2 harmless patches." in page
 
 
 def test_what_no_suite_reaches_is_no_miss_and_a_run_without_a_record_is_no_answer(make_entry: Any) -> None:
