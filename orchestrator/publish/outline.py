@@ -30,7 +30,7 @@ def sections(run: Run) -> list[Section]:
     """All there is to say, the sections with nothing in them left out."""
     names = digest.lanes(run)
     every: tuple[tuple[str, Iterable[str]], ...] = (
-        ("", filter(None, (*digest.reasons(run), digest.strength(run)))),
+        ("", filter(None, (digest.strength(run), *digest.reasons(run)))),
         ("Culprits", (f"{digest.blame(run, culprit)}: {culprit.symptoms[0]}" for culprit in run.culprits)),
         ("Changed tests", changes(run)),
         ("New warnings", _findings(run)),

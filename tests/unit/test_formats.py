@@ -37,7 +37,7 @@ from orchestrator.publish import outline
 from orchestrator.publish.formats import FORMATS, cases, write
 from orchestrator.publish.formats.cases import Standing
 from orchestrator.trial.kinds import ktap
-from tests.unit.runs import ARCHES, change, sample_run
+from tests.unit.runs import ARCHES, change, sample_run, with_strength
 
 EVIL = (
     "]]> <b>&\x00\x1b[31m\ufffe\udcff\u202e\r\n::error::x\n##[error]x ok 2 x # SKIP `|* \\| @maintainer [a](http://x)"
@@ -124,6 +124,15 @@ def test_a_run_without_a_test_has_its_verdict_as_a_case(verdict: VerdictValue, s
     first = cases.of(sample_run(tests=(), verdict=Verdict(verdict, ("why",))))[0]
     assert (first.name, first.standing, first.why) == ("verdict", standing, f"{verdict}: why")
     assert cases.of(sample_run(verdict=None))[0].standing is Standing.UNSURE
+
+
+@pytest.mark.parametrize("name", ["junit", "ktap", "kcidb", "markdown", "mail"])
+def test_a_good_verdict_says_what_it_rests_on_however_many_its_reasons_are(name: str) -> None:
+    run = with_strength("0 of 41 changed lines ran")
+    assert run.verdict
+    reasons = tuple(f"reason {number}" for number in range(99))
+    run = dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, reasons=reasons))
+    assert "0 of 41 changed lines ran" in write(name, run)
 
 
 def test_a_broken_build_of_patched_is_a_failure_and_of_base_an_error() -> None:
