@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,41 @@ def test_a_lock_goes_with_what_gives_it_back_and_a_statement_or_a_case_alone() -
     assert after(lock) == [("spin_lock(&vma->lock);", ";"), ("spin_unlock(&vma->lock);", ";")]
     assert [after(one) for one in made(7)] == [[("left = 0;", ";")], [("left = 0;", "left = 1;")]]
     assert [after(one) for one in made(10)] == [[("case MADV_COLD:", "")]]
+
+
+@pytest.mark.parametrize(
+    ("takes", "gives_back"),
+    [
+        ("spin_lock_irqsave(&a, flags)", "spin_unlock_irqrestore(&a, flags)"),
+        ("raw_spin_lock_irqsave_nested(&a, flags, 1)", "raw_spin_unlock_irqrestore(&a, flags)"),
+        ("read_lock_irqsave(&a, flags)", "read_unlock_irqrestore(&a, flags)"),
+        ("write_lock_irqsave(&a, flags)", "write_unlock_irqrestore(&a, flags)"),
+        ("spin_lock_bh(&a)", "spin_unlock_bh(&a)"),
+        ("mutex_lock_nested(&a->b, DEPTH)", "mutex_unlock(&a->b)"),
+        ("write_seqlock(&a)", "write_sequnlock(&a)"),
+        ("down_read(&a)", "up_read(&a)"),
+        ("down_write_nested(&a, 1)", "up_write(&a)"),
+        ("percpu_down_read(&a)", "percpu_up_read(&a)"),
+        ("down(&a)", "up(&a)"),
+        ("rcu_read_lock()", "rcu_read_unlock()"),
+        ("mmap_read_lock(mm)", "mmap_read_unlock(mm)"),
+        ("lock_page(page)", "unlock_page(page)"),
+        ("local_irq_save(flags)", "local_irq_restore(flags)"),
+    ],
+)
+def test_of_each_kind_of_lock_both_ends_go_and_those_of_no_other(takes: str, gives_back: str) -> None:
+    text = (
+        f"void f(void)\n{{\n\t{takes};\n\tspin_lock(&c);\n\tspin_unlock(&c);\n\tup_read(&c);\n"
+        f"\tif (x)\n\t\t{gives_back};\n\t{takes};\n\t{gives_back};\n}}\n"
+    )
+    found = mutants.in_turn(mutants.make("mm/a.c", text.encode(), [3]))
+    [lock] = [one for one in found if one.kind == "lock not taken"]
+    assert lock.apply(text.encode()).decode() == text.replace(gives_back, "").replace(takes, "")
+
+
+def test_what_gives_back_nothing_is_a_statement_like_others() -> None:
+    text = b"void f(void)\n{\n\ttear_down(a);\n\ttear_down(a);\n\tspin_lock_init(&a);\n\tspin_unlock(&a);\n}\n"
+    assert {one.kind for one in mutants.in_turn(mutants.make("mm/a.c", text, range(3, 7)))} == {"dropped statement"}
 
 
 def test_every_line_has_its_turn_before_one_has_two() -> None:
