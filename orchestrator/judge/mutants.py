@@ -73,12 +73,22 @@ def in_turn(lines: Iterable[list[Mutant]]) -> list[Mutant]:
     return [one for column in zip_longest(*lines) for one in column if one]
 
 
+def telling(changes: Iterable[Change], seen: Iterable[Change]) -> list[Change]:
+    """Leave out the tests that the run has `seen` fail by chance, or as is known: they tell nothing of a mutant."""
+    by_chance = {
+        (change.suite, change.name)
+        for change in seen
+        if change.change.flaky or change.change in (ChangeKind.TIMING, ChangeKind.KNOWN)
+    }
+    return [change for change in changes if (change.suite, change.name) not in by_chance]
+
+
 def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) -> tuple[Fate, str]:
     """Say whether anything noticed the fault, and what: a test, a report on the console, or the kernel's end."""
     if mutant.outcome.bad and mutant.outcome is not patched.outcome:
         return Fate.CAUGHT, mutant.detail or str(mutant.outcome)
-    known = {verdict.identity(splat) for splat in patched.splats}
-    if new := [splat for splat in mutant.splats if verdict.identity(splat) not in known]:
+    before = {verdict.identity(splat) for splat in patched.splats}
+    if new := [splat for splat in mutant.splats if not splat.known and verdict.identity(splat) not in before]:
         return Fate.CAUGHT, f"{new[0].kind}: {new[0].title}"
     noticed = [change for change in changes if change.change in (ChangeKind.REGRESSED, ChangeKind.REMOVED)]
     if noticed:

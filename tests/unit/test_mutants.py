@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.judge import mutants
 from orchestrator.judge.hunks import Run
-from orchestrator.model import ChangeKind, Fate, GuestOutcome, GuestRecord, MutantRecord, Outcome, Side, Splat
+from orchestrator.model import ChangeKind, Fate, GuestOutcome, GuestRecord, Known, MutantRecord, Outcome, Side, Splat
 from orchestrator.publish import html, text
 from tests.unit.runs import change, sample_run, with_strength, write_files
 
@@ -129,6 +129,21 @@ def test_a_test_that_fails_a_report_or_a_death_is_a_catch_and_silence_is_none() 
     warns = replace(GUEST, splats=(Splat("warning", "WARNING in f", ""),))
     assert mutants.judge(GUEST, warns, [SAME]) == (Fate.CAUGHT, "warning: WARNING in f")
     assert mutants.judge(warns, warns, [SAME]) == (Fate.SURVIVED, "")
+
+
+def test_what_fails_by_chance_or_is_known_to_fail_catches_nothing() -> None:
+    worse = [
+        change(name, patched=Outcome.FAIL, kind=ChangeKind.REGRESSED) for name in ("flaky", "late", "known", "one")
+    ]
+    seen = [
+        change("flaky", arch="arm64", kind=ChangeKind.FLAKY_ON_BASE),  # and here nobody has run it again
+        change("late", kind=ChangeKind.TIMING),
+        change("known", kind=ChangeKind.KNOWN, known=Known("slow host", "l", "2030-01-01")),
+        change("one", kind=ChangeKind.SAME_FAIL),
+    ]
+    assert [one.name for one in mutants.telling(worse, seen)] == ["one"]
+    report = Splat("warning", "WARNING in f", "", known=Known("being fixed", "l", "2030-01-01"))
+    assert mutants.judge(GUEST, replace(GUEST, splats=(report,)), []) == (Fate.SURVIVED, "")
 
 
 def test_a_guest_that_was_lost_catches_nothing() -> None:
