@@ -32,7 +32,10 @@ def look(job: Job, bounds: Bounds) -> Run:
     """Try mutants of what ran, and put on record which of them the tests catch."""
     mutated, began = _Trials(job), time.monotonic()
     told: list[MutantRecord] = []
-    for mutant, line in _choose(job):
+    chosen = list(_choose(job))
+    if not chosen:
+        job.recorder.note("no mutant was tried: no changed line was seen to run")
+    for mutant, line in chosen:
         tried = [one for one in told if one.fate in (Fate.CAUGHT, Fate.SURVIVED)]
         if len(tried) >= bounds.mutants or time.monotonic() - began > bounds.seconds:
             break

@@ -48,6 +48,11 @@ def test_a_test_that_fails_by_chance_or_as_is_known_catches_no_fault(request_for
     assert {one.fate for one in run.mutants} == {Fate.SURVIVED}
 
 
+def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9))
+    assert (run.mutants, run.notes[-1]) == ((), "no mutant was tried: no changed line was seen to run")
+
+
 @pytest.mark.parametrize(("bounds", "tried"), [(Bounds(1, 1e9), 1), (Bounds(9, 0), 0)])
 def test_no_more_are_tried_than_was_asked_for(request_for, tmp_path: Path, bounds: Bounds, tried: int) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert len(mutated(request_for, tmp_path / "run", bounds, 4, 5).mutants) == tried
