@@ -57,7 +57,7 @@ def _here(entry: KnownIssue, arch: str) -> bool:
 
 
 def _known(entry: KnownIssue) -> Known:
-    return Known(entry.reason, entry.link, entry.expiry.isoformat(), entry.owner)
+    return Known(entry.reason, entry.link, entry.expiry.isoformat(), entry.owner, entry.since)
 
 
 def _why(splat: Splat, entries: Iterable[KnownIssue]) -> Known | None:

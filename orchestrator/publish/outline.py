@@ -69,7 +69,7 @@ def words(change: Change) -> str:
     """Both outcomes and what that is: `pass on base, fail on patched: regressed (same declared)`."""
     declared = f" ({change.expected} declared)" if change.unmet else ""
     rates = f"; {digest.rates(change)}" if digest.rates(change) else ""
-    known = f"; known: {change.known.reason}, {change.known.link}" if change.known else ""
+    known = f"; known: {change.known.reason}, {change.known.discussed}" if change.known else ""
     sides = f"{change.base.outcome} on base, {change.patched.outcome} on patched"
     return f"{sides}: {change.change}{declared}{rates}{known}"
 

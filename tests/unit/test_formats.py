@@ -53,7 +53,7 @@ WORST = (
         "known_bad",
         patched=Outcome.FAIL,
         kind=ChangeKind.KNOWN,
-        known=Known("flaky timer", "https://example.org/1", "2027-01-01"),
+        known=Known("flaky timer", "https://example.org/1", "2027-01-01", since="v6.12"),
     ),
     change("new_and_bad", base=Outcome.MISSING, patched=Outcome.FAIL, kind=ChangeKind.ADDED),
     change("good"),
@@ -330,6 +330,11 @@ def test_markdown_calls_nobody_and_keeps_long_lists_short() -> None:
     said = write("markdown", run)
     assert "@<!-- -->ada" in said
     assert "and 81 more" in entities.unescape(MarkdownIt().render(said))
+
+
+def test_what_is_known_is_said_with_its_reason_since_when_and_where() -> None:
+    known = [text for text in outline.changes(regressed()) if "known_bad" in text]
+    assert known[0].endswith("fail on patched: known; known: flaky timer, since v6.12, https://example.org/1")
 
 
 def test_tests_of_which_the_same_is_to_be_said_are_one_line() -> None:

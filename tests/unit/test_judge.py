@@ -342,6 +342,16 @@ def test_an_entry_of_the_allow_list_matches_by_all_that_it_says(fields: dict[str
     assert marked.splats[0].known == (Known("r", "l", "2030-01-01") if matches else None)
 
 
+def test_since_when_an_issue_is_known_is_said_with_its_reason() -> None:
+    since = entry(title=re.compile("WARNING in f"), test=None, since="v6.12")
+    marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [since])
+    said = "patched/x86_64-fast: known warning on the console: WARNING in f (r, since v6.12, l)"
+    assert splats_decide((), marked.splats).reasons == (said,)
+    failed = change(ChangeKind.REGRESSED, patched=FAIL)
+    found = known.mark_tests([failed], [entry(**KNOWN_TEST, since="v6.12")])
+    assert verdict.decide((), (), found, declared=False).reasons == ("x86_64: known to fail: s/t (r, since v6.12, l)",)
+
+
 def test_a_splat_that_no_entry_matches_any_more_counts_again() -> None:
     marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [entry(fingerprint="0" * 16)])
     assert known.mark(marked, []).splats[0].known is None
