@@ -399,6 +399,26 @@ def test_what_passes_is_not_known_and_its_entry_is_asked_about() -> None:
     assert list(known.silent([passed], [], [elsewhere])) == []
 
 
+@pytest.mark.parametrize(
+    ("pattern", "arch", "ended", "asked"),
+    [
+        ("s/gone_.*", None, Outcome.PASS, True),
+        ("s/gone_.*", "x86_64", Outcome.FAIL, True),
+        ("s/gone_.*", "arm64", Outcome.PASS, False),  # elsewhere
+        ("s/gone_.*", None, Outcome.CRASH, False),  # it may not have come to that
+        ("other/gone", None, Outcome.PASS, False),  # nobody looked
+        ("s|other/gone", None, Outcome.PASS, False),  # which suite that is nobody knows
+    ],
+)
+def test_an_entry_whose_suite_ran_and_has_no_test_of_that_name_is_asked_about(
+    pattern: str, arch: str | None, ended: Outcome, asked: bool
+) -> None:
+    tests = [change(ChangeKind.SAME), both("(exit)", ended)]
+    wrong = entry(test=re.compile(pattern), arch=arch, owner="net")
+    words = f"known issue {pattern!r} names no test that s has: is it gone, or renamed? (l, net)"
+    assert list(known.silent(tests, [], [wrong])) == ([words] if asked else [])
+
+
 def test_a_test_that_ran_for_the_first_time_and_passes_is_not_known_to_fail() -> None:
     runs = change(ChangeKind.SKIP_TO_RUN)
     assert known.mark_tests([runs], [entry(**KNOWN_TEST)]) == [runs]
