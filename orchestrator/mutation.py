@@ -11,7 +11,7 @@ from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.intake import series
 from orchestrator.job import Job
-from orchestrator.judge import diff, hunks, mutants, verdict
+from orchestrator.judge import diff, hunks, known, mutants, verdict
 from orchestrator.judge.mutants import Mutant
 from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineState, MutantRecord, Run, Side
 from orchestrator.trial.kinds.kind import SuiteKind
@@ -32,7 +32,10 @@ def look(job: Job, bounds: Bounds) -> Run:
     """Try mutants of what ran, and put on record which of them the tests catch."""
     mutated, began = _Trials(job), time.monotonic()
     told: list[MutantRecord] = []
-    for mutant, line in _choose(job):
+    chosen = list(_choose(job))
+    if not chosen:
+        job.recorder.note("no mutant was tried: no changed line was seen to run")
+    for mutant, line in chosen:
         tried = [one for one in told if one.fate in (Fate.CAUGHT, Fate.SURVIVED)]
         if len(tried) >= bounds.mutants or time.monotonic() - began > bounds.seconds:
             break
@@ -131,6 +134,8 @@ class _Trials:
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))
         assert patched  # see _choose
-        changes = diff.compare(patched, mutant, list(mutant.asked), ())
-        fate, by = mutants.judge(patched.guest, mutant.guest, changes)
+        issues = self.job.plan.known_issues
+        changes = known.mark_tests(diff.compare(patched, mutant, list(mutant.asked), ()), issues)
+        telling = mutants.telling(changes, self.job.run.tests)
+        fate, by = mutants.judge(patched.guest, known.mark(mutant.guest, issues), telling)
         return replace(record, fate=fate, by=by)

@@ -1,5 +1,6 @@
 """Who did it: `bisect`."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from click.core import ParameterSource
 from kvm.errors import UserError
 from orchestrator import culprits, options, pipeline
 from orchestrator.commands import opening
+from orchestrator.judge import culprit
+
+log = logging.getLogger(__name__)
 
 _OF_BOTH = {"series", "verbose"}
 
@@ -42,6 +46,8 @@ def bisect(
         named = ", ".join(sorted({"good", "bad"} if good or bad else given))
         raise UserError(f"{named}: what a saved run was made with stays", hint="--good and --bad, both, make a new one")
     with opening.resume(Path(asked["series"]) if asked["series"] else None) as resumed:
+        if not culprit.symptoms(resumed.run):
+            log.warning("nothing regressed: there is nothing to look for")
         (culprits.look_for_options if by_option else culprits.look)(resumed)
     return opening.answer(resumed, as_json=as_json)
 

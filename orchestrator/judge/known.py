@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from orchestrator.model import Change, ChangeKind, GuestRecord, Known, KnownIssue, Splat
+from orchestrator.judge.sheet import SUITE_END
+from orchestrator.model import Change, ChangeKind, GuestRecord, Known, KnownIssue, Outcome, Splat
 
 _COUNTS = (
     *(ChangeKind.REGRESSED, ChangeKind.EXPOSED, ChangeKind.UNDECIDED, ChangeKind.TIMING, ChangeKind.FLAKY_ON_PATCHED),
@@ -24,14 +25,25 @@ def mark_tests(changes: Iterable[Change], entries: Sequence[KnownIssue]) -> list
 
 
 def silent(changes: Sequence[Change], guests: Sequence[GuestRecord], entries: Iterable[KnownIssue]) -> Iterator[str]:
-    """Name the entries that matched nothing, though what they name was run: the issue may be gone."""
+    """Name the entries that matched nothing, though what they name was run: the issue, or the test, may be gone."""
     for entry in entries:
+        owner = f", {entry.owner}" if entry.owner else ""
         ran = [change for change in changes if _names(entry, change)]
         failed = any(_is(entry, change) for change in ran)
         said = any(_matches(entry, splat) for guest in guests if _here(entry, guest.arch) for splat in guest.splats)
         if ran and not failed and not said:
-            owner = f", {entry.owner}" if entry.owner else ""
             yield f"known issue {entry.name!r} did not show: is it gone? ({entry.link}{owner})"
+        if not ran and (suite := _ended(entry, changes)):
+            words = f"known issue {entry.name!r} names no test that {suite} has: is it gone, or renamed?"
+            yield f"{words} ({entry.link}{owner})"
+
+
+def _ended(entry: KnownIssue, changes: Iterable[Change]) -> str:
+    """The suite whose test the entry names, if it ran to its end; "" where a pattern stands for the suite, too."""
+    suite = entry.test.pattern.partition("/")[0] if entry.test else ""
+    ends = [one for one in changes if (one.suite, one.name) == (suite, SUITE_END) and _here(entry, one.arch)]
+    said = {seen.outcome for end in ends for seen in (end.base, end.patched)}
+    return suite if said & {Outcome.PASS, Outcome.FAIL} else ""
 
 
 def _marked(change: Change, entries: Sequence[KnownIssue]) -> Change:
@@ -57,7 +69,7 @@ def _here(entry: KnownIssue, arch: str) -> bool:
 
 
 def _known(entry: KnownIssue) -> Known:
-    return Known(entry.reason, entry.link, entry.expiry.isoformat(), entry.owner)
+    return Known(entry.reason, entry.link, entry.expiry.isoformat(), entry.owner, entry.since)
 
 
 def _why(splat: Splat, entries: Iterable[KnownIssue]) -> Known | None:

@@ -23,7 +23,12 @@ _RANK = (
     "lock not taken",
     "swapped operator",
 )
-_LOCK = re.compile(rb"(?<!un)lock")
+_GIVES_BACK = (  # what is in the name of a function that takes a lock, and what stands there in that of the other one
+    (re.compile(rb"(?<!un)lock"), b"unlock"),
+    (re.compile(rb"(?<![a-z])down(?![a-z])"), b"up"),
+    (re.compile(rb"(irq_?)save"), rb"\1restore"),
+    (re.compile(rb"_nested"), b""),
+)
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,22 @@ def in_turn(lines: Iterable[list[Mutant]]) -> list[Mutant]:
     return [one for column in zip_longest(*lines) for one in column if one]
 
 
+def telling(changes: Iterable[Change], seen: Iterable[Change]) -> list[Change]:
+    """Leave out the tests that the run has `seen` fail by chance, or as is known: they tell nothing of a mutant."""
+    by_chance = {
+        (change.suite, change.name)
+        for change in seen
+        if change.change.flaky or change.change in (ChangeKind.TIMING, ChangeKind.KNOWN)
+    }
+    return [change for change in changes if (change.suite, change.name) not in by_chance]
+
+
 def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) -> tuple[Fate, str]:
     """Say whether anything noticed the fault, and what: a test, a report on the console, or the kernel's end."""
     if mutant.outcome.bad and mutant.outcome is not patched.outcome:
         return Fate.CAUGHT, mutant.detail or str(mutant.outcome)
-    known = {splat.identity for splat in patched.splats}
-    if new := [splat for splat in mutant.splats if splat.identity not in known]:
+    before = {splat.identity for splat in patched.splats}
+    if new := [splat for splat in mutant.splats if not splat.known and splat.identity not in before]:
         return Fate.CAUGHT, f"{new[0].kind}: {new[0].title}"
     noticed = [change for change in changes if change.change in (ChangeKind.REGRESSED, ChangeKind.REMOVED)]
     if noticed:
@@ -105,12 +120,8 @@ def _of_condition(node: Node) -> Iterator[_Fault]:
 def _of_statement(node: Node) -> Iterator[_Fault]:
     if node.type == "expression_statement":
         call = node.named_children[0] if node.named_children else node
-        if call.type == "call_expression" and (pair := _unlocks(node, call)):
-            yield (
-                "lock not taken",
-                f"without {_words(node)} and what gives it back",
-                [_gone(one) for one in (node, *pair)],
-            )
+        if both := _ends_of_lock(node):
+            yield "lock not taken", f"without {_words(node)} and what gives it back", [_gone(one) for one in both]
         elif call.type != "identifier":  # a macro of some kind
             yield "dropped statement", f"without {_words(node)}", [_gone(node)]
     if node.type == "case_statement" and node.children[0].type == "case":
@@ -144,15 +155,33 @@ def _relative(node: Node) -> bytes:
     return next((name for name in names if name.startswith(family) and name != _text(node)), b"")
 
 
-def _unlocks(statement: Node, call: Node) -> list[Node]:
-    """The statements that give back, in the same function, what this one takes."""
-    name, given = call.child_by_field_name("function"), call.child_by_field_name("arguments")
-    if name is None or given is None or not _LOCK.search(_text(name)):
-        return []
-    wanted = _LOCK.sub(b"unlock", _text(name)) + _text(given) + b";"
+def _ends_of_lock(statement: Node) -> list[Node]:
+    """All that takes and gives back the lock that this statement takes, in its function; nothing if one end is missing.
+
+    A lock is a first argument: spin_lock_irqsave(&a, flags), spin_unlock_irqrestore(&a, flags).
+    """
+    name, lock = _called(statement)
+    back = _gives_back(name)
     function = next((one for one in csource.upwards(statement) if one.type == "function_definition"), None)
-    nodes = _nodes(function) if function else ()
-    return [one for one in nodes if one.type == "expression_statement" and _text(one) == wanted]
+    if back == name or function is None:
+        return []
+    calls = [(one, *_called(one)) for one in _nodes(function) if one.type == "expression_statement"]
+    ends = [(one, called) for one, called, given in calls if (_gives_back(called), given) == (back, lock)]
+    return [one for one, _ in ends] if any(called == back for _, called in ends) else []
+
+
+def _called(statement: Node) -> tuple[bytes, bytes]:
+    """The function that a statement calls, and its first argument; nothing where it is no call."""
+    call = statement.named_children[0] if statement.named_children else statement
+    name, given = call.child_by_field_name("function"), call.child_by_field_name("arguments")
+    return _text(name) if name else b"", _text(given.named_children[0]) if given and given.named_children else b""
+
+
+def _gives_back(name: bytes) -> bytes:
+    """What gives back what this function takes; itself, if it takes nothing."""
+    for taken, back in _GIVES_BACK:
+        name = taken.sub(back, name)
+    return name
 
 
 def _colon(case: Node) -> int:

@@ -196,7 +196,7 @@ def _of_splats(
             continue
         if splat.known:
             words = f"{name}: known {splat.kind} on the console: {splat.title}"
-            yield VerdictValue.CLEAN, f"{words} ({splat.known.reason}, {splat.known.link})"
+            yield VerdictValue.CLEAN, f"{words} ({splat.known.reason}, {splat.known.discussed})"
         elif base.more_splats:
             words = f"{name}: {splat.kind} on the console: {splat.title}: may be among {base.more_splats} more of base"
             yield VerdictValue.INCONCLUSIVE, words
@@ -246,7 +246,7 @@ def _of_tests(changes: Sequence[Change]) -> Iterable[Reason]:
                 yield VerdictValue.CLEAN if harmless else value, f"{arch}: {len(found)} {words}: {_names(found)}"
         for change in here:
             if why := change.known:
-                words = f"{arch}: known to fail: {change.suite}/{change.name} ({why.reason}, {why.link})"
+                words = f"{arch}: known to fail: {change.suite}/{change.name} ({why.reason}, {why.discussed})"
                 yield VerdictValue.CLEAN, words
         fresh = (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN)
         bad = [change for change in here if change.change in fresh and change.patched.outcome.bad]

@@ -68,12 +68,21 @@ _NOBODYS = (GuestOutcome.KILLED, GuestOutcome.LOST, GuestOutcome.CONSOLE_CUT, Gu
 
 @dataclass(frozen=True)
 class Known:
-    """Why it does not count against the series, where that is discussed, until when (YYYY-MM-DD), and whose it is."""
+    """Why it does not count against the series, where that is discussed, until when (YYYY-MM-DD), and whose it is.
+
+    `since` is a day, or a version, in the words of its `owner`.
+    """
 
     reason: str
     link: str
     expiry: str
     owner: str = ""
+    since: str = ""
+
+    @property
+    def discussed(self) -> str:
+        """Since when it is known, if the list says so, and where that is discussed."""
+        return f"since {self.since}, {self.link}" if self.since else self.link
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,17 @@ class ItemEnd(StrEnum):
 
 @dataclass(frozen=True)
 class ItemReport:
-    """One item of a night. `worse` is what fails and did not the last time; `culprits` who brought it."""
+    """One item of a night. `worse` is what fails and did not the last time; `culprits` who brought it.
+
+    `strength` is that of the verdict of what ran tonight.
+    """
 
     item: str
     end: ItemEnd
     title: str = ""
     verdict: str = ""
     words: str = ""
+    strength: str = ""
     directory: str = ""
     seconds: float = 0.0
     worse: tuple[str, ...] = ()

@@ -224,6 +224,7 @@ def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
         title=run.series.title,
         verdict=run.verdict.value,
         words="; ".join(run.verdict.reasons),
+        strength=run.verdict.strength,
         directory=str(of.directory),
         worse=worse,
         culprits=tuple(f"{one.commit[:12]} {one.subject}" for found in run.culprits for one in found.suspects),

@@ -31,7 +31,7 @@ class Row:
         """What else there is to say of it in a line."""
         test = self.tests[0]
         declared = f"{test.expected}: {'unmet' if test.unmet else 'as declared'}" if test.expected else ""
-        known = f"{test.known.reason}: {test.known.link}, until {test.known.expiry}" if test.known else ""
+        known = f"{test.known.reason}: {test.known.discussed}, until {test.known.expiry}" if test.known else ""
         return "; ".join(filter(None, (declared, _rates(test), known)))
 
     @property

@@ -35,6 +35,7 @@ _Located = BuildRecord | GuestRecord | ConsoleLine | Change | MetricPair | Binar
 R = TypeVar("R")
 
 DASH = "—"
+_SHORT = 250  # characters of a reason in a line that says what the verdict rests on as well
 WORST_FIRST = tuple(ChangeKind)
 _ALWAYS = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.ADDED, ChangeKind.FIXED, ChangeKind.SAME)
 
@@ -74,6 +75,11 @@ def reasons(run: Run) -> tuple[str, ...]:
 def strength(run: Run) -> str:
     """What the verdict rests on."""
     return run.verdict.strength if run.verdict else ""
+
+
+def gist(run: Run) -> str:
+    """The strongest reason and the strength, for those who read one line: no answer is good because nobody looked."""
+    return "; ".join(filter(None, (*(reason[:_SHORT] for reason in reasons(run)[:1]), strength(run))))
 
 
 def exit_code(run: Run) -> int:

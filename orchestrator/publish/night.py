@@ -42,6 +42,8 @@ def _of_item(one: ItemReport) -> Iterator[str]:
     yield f"{mark} {_word(one):12} {one.item}{known}"
     if one.end is ItemEnd.RAN:
         yield f"    {one.title}, {duration(one.seconds)}: {one.directory}"
+    if one.strength:
+        yield f"    {one.strength}"
     if one.words and (mark != " " or one.end is ItemEnd.LEFT):
         yield f"    {one.words}"
     yield from (f"    worse than the last time: {name}" for name in one.worse[:_SHOWN])

@@ -30,7 +30,7 @@ def sections(run: Run) -> list[Section]:
     """All there is to say, the sections with nothing in them left out."""
     names = digest.lanes(run)
     every: tuple[tuple[str, Iterable[str]], ...] = (
-        ("", filter(None, (*digest.reasons(run), digest.strength(run)))),
+        ("", filter(None, (digest.strength(run), *digest.reasons(run)))),
         ("Culprits", (f"{digest.blame(run, culprit)}: {culprit.symptoms[0]}" for culprit in run.culprits)),
         ("Changed tests", changes(run)),
         ("New warnings", _findings(run)),
@@ -69,7 +69,7 @@ def words(change: Change) -> str:
     """Both outcomes and what that is: `pass on base, fail on patched: regressed (same declared)`."""
     declared = f" ({change.expected} declared)" if change.unmet else ""
     rates = f"; {digest.rates(change)}" if digest.rates(change) else ""
-    known = f"; known: {change.known.reason}, {change.known.link}" if change.known else ""
+    known = f"; known: {change.known.reason}, {change.known.discussed}" if change.known else ""
     sides = f"{change.base.outcome} on base, {change.patched.outcome} on patched"
     return f"{sides}: {change.change}{declared}{rates}{known}"
 

@@ -127,6 +127,16 @@ def test_a_range_in_which_nothing_regresses_has_no_culprit(look: Look, fakelinux
     assert (run.culprits, run.verdict.value) == ((), "clean")
 
 
+def test_a_run_in_which_nothing_regressed_is_bisected_with_a_word(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    ran = kdelta("run", "nothing", "--kernel", f"git:{fakelinux}", "--out", "out", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert (ran.returncode, "nothing regressed: there is nothing to look for" in ran.stderr) == (0, False), ran.stderr
+    done = kdelta("bisect", "out", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert (done.returncode, "nothing regressed: there is nothing to look for" in done.stderr) == (0, True), done.stderr
+
+
 def history(fakelinux: Path, *texts: str) -> str:
     """Commit one text after the other, and return the first commit."""
     for number, text in enumerate(texts):

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.long
 TEXT = "{}\nprogram:\nsay 1..1\nsay ok 1 first\nexit 0\n"
 
 
-def mutated(request_for, where: Path, bounds: Bounds, *numbers: int) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
+def mutated(request_for, where: Path, bounds: Bounds, *numbers: int, **keys: str) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
     """Validate a series of which these lines ran, and try its mutants."""
-    todo = plan.make(request_for(TEXT.format("base"), TEXT.format("patched"), arches=["arm64"]))
+    todo = plan.make(request_for(TEXT.format("base"), TEXT.format("patched"), arches=["arm64"], **keys))
     with job.start(todo, store.given_directory(where), lambda *_: None, scripted.take) as started:
         pipeline.validate(started)
         lines = (
@@ -39,6 +39,18 @@ def test_a_fault_that_a_test_notices_is_caught_and_another_survives(request_for,
     ]
     assert run.verdict
     assert run.verdict.strength.endswith("3 of 3 changed lines ran on arm64; 1 of 3 mutants caught")
+
+
+def test_a_test_that_fails_by_chance_or_as_is_known_catches_no_fault(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    why = "reason: slow host, link: https://example.org/1, expiry: 2999-12-31"
+    (tmp_path / "known.yaml").write_text(f"known: [{{match: {{test: 'example/.exit.'}}, {why}}}]\n")
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9), 5, known=str(tmp_path / "known.yaml"))
+    assert {one.fate for one in run.mutants} == {Fate.SURVIVED}
+
+
+def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9))
+    assert (run.mutants, run.notes[-1]) == ((), "no mutant was tried: no changed line was seen to run")
 
 
 @pytest.mark.parametrize(("bounds", "tried"), [(Bounds(1, 1e9), 1), (Bounds(9, 0), 0)])

@@ -296,6 +296,16 @@ def test_the_summary_shows_hostile_words_as_text() -> None:
     assert "\x1b" not in said and len(said.splitlines()) == 3
 
 
+def test_the_summary_says_what_a_verdict_rests_on() -> None:
+    item = ItemReport("q", ItemEnd.RAN, "mm: x", "clean", "nothing regressed", "0 of 41 changed lines ran", "results/1")
+    said = words.summary(NightReport("now", 1.0, (item,), {}, ()))
+    assert said.splitlines()[1:] == [
+        "  clean        q",
+        "    mm: x, 0.0 s: results/1",
+        "    0 of 41 changed lines ran",
+    ]
+
+
 def test_what_is_kept_of_a_night(tmp_path: Path) -> None:
     def entry(number: int, verdict: str = "clean", item: str = "") -> nights.Entry:
         (where := tmp_path / f"run{number}").mkdir()

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from orchestrator.model import Culprit, Patch, Posting, Run, Series, StepRecord, Suspect, Verdict, VerdictValue
-from orchestrator.publish.formats import b4
-from tests.unit.runs import sample_run
+from orchestrator.publish.formats import b4, patchwork
+from tests.unit.runs import sample_run, with_strength
 
 SERIES = Series(
     "mm: x",
@@ -28,6 +28,17 @@ def test_a_mail_of_the_series_has_the_verdict_and_another_nothing(value: Verdict
     for name in ("<0@x>", "<1@x>", "<2@x>"):
         assert asked(name, value) == [(status, f"{value}: why ")]
     assert asked("<3@x>") == asked("") == []
+
+
+def test_what_the_verdict_rests_on_stands_in_the_same_line_however_long_its_reason_is() -> None:
+    run = with_strength("0 of 41 changed lines ran on arm64", series=SERIES)
+    [one] = b4.results(run, "<1@x>", "")
+    assert one["summary"] == (
+        "validated: 3 of 3 declared tests fixed on x86_64 and arm64; 0 of 41 changed lines ran on arm64"
+    )
+    long = dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, reasons=("why " * 200,)))
+    [check, _] = patchwork.checks(long, "kdelta", "")
+    assert check.body["description"].endswith("; 0 of 41 changed lines ran on arm64")
 
 
 def test_where_bisection_named_a_patch_the_others_do_not_fail() -> None:

@@ -37,7 +37,7 @@ from orchestrator.publish import outline
 from orchestrator.publish.formats import FORMATS, cases, write
 from orchestrator.publish.formats.cases import Standing
 from orchestrator.trial.kinds import ktap
-from tests.unit.runs import ARCHES, change, sample_run
+from tests.unit.runs import ARCHES, change, sample_run, with_strength
 
 EVIL = (
     "]]> <b>&\x00\x1b[31m\ufffe\udcff\u202e\r\n::error::x\n##[error]x ok 2 x # SKIP `|* \\| @maintainer [a](http://x)"
@@ -53,7 +53,7 @@ WORST = (
         "known_bad",
         patched=Outcome.FAIL,
         kind=ChangeKind.KNOWN,
-        known=Known("flaky timer", "https://example.org/1", "2027-01-01"),
+        known=Known("flaky timer", "https://example.org/1", "2027-01-01", since="v6.12"),
     ),
     change("new_and_bad", base=Outcome.MISSING, patched=Outcome.FAIL, kind=ChangeKind.ADDED),
     change("good"),
@@ -124,6 +124,15 @@ def test_a_run_without_a_test_has_its_verdict_as_a_case(verdict: VerdictValue, s
     first = cases.of(sample_run(tests=(), verdict=Verdict(verdict, ("why",))))[0]
     assert (first.name, first.standing, first.why) == ("verdict", standing, f"{verdict}: why")
     assert cases.of(sample_run(verdict=None))[0].standing is Standing.UNSURE
+
+
+@pytest.mark.parametrize("name", ["junit", "ktap", "kcidb", "markdown", "mail"])
+def test_a_good_verdict_says_what_it_rests_on_however_many_its_reasons_are(name: str) -> None:
+    run = with_strength("0 of 41 changed lines ran")
+    assert run.verdict
+    reasons = tuple(f"reason {number}" for number in range(99))
+    run = dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, reasons=reasons))
+    assert "0 of 41 changed lines ran" in write(name, run)
 
 
 def test_a_broken_build_of_patched_is_a_failure_and_of_base_an_error() -> None:
@@ -321,6 +330,11 @@ def test_markdown_calls_nobody_and_keeps_long_lists_short() -> None:
     said = write("markdown", run)
     assert "@<!-- -->ada" in said
     assert "and 81 more" in entities.unescape(MarkdownIt().render(said))
+
+
+def test_what_is_known_is_said_with_its_reason_since_when_and_where() -> None:
+    known = [text for text in outline.changes(regressed()) if "known_bad" in text]
+    assert known[0].endswith("fail on patched: known; known: flaky timer, since v6.12, https://example.org/1")
 
 
 def test_tests_of_which_the_same_is_to_be_said_are_one_line() -> None:

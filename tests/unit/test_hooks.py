@@ -15,7 +15,7 @@ from orchestrator import config, hooks
 from orchestrator.model import Culprit, Patch, Run, Series, Suspect, Verdict, VerdictValue
 from orchestrator.publish.formats import webhook
 from tests.peer import says, server
-from tests.unit.runs import sample_run
+from tests.unit.runs import sample_run, with_strength
 from tests.unit.test_formats import hostile
 from tests.unit.test_post import QUICK
 
@@ -122,6 +122,14 @@ def test_a_webhook_is_told_the_verdict_and_where_the_report_is(monkeypatch: pyte
     assert (told["verdict"], told["exit_code"], told["report"]) == ("regressed", 1, where)
     assert told["message_ids"] == ["<1@x>", "<2@x>"]
     assert told["culprits"] == ["patch 2 of 2 (mm: 2), 99 % sure after 1 build and 2 boots"]
+
+
+def test_a_webhook_is_told_what_the_verdict_rests_on() -> None:
+    told = webhook.body(with_strength("0 of 41 changed lines ran on arm64"), "")
+    why = "3 of 3 declared tests fixed on x86_64 and arm64; 0 of 41 changed lines ran on arm64"
+    assert told["text"] == f"kdelta: validated: mm: add MADV_DONTNEED_LOCKED ({why})"
+    assert told["strength"] == "0 of 41 changed lines ran on arm64"
+    assert webhook.body(mailed(), "")["strength"] is None
 
 
 def test_a_webhook_whose_variable_is_not_set_is_told_by_its_name(

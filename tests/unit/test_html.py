@@ -265,12 +265,12 @@ def test_guests_show_accelerator_and_why_boot_outcome_splats_and_console(tmp_pat
 def test_a_splat_shows_its_frames_how_often_it_came_and_why_it_is_known(tmp_path: Path) -> None:
     run = sample_run()
     frames = ("inner mm/a.c:3 [inline]", "middle mm/a.c:9")
-    known = Known("being <fixed>", "https://example.org/1", "2030-01-01")
+    known = Known("being <fixed>", "https://example.org/1", "2030-01-01", since="v6.12")
     splat = Splat("warning", "WARNING in middle", "the report\n", frames, "0" * 16, times=3, left_out=7, known=known)
     guest = dataclasses.replace(run.guests[0], splats=(splat,), more_splats=4)
     report = page(dataclasses.replace(run, guests=(guest,)), tmp_path)
     assert (
-        "known warning WARNING in middle 3 times being <fixed> https://example.org/1, until 2030-01-01 "
+        "known warning WARNING in middle 3 times being <fixed> since v6.12, https://example.org/1, until 2030-01-01 "
         "inner mm/a.c:3 [inline] middle mm/a.c:9 the report 7 more lines on the console link to this report "
         "4 more on the console"
     ) in report.text("guests")

@@ -348,6 +348,16 @@ def test_an_entry_of_the_allow_list_matches_by_all_that_it_says(fields: dict[str
     assert marked.splats[0].known == (Known("r", "l", "2030-01-01") if matches else None)
 
 
+def test_since_when_an_issue_is_known_is_said_with_its_reason() -> None:
+    since = entry(title=re.compile("WARNING in f"), test=None, since="v6.12")
+    marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [since])
+    said = "patched/x86_64-fast: known warning on the console: WARNING in f (r, since v6.12, l)"
+    assert splats_decide((), marked.splats).reasons == (said,)
+    failed = change(ChangeKind.REGRESSED, patched=FAIL)
+    found = known.mark_tests([failed], [entry(**KNOWN_TEST, since="v6.12")])
+    assert verdict.decide((), (), found, declared=False).reasons == ("x86_64: known to fail: s/t (r, since v6.12, l)",)
+
+
 def test_a_splat_that_no_entry_matches_any_more_counts_again() -> None:
     marked = known.mark(guest(Side.PATCHED, GuestOutcome.OK, splat()), [entry(fingerprint="0" * 16)])
     assert known.mark(marked, []).splats[0].known is None
@@ -393,6 +403,26 @@ def test_what_passes_is_not_known_and_its_entry_is_asked_about() -> None:
     assert list(known.silent([], [], [known_issue])) == []  # nobody looked
     elsewhere = entry(title=re.compile("WARNING in f"), arch="arm64")
     assert list(known.silent([passed], [], [elsewhere])) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arch", "ended", "asked"),
+    [
+        ("s/gone_.*", None, Outcome.PASS, True),
+        ("s/gone_.*", "x86_64", Outcome.FAIL, True),
+        ("s/gone_.*", "arm64", Outcome.PASS, False),  # elsewhere
+        ("s/gone_.*", None, Outcome.CRASH, False),  # it may not have come to that
+        ("other/gone", None, Outcome.PASS, False),  # nobody looked
+        ("s|other/gone", None, Outcome.PASS, False),  # which suite that is nobody knows
+    ],
+)
+def test_an_entry_whose_suite_ran_and_has_no_test_of_that_name_is_asked_about(
+    pattern: str, arch: str | None, ended: Outcome, asked: bool
+) -> None:
+    tests = [change(ChangeKind.SAME), both("(exit)", ended)]
+    wrong = entry(test=re.compile(pattern), arch=arch, owner="net")
+    words = f"known issue {pattern!r} names no test that s has: is it gone, or renamed? (l, net)"
+    assert list(known.silent(tests, [], [wrong])) == ([words] if asked else [])
 
 
 def test_a_test_that_ran_for_the_first_time_and_passes_is_not_known_to_fail() -> None:

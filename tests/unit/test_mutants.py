@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.judge import mutants
 from orchestrator.judge.hunks import Run
-from orchestrator.model import ChangeKind, Fate, GuestOutcome, GuestRecord, MutantRecord, Outcome, Side, Splat
+from orchestrator.model import ChangeKind, Fate, GuestOutcome, GuestRecord, Known, MutantRecord, Outcome, Side, Splat
 from orchestrator.publish import html, text
 from tests.unit.runs import change, sample_run, with_strength, write_files
 
@@ -59,6 +60,41 @@ def test_a_lock_goes_with_what_gives_it_back_and_a_statement_or_a_case_alone() -
     assert [after(one) for one in made(10)] == [[("case MADV_COLD:", "")]]
 
 
+@pytest.mark.parametrize(
+    ("takes", "gives_back"),
+    [
+        ("spin_lock_irqsave(&a, flags)", "spin_unlock_irqrestore(&a, flags)"),
+        ("raw_spin_lock_irqsave_nested(&a, flags, 1)", "raw_spin_unlock_irqrestore(&a, flags)"),
+        ("read_lock_irqsave(&a, flags)", "read_unlock_irqrestore(&a, flags)"),
+        ("write_lock_irqsave(&a, flags)", "write_unlock_irqrestore(&a, flags)"),
+        ("spin_lock_bh(&a)", "spin_unlock_bh(&a)"),
+        ("mutex_lock_nested(&a->b, DEPTH)", "mutex_unlock(&a->b)"),
+        ("write_seqlock(&a)", "write_sequnlock(&a)"),
+        ("down_read(&a)", "up_read(&a)"),
+        ("down_write_nested(&a, 1)", "up_write(&a)"),
+        ("percpu_down_read(&a)", "percpu_up_read(&a)"),
+        ("down(&a)", "up(&a)"),
+        ("rcu_read_lock()", "rcu_read_unlock()"),
+        ("mmap_read_lock(mm)", "mmap_read_unlock(mm)"),
+        ("lock_page(page)", "unlock_page(page)"),
+        ("local_irq_save(flags)", "local_irq_restore(flags)"),
+    ],
+)
+def test_of_each_kind_of_lock_both_ends_go_and_those_of_no_other(takes: str, gives_back: str) -> None:
+    text = (
+        f"void f(void)\n{{\n\t{takes};\n\tspin_lock(&c);\n\tspin_unlock(&c);\n\tup_read(&c);\n"
+        f"\tif (x)\n\t\t{gives_back};\n\t{takes};\n\t{gives_back};\n}}\n"
+    )
+    found = mutants.in_turn(mutants.make("mm/a.c", text.encode(), [3]))
+    [lock] = [one for one in found if one.kind == "lock not taken"]
+    assert lock.apply(text.encode()).decode() == text.replace(gives_back, "").replace(takes, "")
+
+
+def test_what_gives_back_nothing_is_a_statement_like_others() -> None:
+    text = b"void f(void)\n{\n\ttear_down(a);\n\ttear_down(a);\n\tspin_lock_init(&a);\n\tspin_unlock(&a);\n}\n"
+    assert {one.kind for one in mutants.in_turn(mutants.make("mm/a.c", text, range(3, 7)))} == {"dropped statement"}
+
+
 def test_every_line_has_its_turn_before_one_has_two() -> None:
     assert [one.line for one in made(5, 6, 7)][:4] == [5, 6, 7, 6]
     assert made(1, 2, 4) == []
@@ -93,6 +129,21 @@ def test_a_test_that_fails_a_report_or_a_death_is_a_catch_and_silence_is_none() 
     warns = replace(GUEST, splats=(Splat("warning", "WARNING in f", ""),))
     assert mutants.judge(GUEST, warns, [SAME]) == (Fate.CAUGHT, "warning: WARNING in f")
     assert mutants.judge(warns, warns, [SAME]) == (Fate.SURVIVED, "")
+
+
+def test_what_fails_by_chance_or_is_known_to_fail_catches_nothing() -> None:
+    worse = [
+        change(name, patched=Outcome.FAIL, kind=ChangeKind.REGRESSED) for name in ("flaky", "late", "known", "one")
+    ]
+    seen = [
+        change("flaky", arch="arm64", kind=ChangeKind.FLAKY_ON_BASE),  # and here nobody has run it again
+        change("late", kind=ChangeKind.TIMING),
+        change("known", kind=ChangeKind.KNOWN, known=Known("slow host", "l", "2030-01-01")),
+        change("one", kind=ChangeKind.SAME_FAIL),
+    ]
+    assert [one.name for one in mutants.telling(worse, seen)] == ["one"]
+    report = Splat("warning", "WARNING in f", "", known=Known("being fixed", "l", "2030-01-01"))
+    assert mutants.judge(GUEST, replace(GUEST, splats=(report,)), []) == (Fate.SURVIVED, "")
 
 
 def test_a_guest_that_was_lost_catches_nothing() -> None:

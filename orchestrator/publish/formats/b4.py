@@ -24,12 +24,12 @@ def results(run: Run, message_id: str, where: str) -> list[Result]:
 def judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
     code = digest.exit_code(run)
-    said = f"{digest.answer(run)}: {digest.reasons(run)[0] if digest.reasons(run) else ''}"
+    said = f"{digest.answer(run)}: {digest.gist(run)}"
     if number and (broken := _broken(run, number)):
         return FAIL, f"does not build after this patch: {broken.error}"
     blamed = {suspect.number for culprit in run.culprits for suspect in culprit.suspects}
     if code == 1 and number and blamed and number not in blamed:
-        return WARN, f"the series is {said}; not by this patch: {digest.blame(run, run.culprits[0])}"
+        return WARN, f"not by this patch: {digest.blame(run, run.culprits[0])}; the series is {said}"
     return {0: PASS, 1: FAIL}.get(code, WARN), said
 
 

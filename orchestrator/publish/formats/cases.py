@@ -35,7 +35,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One line of a report; `lane` is "" where it is of all of them, `why` one sentence, `output` words of a guest."""
+    """One line of a report; `lane` is "" where it is of all of them, `why` one sentence.
+
+    `output` are words of a guest; of the verdict, what it rests on.
+    """
 
     group: str
     name: str
@@ -60,7 +63,8 @@ def of(run: Run) -> list[Case]:
 
 def _verdict(run: Run) -> Case:
     standing = {0: Standing.GOOD, 1: Standing.AGAINST}.get(digest.exit_code(run), Standing.UNSURE)
-    return Case(OWN, "verdict", "", standing, f"{digest.answer(run)}: {'; '.join(digest.reasons(run))}")
+    why = f"{digest.answer(run)}: {'; '.join(digest.reasons(run))}"
+    return Case(OWN, "verdict", "", standing, why, output=digest.strength(run))
 
 
 def _build(build: BuildRecord, *, base_fails: bool) -> Case:

@@ -65,6 +65,7 @@ def _began(run: Run) -> str:
 
 def _checkout(run: Run, side: Side, top: str) -> Object:
     patched, commit = side is Side.PATCHED, run.kernel.base_commit
+    said = run.verdict if patched else None
     # else it is of kdelta's own store, and nobody else has it
     public = run.kernel.source.startswith("git:") and not run.kernel.reverted and _COMMIT.fullmatch(commit)
     return {
@@ -75,7 +76,7 @@ def _checkout(run: Run, side: Side, top: str) -> Object:
         "valid": True,
         **({"git_commit_hash": commit} if public else {}),
         **({} if patched else {"patchset_hash": ""}),
-        "misc": {"side": side, "verdict": run.verdict.value if run.verdict and patched else None},
+        "misc": {"side": side, "verdict": said and said.value, "strength": said and clean.line(said.strength)},
     }
 
 

@@ -8,6 +8,7 @@ from orchestrator.publish.formats import cases
 from orchestrator.publish.formats.cases import Case, Standing
 
 _NOT_OK = (Standing.AGAINST, Standing.UNSURE)
+_SAID = (*_NOT_OK, Standing.GOOD)  # a test that is good has no words, the verdict has
 _MOST = 20  # lines of output below one test
 
 
@@ -44,7 +45,7 @@ def _suite(tests: list[Case]) -> Iterator[str]:
     for number, case in enumerate(tests, 1):
         if case.standing is not Standing.GOOD:
             yield f"    # kdelta: {clean.line(case.why)}"
-        if case.standing in _NOT_OK and case.output:
+        if case.standing in _SAID and case.output:
             said = excerpt.output(case.output).text.splitlines()
             yield from (f"    # | {clean.line(text)}" for text in said[-_MOST:])
         ok = "not ok" if case.standing in _NOT_OK else "ok"

@@ -12,15 +12,15 @@ _MARKUP = re.compile(r"[<>\[\]@`*|~]|(?<=:)//")  # what calls people, links or f
 
 def body(run: Run, where: str) -> dict[str, Any]:
     """`text` is for a chat, the rest for programs; `where` is the run's report as a URL, or ""."""
-    reasons = [line(reason) for reason in digest.reasons(run)]
-    said = f"kdelta: {digest.answer(run)}: {run.series.title}{f' ({reasons[0]})' if reasons else ''}"
+    said = f"kdelta: {digest.answer(run)}: {run.series.title} ({digest.gist(run)})"
     return {
         "schema": "kdelta.webhook/1",
         "text": f"{_MARKUP.sub('', line(said))} {where}".rstrip(),
         "run": line(run.id),
         "verdict": run.verdict.value if run.verdict else None,
         "exit_code": digest.exit_code(run),
-        "reasons": reasons,
+        "reasons": [line(reason) for reason in digest.reasons(run)],
+        "strength": line(digest.strength(run)) or None,
         "series": line(run.series.title),
         "message_ids": [line(patch.message_id) for patch in run.series.patches if patch.message_id],
         "kernel": line(run.kernel.release),
