@@ -182,7 +182,7 @@ def test_repeats_that_disagree_are_counted_and_listed(tmp_path: Path) -> None:
 def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path: Path) -> None:
     shown = page(sample_run(), tmp_path).text("metrics")
     assert "mm/ mlock_1024_pages x1.00 x86_64 us time 1,849 [1,840 .. 1,866] 5 1,845 [1,840 .. 1,871] 5" in shown
-    assert "madvise_locked/ drop_1024_pages — arm64 us time — 0 81.25 [79.4 .. 84] 3" in shown
+    assert "madvise_locked/ drop_1024_pages — patched alone arm64 us time — 0 81.25 [79.4 .. 84] 3" in shown
 
 
 def test_each_metric_has_a_plot_in_the_page_s_colours_and_the_same_by_boot_in_a_table(tmp_path: Path) -> None:
