@@ -223,18 +223,26 @@ def findings(run: Run) -> list[FindingRecord]:
 
 
 def console_lines(run: Run) -> list[ConsoleLine]:
-    """What the kernel newly says first, then what it says no more; what it says in every boot before the rest."""
-    return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of))
+    """What the kernel newly says first, then what it says no more; what it says in every boot before the rest.
+
+    What the other side says as well, and far less often, comes after what it does not say.
+    """
+    return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of, one.elsewhere > 0))
 
 
 def constant_lines(run: Run) -> list[ConsoleLine]:
-    """What one side alone says, and in every boot: what came in some may have come by chance."""
+    """What one side alone says, or far more often, and in every boot: what came in some may have come by chance."""
     return [one for one in console_lines(run) if one.came == one.of]
 
 
 def said(one: ConsoleLine) -> str:
-    """Which side's line it is, in two words."""
-    return "new line" if one.side is Side.PATCHED else "no line"
+    """Which side's line it is: new line, no line; more lines (500 a boot, 1 on base)."""
+    if not one.elsewhere:
+        return "new line" if one.side is Side.PATCHED else "no line"
+    often = round(one.times / one.came)
+    if one.side is Side.PATCHED:
+        return f"more lines ({often:,} a boot, {one.elsewhere:,} on base)"
+    return f"fewer lines ({one.elsewhere:,} a boot, {often:,} on base)"
 
 
 def new_findings(run: Run) -> list[list[FindingRecord]]:

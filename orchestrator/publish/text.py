@@ -96,8 +96,8 @@ def findings(run: Run) -> list[str]:
 
 
 def _lines(run: Run, names: dict[Lane, str]) -> list[str]:
-    """What the kernel newly says, or says no more, in every boot; a line each."""
-    merged = digest.merged(digest.constant_lines(run), lambda one: (one.side, one.words))
+    """What the kernel newly says, or says no more, or far more often, in every boot; a line each."""
+    merged = digest.merged(digest.constant_lines(run), lambda one: (digest.said(one), one.words))
     return [_fit(f"{digest.said(some[0])} {line(_where(some, names))}: {line(some[0].words)}") for some in merged]
 
 

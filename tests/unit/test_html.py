@@ -216,11 +216,12 @@ def test_what_no_plot_can_hold_costs_nobody_the_report(tmp_path: Path, unit: str
 def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path) -> None:
     said = ConsoleLine("arm64", "fast", Side.PATCHED, "madvise: <script>alert(1)</script>", times=7, came=2, of=6)
     gone = dataclasses.replace(said, side=Side.BASE, words="old words", came=6)
-    report = page(dataclasses.replace(sample_run(), lines=(gone, said)), tmp_path)
-    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 gone old words arm64-fast 6 of 6" in report.text(
-        "lines"
-    )
-    assert "1 console line that one side alone says, in every boot" in report.text()
+    more = dataclasses.replace(said, words="often", times=1200, elsewhere=3)
+    report = page(dataclasses.replace(sample_run(), lines=(gone, said, more)), tmp_path)
+    shown = report.text("lines")
+    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 0 more often arm64-fast 2 of 6 1200 3" in shown
+    assert "gone old words arm64-fast 6 of 6 7 0" in shown
+    assert "1 console line that one side alone says, or far more often, in every boot" in report.text()
     assert "Neither kernel says" in page(sample_run(), tmp_path).text("lines")
 
 
