@@ -8,6 +8,8 @@ from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
+    FindingChange,
+    FindingRecord,
     GuestOutcome,
     GuestRecord,
     MetricPair,
@@ -35,6 +37,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
     steps: Sequence[StepRecord] = (),
     uncompiled: Sequence[Uncompiled] = (),
     metrics: Sequence[MetricPair] = (),
+    findings: Sequence[FindingRecord] = (),
     empty: bool = False,
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
@@ -55,6 +58,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
         *_of_tests(changes),
         *_of_blind(changes),
         *_of_metrics(metrics),
+        *_of_findings(findings),
         *_of_expectations(builds, changes, declared),
     ]
     good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
@@ -302,6 +306,14 @@ def _of_metrics(metrics: Iterable[MetricPair]) -> Iterable[Reason]:
         yield VerdictValue.INCONCLUSIVE, f"{arch}-{flavour}: measured on base and not on patched: {names}"
 
 
+def _of_findings(findings: Iterable[FindingRecord]) -> Iterable[Reason]:
+    """What compilers newly warn of; several architectures may say the same."""
+    new = [one for one in findings if one.change is FindingChange.NEW and one.tool == "cc" and one.kind != "error"]
+    if count := len({(one.file, one.line, one.message) for one in new}):
+        files = _some(sorted({one.file or one.tool for one in new}))
+        yield VerdictValue.CLEAN, f"{count} new compiler warning{'s' if count > 1 else ''}: {files}"
+
+
 def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], declared: bool) -> Iterable[Reason]:
     if not declared:
         return
@@ -328,6 +340,9 @@ def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], d
 
 
 def _names(some: Sequence[Change | MetricPair]) -> str:
-    names = [f"{one.suite}/{one.name}" for one in some]
+    return _some([f"{one.suite}/{one.name}" for one in some])
+
+
+def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
