@@ -104,6 +104,7 @@ def compare(job: Job) -> Run:
         steps=run.steps,
         uncompiled=run.uncompiled,
         metrics=metrics,
+        findings=run.findings,
         declared=declared,
         empty=job.plan.empty,
     )

@@ -14,6 +14,7 @@ from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
+    Effect,
     GuestRecord,
     GuestRun,
     Lane,
@@ -41,7 +42,7 @@ class Kind(StrEnum):
 class Symptom:
     """Something that patched has and base has not. `key` says what is looked for, the same in every lane.
 
-    It showed in `bad` of `runs` of the suite, all suites where that is "". A metric's is `ratio` times base's.
+    It showed in `bad` of `runs` of the suite, all suites where that is "". `effect` is a metric's.
     """
 
     kind: Kind
@@ -51,7 +52,7 @@ class Symptom:
     suite: str = ""
     bad: int = 1
     runs: int = 1
-    ratio: float = 1.0
+    effect: Effect | None = None
 
     def seen(self, more: "Seen") -> "Symptom":
         """The same, known from more runs."""
@@ -96,7 +97,7 @@ def weigh(symptom: Symptom, boots: Sequence[tuple[GuestRun, GuestRun]]) -> tuple
     None where nobody can tell.
     """
     samples = [(_samples(symptom, base), _samples(symptom, tree)) for base, tree in boots]
-    return measure.nearer(samples, symptom.ratio)
+    return measure.nearer(samples, symptom.effect) if symptom.effect else None
 
 
 def luck(symptom: Symptom, clean: int) -> float:
@@ -148,8 +149,8 @@ def _of_metrics(metrics: Iterable[MetricPair]) -> Iterator[Symptom]:
     for pair in metrics:
         if (effect := pair.effect) and pair.worsened:
             lane, key = Lane(pair.arch, pair.flavour), (pair.suite, pair.name, pair.unit)
-            words = f"{pair.suite}/{pair.name} (x{effect.ratio:.3g})"
-            yield Symptom(Kind.METRIC, lane, key, words, pair.suite, effect.boots, effect.boots, effect.ratio)
+            words = f"{pair.suite}/{pair.name} ({measure.said(effect)[0]})"
+            yield Symptom(Kind.METRIC, lane, key, words, pair.suite, effect.boots, effect.boots, effect)
 
 
 def _samples(symptom: Symptom, tree: GuestRun) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Consoles of both sides in, the kernel's lines that one side alone says out: told, and no verdict. Pure."""
+"""Consoles of both sides in, the lines that one kernel alone says, or far more often, out: told, no verdict. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from orchestrator.model import OURS, ConsoleLine, Lane, Side, Splat
 MOST_CHARACTERS = 8 << 20  # of one boot's consoles that are looked at
 MOST_FORMS = 10_000  # different lines of one boot
 LONGEST = 200  # characters of a line that tell it from others
+HANDFUL = 5  # more or fewer of a line are no news
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,28 @@ def heard(blocks: Iterable[str]) -> Heard:
 
 
 def compare(lane: Lane, base: Sequence[Heard], patched: Sequence[Heard], reports: Iterable[Splat]) -> list[ConsoleLine]:
-    """Return what no boot of the other side said, in order; a line of a report is told with that."""
+    """Return what no boot of the other side said so often, in order; a line of a report is told with that."""
     told = {*heard(f"{report.text}\n" for report in reports)}
-    return [
-        *_alone(lane, Side.PATCHED, patched, told.union(*base)),
-        *_alone(lane, Side.BASE, base, told.union(*patched)),
-    ]
+    before, after = ([_without(told, boot) for boot in boots] for boots in (base, patched))
+    return [*_more(lane, Side.PATCHED, after, before), *_more(lane, Side.BASE, before, after)]
 
 
-def _alone(lane: Lane, side: Side, boots: Sequence[Heard], known: set[str]) -> Iterator[ConsoleLine]:
-    for form in dict.fromkeys(form for boot in boots for form in boot if form not in known):
-        here = [boot[form] for boot in boots if form in boot]
-        times = sum(said.times for said in here)
-        yield ConsoleLine(*lane, side, here[0].words, times, came=len(here), of=len(boots))
+def _without(told: set[str], boot: Heard) -> Heard:
+    return {form: said for form, said in boot.items() if form not in told}
+
+
+def _more(lane: Lane, side: Side, here: Sequence[Heard], there: Sequence[Heard]) -> Iterator[ConsoleLine]:
+    for form in dict.fromkeys(form for boot in here for form in boot):
+        elsewhere = max((boot[form].times for boot in there if form in boot), default=0)
+        more = [boot[form] for boot in here if form in boot and _news(boot[form].times, elsewhere)]
+        if more:
+            times = sum(said.times for said in more)
+            yield ConsoleLine(*lane, side, more[0].words, times, len(more), len(here), elsewhere)
+
+
+def _news(times: int, elsewhere: int) -> bool:
+    """Is that more than boots of one kernel differ by? The first time it comes at all always is."""
+    return not elsewhere or times > max(2 * elsewhere, elsewhere + HANDFUL)
 
 
 def _messages(blocks: Iterable[str]) -> Iterator[str]:

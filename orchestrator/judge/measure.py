@@ -13,6 +13,7 @@ from orchestrator.model import Effect, EffectKind
 
 ERROR = 0.05  # of an interval, or of all together that a verdict depends on
 _MOST_POWER = 300.0  # e to it is 1e130
+_MOST = math.exp(_MOST_POWER)  # of a difference
 _POWER = 0.8  # how probable it is to see the smallest effect that is called visible
 
 Boot = tuple[Sequence[float], Sequence[float]]  # base's samples, patched's
@@ -31,54 +32,95 @@ class Yardstick:
 
 
 def effect(boots: Sequence[Boot], minimum: float, error: float = ERROR) -> Effect | None:
-    """Say how patched relates to base over boots of both; None where there is no ratio.
+    """Say how patched relates to base over boots of both; None where a side measured nothing, or no number.
 
-    A change below the part `minimum` is none; `error` is the interval's. Of one boot there is a ratio, and no claim.
+    By ratio, or by difference where a zero leaves none. A change below the part `minimum` of base is none; `error` is
+    the interval's. Of one boot there is no claim.
     """
-    logs = _logs(boots)
-    if not logs:
-        return None
-    ratio = _exp(statistics.fmean(logs))
-    if len(logs) == 1:
-        return Effect(ratio, boots=1)
-    low, high, smallest = _spread(logs, error)
-    return Effect(ratio, len(logs), low, high, smallest, _kind(low, high, minimum))
+    medians = _medians(boots)
+    if logs := _logs(medians):
+        return _of_ratio(logs, minimum, error)
+    return _of_difference(medians, minimum, error) if _differences(medians) else None
 
 
-def nearer(boots: Sequence[Boot], ratio: float) -> tuple[bool, float] | None:
-    """Is the second of each boot, by the first, nearer to `ratio` than to 1?
+def nearer(boots: Sequence[Boot], seen: Effect) -> tuple[bool, float] | None:
+    """Is the second of each boot, by the first, nearer to the effect that was `seen` than to none?
 
     And how probable is it to measure that, or what is even farther from the other end, of a kernel that is there? None
-    where there is no ratio, or one boot, which has no scatter.
+    where that cannot be measured, or of one boot, which has no scatter.
     """
     from scipy.stats import t  # noqa: PLC0415  (as below)
 
-    logs, end = _logs(boots), math.log(ratio)
-    if len(logs) < 2:
+    changes, end = _towards(_medians(boots), seen)
+    if len(changes) < 2:
         return None
-    middle, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    middle, error = statistics.fmean(changes), statistics.stdev(changes) / math.sqrt(len(changes))
     near = abs(middle - end) < abs(middle)
     away = abs(middle if near else middle - end)
-    return near, float(t.sf(away / error, len(logs) - 1)) if error else 0.0
+    return near, float(t.sf(away / error, len(changes) - 1)) if error else 0.0
 
 
-def _logs(boots: Sequence[Boot]) -> list[float]:
+def said(effect: Effect) -> list[str]:
+    """How large it is, and between what it lies, in words: x1.2, x1.19, x1.21; or +5,000, +4,990, +5,010."""
+    middle, form = (effect.difference, "{:+,g}") if effect.ratio is None else (effect.ratio, "x{:.3g}")
+    return [form.format(value) for value in (middle, effect.low, effect.high) if value is not None]
+
+
+def _medians(boots: Sequence[Boot]) -> list[tuple[float, float]]:
+    """Base's and patched's in each boot in which both measured."""
+    return [(statistics.median(base), statistics.median(patched)) for base, patched in boots if base and patched]
+
+
+def _logs(medians: Sequence[tuple[float, float]]) -> list[float]:
     """The logarithm of each boot's ratio; nothing where one has none."""
-    medians = [tuple(map(statistics.median, boot)) for boot in boots if all(boot)]
     if any(value <= 0 or math.isinf(value) for both in medians for value in both):
         return []
     return [math.log(patched) - math.log(base) for base, patched in medians]
 
 
-def _spread(logs: Sequence[float], allowed: float) -> tuple[float, float, float]:
-    """The interval of the ratio by Student's t over boots, and the smallest change that would have been seen."""
+def _differences(medians: Sequence[tuple[float, float]]) -> list[float]:
+    """Patched less base in each boot; nothing where one is beyond all bounds."""
+    if any(abs(value) > _MOST for both in medians for value in both):
+        return []
+    return [patched - base for base, patched in medians]
+
+
+def _towards(medians: Sequence[tuple[float, float]], seen: Effect) -> tuple[list[float], float]:
+    """The change in each boot, and the one that was seen, by ratio or by difference as that is."""
+    if seen.ratio is None:
+        return _differences(medians), seen.difference or 0.0
+    return _logs(medians), math.log(seen.ratio)
+
+
+def _of_ratio(logs: Sequence[float], minimum: float, error: float) -> Effect:
+    ratio = _exp(statistics.fmean(logs))
+    if len(logs) == 1:
+        return Effect(ratio, boots=1)
+    low, high, visible = _spread(logs, error)
+    kind = _kind(low, high, math.log1p(minimum))
+    return Effect(ratio, len(logs), _exp(low), _exp(high), _exp(visible) - 1, kind)
+
+
+def _of_difference(medians: Sequence[tuple[float, float]], minimum: float, error: float) -> Effect:
+    """What matters is a part of base's mean: where that is zero, everything does."""
+    changes = _differences(medians)
+    difference = statistics.fmean(changes)
+    if len(changes) == 1:
+        return Effect(None, boots=1, difference=difference)
+    low, high, visible = _spread(changes, error)
+    kind = _kind(low, high, minimum * abs(statistics.fmean(base for base, _ in medians)))
+    return Effect(None, len(changes), low, high, visible, kind, difference)
+
+
+def _spread(changes: Sequence[float], allowed: float) -> tuple[float, float, float]:
+    """The interval of the mean by Student's t over boots, and the smallest change that would have been seen."""
     from scipy.stats import t  # noqa: PLC0415  (0.5 s, and few runs measure)
 
-    freedom = len(logs) - 1
-    middle, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    freedom = len(changes) - 1
+    middle, error = statistics.fmean(changes), statistics.stdev(changes) / math.sqrt(len(changes))
     half = float(t.ppf(1 - allowed / 2, freedom)) * error
     visible = half + float(t.ppf(_POWER, freedom)) * error
-    return _exp(middle - half), _exp(middle + half), _exp(visible) - 1
+    return middle - half, middle + half, visible
 
 
 def _exp(power: float) -> float:
@@ -86,11 +128,10 @@ def _exp(power: float) -> float:
     return math.exp(max(-_MOST_POWER, min(_MOST_POWER, power)))
 
 
-def _kind(low: float, high: float, minimum: float) -> EffectKind:
+def _kind(low: float, high: float, matters: float) -> EffectKind:
     """Name it: beyond the smallest change that matters for sure, within it for sure, or neither."""
-    least, most = 1 / (1 + minimum), 1 + minimum
-    if low > most:
+    if low > matters:
         return EffectKind.MORE
-    if high < least:
+    if high < -matters:
         return EffectKind.LESS
-    return EffectKind.SAME if least <= low and high <= most else EffectKind.UNKNOWN
+    return EffectKind.SAME if -matters <= low and high <= matters else EffectKind.UNKNOWN

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from orchestrator.judge import ending, sheet
+from orchestrator.judge import ending, measure, sheet
 from orchestrator.model import (
     BuildRecord,
     Change,
     ChangeKind,
+    FindingChange,
+    FindingRecord,
     GuestOutcome,
     GuestRecord,
     MetricPair,
@@ -35,6 +37,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
     steps: Sequence[StepRecord] = (),
     uncompiled: Sequence[Uncompiled] = (),
     metrics: Sequence[MetricPair] = (),
+    findings: Sequence[FindingRecord] = (),
     empty: bool = False,
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
@@ -55,6 +58,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
         *_of_tests(changes),
         *_of_blind(changes),
         *_of_metrics(metrics),
+        *_of_findings(findings),
         *_of_expectations(builds, changes, declared),
     ]
     good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
@@ -288,11 +292,26 @@ def _alike(tests: Sequence[Change]) -> list[Outcome]:
 
 
 def _of_metrics(metrics: Iterable[MetricPair]) -> Iterable[Reason]:
-    """What became worse for sure, of that of which somebody said what is worse."""
-    for pair in metrics:
+    """What became worse for sure, or is gone, of that of which somebody said what is worse."""
+    judged = [pair for pair in metrics if pair.worse]
+    for pair in judged:
         if (effect := pair.effect) and pair.worsened:
-            words = f"{pair.arch}-{pair.flavour}: {pair.suite}/{pair.name} became worse: x{effect.ratio:.3g} of base's"
-            yield VerdictValue.REGRESSED, f"{words} (x{effect.low:.3g} to x{effect.high:.3g}) over {effect.boots} boots"
+            size, *ends = measure.said(effect)
+            than = f"{pair.unit} against base" if effect.ratio is None else "of base's"
+            words = f"{pair.arch}-{pair.flavour}: {pair.suite}/{pair.name} became worse: {size} {than}"
+            yield VerdictValue.REGRESSED, f"{words} ({' to '.join(ends)}) over {effect.boots} boots"
+    gone = [pair for pair in judged if pair.alone is Side.BASE]
+    for arch, flavour in sorted({(pair.arch, pair.flavour) for pair in gone}):
+        names = _names([pair for pair in gone if (pair.arch, pair.flavour) == (arch, flavour)])
+        yield VerdictValue.INCONCLUSIVE, f"{arch}-{flavour}: measured on base and not on patched: {names}"
+
+
+def _of_findings(findings: Iterable[FindingRecord]) -> Iterable[Reason]:
+    """What compilers newly warn of; several architectures may say the same."""
+    new = [one for one in findings if one.change is FindingChange.NEW and one.tool == "cc" and one.kind != "error"]
+    if count := len({(one.file, one.line, one.message) for one in new}):
+        files = _some(sorted({one.file or one.tool for one in new}))
+        yield VerdictValue.CLEAN, f"{count} new compiler warning{'s' if count > 1 else ''}: {files}"
 
 
 def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], declared: bool) -> Iterable[Reason]:
@@ -320,7 +339,10 @@ def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], d
         yield VerdictValue.VALIDATED, f"{len(surprises)} fixed that were not declared: {_names(surprises)}"
 
 
-def _names(changes: Sequence[Change]) -> str:
-    names = [f"{change.suite}/{change.name}" for change in changes]
+def _names(some: Sequence[Change | MetricPair]) -> str:
+    return _some([f"{one.suite}/{one.name}" for one in some])
+
+
+def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

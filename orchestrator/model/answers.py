@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.model.cells import Side
 from orchestrator.model.guests import Known, Outcome
 
 
@@ -156,17 +157,20 @@ class EffectKind(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """Patched by base over `boots` of both; from two boots on with an interval of 95 %.
+    """Patched against base over `boots` of both; from two boots on with an interval of 95 %.
 
-    `smallest` is the part by which patched would have had to differ to be seen, four times in five.
+    `ratio` is patched by base, and `smallest` the part by which patched would have had to differ to be seen, four times
+    in five. Where a median is zero, or below, there is no ratio: `difference` is patched less base, and `low`, `high`
+    and `smallest` are in the metric's unit as well.
     """
 
-    ratio: float
+    ratio: float | None
     boots: int
     low: float | None = None
     high: float | None = None
     smallest: float | None = None
     kind: EffectKind = EffectKind.UNKNOWN
+    difference: float | None = None
 
 
 _TIMES = frozenset(("ns", "us", "µs", "ms", "s", "sec", "seconds", "min", "cycles"))
@@ -174,7 +178,7 @@ _TIMES = frozenset(("ns", "us", "µs", "ms", "s", "sec", "seconds", "min", "cycl
 
 @dataclass(frozen=True)
 class MetricPair:
-    """One metric, side by side, all samples of a side together; `effect` is None where there is no ratio.
+    """One metric, side by side, all samples of a side together; `effect` is None where a side has none.
 
     `worse` is the change that makes it worse, where its suite says so. With `counted`, the guest's clock counted
     instructions.
@@ -195,6 +199,13 @@ class MetricPair:
     def worsened(self) -> bool:
         """Did it change for the worse for sure?"""
         return self.effect is not None and self.effect.kind is self.worse
+
+    @property
+    def alone(self) -> Side | None:
+        """The only side that measured it; None where both did."""
+        if self.base.samples and self.patched.samples:
+            return None
+        return Side.BASE if self.base.samples else Side.PATCHED
 
     @property
     def timed(self) -> bool:

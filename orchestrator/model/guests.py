@@ -137,9 +137,10 @@ class GuestRecord:
 
 @dataclass(frozen=True)
 class ConsoleLine:
-    """A line that the kernel of one `side` says and the other's does not: `times` in `came` of `of` boots.
+    """A line that the kernel of one `side` alone says, or far more often: `times` in `came` of `of` boots.
 
-    `words` are as they stood first; numbers in them may differ.
+    In a boot of the other's it comes `elsewhere` times at most. `words` are as they stood first; numbers in them may
+    differ.
     """
 
     arch: str
@@ -149,6 +150,7 @@ class ConsoleLine:
     times: int
     came: int
     of: int
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)

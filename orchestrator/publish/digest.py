@@ -14,6 +14,7 @@ from orchestrator.model import (
     ChangeKind,
     ConsoleLine,
     Culprit,
+    Effect,
     EffectKind,
     Fate,
     FindingChange,
@@ -184,18 +185,36 @@ def moved(pair: MetricPair) -> bool:
 
 
 def sure(pair: MetricPair) -> str:
-    """How sure the ratio is: `more: x1.20..x1.31 over 5 boots, from 4 % on seen`; one boot claims nothing."""
+    """How sure that is: `more: x1.20..x1.31 over 5 boots, from 4 % on seen`; one boot, or side, claims nothing."""
     effect = pair.effect
     if effect is None:
-        return ""
-    if effect.low is None or effect.smallest is None:
+        return f"{pair.alone} alone" if pair.alone else ""
+    if effect.low is None:
         return "no interval: one boot"
-    bounds = f"{times(effect.low)}..{times(effect.high)} over {effect.boots} boots"
-    return f"{effect.kind}: {bounds}, from {_percent(effect.smallest)} % on seen"
+    bounds = f"{amount(effect, effect.low)}..{amount(effect, effect.high)} over {effect.boots} boots"
+    return f"{effect.kind}: {bounds}, from {visible(pair, effect)} on seen"
 
 
-def _percent(part: float) -> str:
-    return f"{part * 100:.2g}" if part < 1 else f"{part * 100:,.0f}"
+def against(pair: MetricPair) -> str:
+    """What patched is to base: x1.25; +5,000 where a zero leaves no ratio; a dash where a side is missing."""
+    if pair.effect and pair.effect.ratio is None:
+        return amount(pair.effect, pair.effect.difference)
+    return times(ratio(pair))
+
+
+def amount(effect: Effect, value: float | None) -> str:
+    """One of its numbers: a ratio, or a difference with its sign."""
+    if effect.ratio is not None:
+        return times(value)
+    return f"{'+' if value and value > 0 else ''}{number(value)}"
+
+
+def visible(pair: MetricPair, effect: Effect) -> str:
+    """The smallest change that would have been seen: 4 %, or 12 faults."""
+    part = effect.smallest or 0.0
+    if effect.ratio is None:
+        return f"{number(part)} {pair.unit}"
+    return f"{part * 100:.2g} %" if part < 1 else f"{part * 100:,.0f} %"
 
 
 def binaries(run: Run) -> list[BinaryDiff]:
@@ -210,18 +229,26 @@ def findings(run: Run) -> list[FindingRecord]:
 
 
 def console_lines(run: Run) -> list[ConsoleLine]:
-    """What the kernel newly says first, then what it says no more; what it says in every boot before the rest."""
-    return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of))
+    """What the kernel newly says first, then what it says no more; what it says in every boot before the rest.
+
+    What the other side says as well, and far less often, comes after what it does not say.
+    """
+    return sorted(run.lines, key=lambda one: (one.side is Side.BASE, one.came < one.of, one.elsewhere > 0))
 
 
 def constant_lines(run: Run) -> list[ConsoleLine]:
-    """What one side alone says, and in every boot: what came in some may have come by chance."""
+    """What one side alone says, or far more often, and in every boot: what came in some may have come by chance."""
     return [one for one in console_lines(run) if one.came == one.of]
 
 
 def said(one: ConsoleLine) -> str:
-    """Which side's line it is, in two words."""
-    return "new line" if one.side is Side.PATCHED else "no line"
+    """Which side's line it is: new line, no line; more lines (500 a boot, 1 on base)."""
+    if not one.elsewhere:
+        return "new line" if one.side is Side.PATCHED else "no line"
+    often = round(one.times / one.came)
+    if one.side is Side.PATCHED:
+        return f"more lines ({often:,} a boot, {one.elsewhere:,} on base)"
+    return f"fewer lines ({one.elsewhere:,} a boot, {often:,} on base)"
 
 
 def new_findings(run: Run) -> list[list[FindingRecord]]:
@@ -277,7 +304,7 @@ def spread(side: Samples) -> Spread | None:
 
 
 def ratio(pair: MetricPair) -> float | None:
-    """Patched by base, over boots or by the median; None where a side is missing or base is zero."""
+    """Patched by base, over boots or by the median; None where a side is missing or a zero leaves none."""
     if pair.effect:
         return pair.effect.ratio
     base, patched = spread(pair.base), spread(pair.patched)

@@ -80,7 +80,7 @@ def _boots(pair: MetricPair) -> Iterator[Boot]:
 @lru_cache(maxsize=256)  # drawn once: a page that is written anew, as tests do, has the same ones
 def _plot(pair: MetricPair, anchor: str) -> Markup | None:
     """Left every sample by boot with the boot's median, right the ratio of each boot and the interval of all."""
-    boots = list(_boots(pair))
+    boots = _boots(pair) if digest.ratio(pair) else ()  # where all have no ratio, some would tell another story
     ratios = [(number, boot.ratio) for number, boot in enumerate(boots, 1) if boot.ratio]
 
     def draw(figure: "Figure") -> None:
@@ -116,7 +116,7 @@ def _ratio(axes: "Axes", pair: MetricPair, ratios: Sequence[tuple[int, float]]) 
     count, effect = max(number for number, _ in ratios), pair.effect
     axes.axhline(1, color=drawing.GREY, linewidth=0.8)
     axes.plot(*zip(*ratios, strict=True), "o", color=drawing.PATCHED, markersize=4, markeredgewidth=0, alpha=0.6)
-    if effect and effect.low is not None and effect.high is not None:
+    if effect and effect.ratio and effect.low is not None and effect.high is not None:
         error = [[effect.ratio - effect.low], [effect.high - effect.ratio]]
         axes.errorbar([count + 1], [effect.ratio], error, fmt="D", color=drawing.PATCHED, markersize=4, capsize=3)
     axes.set_title("patched / base", loc="left")

@@ -81,9 +81,12 @@ def _findings(run: Run) -> Iterator[str]:
 
 
 def _metrics(run: Run, names: dict[Lane, str]) -> Iterator[str]:
-    for pair in filter(digest.moved, digest.metrics(run)):
-        lane = names[digest.lane_of(pair)]
-        yield f"{pair.suite}/{pair.name} on {lane}: {digest.times(digest.ratio(pair))} ({digest.sure(pair)})"
+    for pair in digest.metrics(run):
+        place, sure = f"{pair.suite}/{pair.name} on {names[digest.lane_of(pair)]}", digest.sure(pair)
+        if digest.moved(pair):
+            yield f"{place}: {digest.against(pair)} ({sure})"
+        elif pair.alone:
+            yield f"{place}: {sure}"
 
 
 def _ground(run: Run) -> Iterator[str]:

@@ -26,7 +26,7 @@ CULPRIT_LINES = 4
 def summary(run: Run, report: Path | None) -> str:
     """The verdict and why, the counts of each arch, the changes worst first, the metrics, where the report is."""
     names = digest.lanes(run)
-    pairs = sorted(digest.metrics(run), key=lambda pair: digest.ratio(pair) is None)  # what can be compared first
+    pairs = sorted(digest.metrics(run), key=lambda pair: pair.alone is not None)  # what can be compared first
     parts = [
         (_wrapped(f"  {line(digest.strength(run))}", "  "), 2),
         (_reasons(run), REASON_LINES),
@@ -96,8 +96,8 @@ def findings(run: Run) -> list[str]:
 
 
 def _lines(run: Run, names: dict[Lane, str]) -> list[str]:
-    """What the kernel newly says, or says no more, in every boot; a line each."""
-    merged = digest.merged(digest.constant_lines(run), lambda one: (one.side, one.words))
+    """What the kernel newly says, or says no more, or far more often, in every boot; a line each."""
+    merged = digest.merged(digest.constant_lines(run), lambda one: (digest.said(one), one.words))
     return [_fit(f"{digest.said(some[0])} {line(_where(some, names))}: {line(some[0].words)}") for some in merged]
 
 
@@ -147,19 +147,18 @@ def _rates(test: Change) -> str:
 
 def _metric(pair: MetricPair, lane: str) -> str:
     base, patched = map(_median, (pair.base, pair.patched))
-    ratio = digest.ratio(pair)
-    times = f" ({digest.times(ratio)}{_sure(pair)})" if ratio else ""
-    return _fit(f"metric     {line(pair.name)} {line(lane)}: {base} → {patched} {line(pair.unit)}{times}")
+    return _fit(f"metric     {line(pair.name)} {line(lane)}: {base} → {patched} {line(pair.unit)} ({_against(pair)})")
 
 
-def _sure(pair: MetricPair) -> str:
-    """Between what, and from which part on it would have been seen."""
-    effect = pair.effect
+def _against(pair: MetricPair) -> str:
+    """What patched is to base, between what, and from which change on it would have been seen."""
+    effect, said = pair.effect, digest.against(pair)
     if effect is None:
-        return ""
-    if effect.low is None or effect.high is None or effect.smallest is None:
-        return ", one boot"
-    return f" in {effect.low:.2f}..{effect.high:.2f}, sees {effect.smallest * 100:.2g} %"
+        return digest.sure(pair) or said
+    if effect.low is None:
+        return f"{said}, one boot"
+    low, high = (digest.amount(effect, value).lstrip("x") for value in (effect.low, effect.high))
+    return f"{said} in {low}..{high}, sees {line(digest.visible(pair, effect))}"
 
 
 def _median(side: Samples) -> str:

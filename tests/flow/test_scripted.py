@@ -117,6 +117,17 @@ def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures
     assert {guest.outcome for guest in run.guests} == {"ok"}
 
 
+def test_what_a_compiler_newly_warns_of_is_among_the_reasons_of_a_clean_verdict(
+    validate: Validate, fakelinux: Path
+) -> None:
+    makefile = fakelinux / "Makefile"
+    warn = "! grep -q ODD $< || echo '/src/mm/madvise.c:1:1: warning: that is odd [-Wodd]'"
+    said = f"\t@echo '  CC      mm/madvise.o'; {warn}\n\t@echo COMPILED"
+    makefile.write_text(makefile.read_text().replace("\t@echo COMPILED", said))
+    run = validate(PASSES, f"# ODD\n{PASSES}")
+    assert verdict(run) == ("clean", "1 new compiler warning: mm/madvise.c")
+
+
 def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
     seen = []
 

@@ -182,7 +182,7 @@ def test_repeats_that_disagree_are_counted_and_listed(tmp_path: Path) -> None:
 def test_metrics_show_median_range_n_ratio_and_a_missing_side_as_a_dash(tmp_path: Path) -> None:
     shown = page(sample_run(), tmp_path).text("metrics")
     assert "mm/ mlock_1024_pages x1.00 x86_64 us time 1,849 [1,840 .. 1,866] 5 1,845 [1,840 .. 1,871] 5" in shown
-    assert "madvise_locked/ drop_1024_pages — arm64 us time — 0 81.25 [79.4 .. 84] 3" in shown
+    assert "madvise_locked/ drop_1024_pages — patched alone arm64 us time — 0 81.25 [79.4 .. 84] 3" in shown
 
 
 def test_each_metric_has_a_plot_in_the_page_s_colours_and_the_same_by_boot_in_a_table(tmp_path: Path) -> None:
@@ -216,11 +216,12 @@ def test_what_no_plot_can_hold_costs_nobody_the_report(tmp_path: Path, unit: str
 def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path) -> None:
     said = ConsoleLine("arm64", "fast", Side.PATCHED, "madvise: <script>alert(1)</script>", times=7, came=2, of=6)
     gone = dataclasses.replace(said, side=Side.BASE, words="old words", came=6)
-    report = page(dataclasses.replace(sample_run(), lines=(gone, said)), tmp_path)
-    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 gone old words arm64-fast 6 of 6" in report.text(
-        "lines"
-    )
-    assert "1 console line that one side alone says, in every boot" in report.text()
+    more = dataclasses.replace(said, words="often", times=1200, elsewhere=3)
+    report = page(dataclasses.replace(sample_run(), lines=(gone, said, more)), tmp_path)
+    shown = report.text("lines")
+    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 0 more often arm64-fast 2 of 6 1200 3" in shown
+    assert "gone old words arm64-fast 6 of 6 7 0" in shown
+    assert "1 console line that one side alone says, or far more often, in every boot" in report.text()
     assert "Neither kernel says" in page(sample_run(), tmp_path).text("lines")
 
 

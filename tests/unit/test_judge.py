@@ -13,6 +13,8 @@ from orchestrator.model import (
     Change,
     ChangeKind,
     Expectation,
+    FindingChange,
+    FindingRecord,
     GuestOutcome,
     GuestRecord,
     GuestRun,
@@ -471,6 +473,22 @@ def test_what_a_build_tried_and_bases_did_not_keeps_the_answer_from_being_good()
     answer = verdict.decide((base, patched), (), (), steps=(step,), declared=False)
     assert answer.value is VerdictValue.INCONCLUSIVE
     assert answer.reasons[0].startswith("patch 1 on x86_64-fast: ")
+
+
+def test_new_compiler_warnings_are_a_reason_and_change_no_verdict() -> None:
+    new = FindingRecord("cc", "-Wodd", "mm/a.c", 3, "that is odd", "x86_64", "fast", FindingChange.NEW)
+    other = replace(new, file="mm/b.c")
+    silent = (replace(new, tool="checkpatch"), replace(new, kind="error"), replace(new, change=FindingChange.MOVED))
+
+    def answer(*found: FindingRecord, declared: bool = False) -> Verdict:
+        tests = (change(ChangeKind.FIXED, ChangeKind.FIXED),)
+        return verdict.decide((), (), tests, declared=declared, findings=found)
+
+    found = answer(new, replace(new, arch="arm64"), other, replace(other, line=9), *silent)
+    assert (found.value, found.reasons) == (VerdictValue.CLEAN, ("3 new compiler warnings: mm/a.c, mm/b.c",))
+    declared = answer(new, declared=True)
+    assert (declared.value, declared.reasons[-1]) == (VerdictValue.VALIDATED, "1 new compiler warning: mm/a.c")
+    assert answer(*silent).reasons == ("nothing regressed",)
 
 
 def test_an_identical_image_is_clean_and_says_that_nothing_was_booted() -> None:

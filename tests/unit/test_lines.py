@@ -1,7 +1,11 @@
 """What one kernel says and the other does not: numbers aside, and without what is told elsewhere."""
 
+from dataclasses import replace
+
 from orchestrator.judge import lines
-from orchestrator.model import Lane, Side, Splat
+from orchestrator.model import ConsoleLine, Lane, Side, Splat
+from orchestrator.publish import digest, text
+from tests.unit.runs import sample_run
 
 LANE = Lane("arm64", "fast")
 BOOT = """\
@@ -35,6 +39,36 @@ def test_what_one_side_alone_says_is_told_with_how_often_and_in_how_many_boots()
 def test_a_line_that_any_boot_of_base_said_is_not_new() -> None:
     late = "[    1.000000] hrtimer: interrupt took 36174608 ns\n"
     assert told([BOOT, BOOT + late], [BOOT + late]) == []
+
+
+def said(times: int) -> str:
+    return BOOT + "[    1.000000] madvise: prog 17: refused\n" * times
+
+
+def test_a_line_that_comes_far_more_often_than_in_any_boot_of_the_other_side_is_told_with_both_numbers() -> None:
+    def grown(base: list[int], patched: list[int]) -> list[tuple[Side, int, int, int, int]]:
+        boots = [[lines.heard([said(times)]) for times in some] for some in (base, patched)]
+        return [(one.side, one.times, one.came, one.of, one.elsewhere) for one in lines.compare(LANE, *boots, ())]
+
+    assert grown([1], [500]) == [(Side.PATCHED, 500, 1, 1, 1)]
+    assert grown([500], [1]) == [(Side.BASE, 500, 1, 1, 1)]
+    assert grown([1, 3], [500, 600]) == [(Side.PATCHED, 1100, 2, 2, 3)]
+    assert grown([1, 400], [500, 600]) == []  # base's own boots differ by as much
+    assert grown([1, 1], [500, 2]) == [(Side.PATCHED, 500, 1, 2, 1)]
+    for few, more in ((3, 4), (1, 6), (100, 200), (200, 205)):
+        assert grown([few], [more]) == []
+    assert grown([1], [7]) and grown([100], [201])
+
+
+def test_a_line_that_comes_more_often_is_told_as_that() -> None:
+    here = ConsoleLine("arm64", "fast", Side.PATCHED, "refused", times=1000, came=2, of=2, elsewhere=1)
+    run = sample_run(metrics=(), lines=(here, replace(here, side=Side.BASE, words="gone"), replace(here, elsewhere=0)))
+    assert [digest.said(one) for one in digest.constant_lines(run)] == [
+        "new line",
+        "more lines (500 a boot, 1 on base)",
+        "fewer lines (1 a boot, 500 on base)",
+    ]
+    assert "more lines (500 a boot, 1 on base) arm64: refused\n" in text.summary(replace(run, lines=(here,)), None)
 
 
 def test_what_a_program_writes_and_what_announces_a_test_are_not_the_kernels() -> None:

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.judge import diff, measure, verdict
+from orchestrator import store
+from orchestrator.judge import culprit, diff, measure, verdict
 from orchestrator.judge.measure import Yardstick
 from orchestrator.model import (
+    Effect,
     EffectKind,
     GuestOutcome,
     GuestRecord,
@@ -21,7 +24,9 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import digest
+from orchestrator.publish import digest, outline, text
+from tests.unit.runs import change, sample_run
+from tests.unit.test_html import page
 
 
 def boots(ratio: float, count: int, noise: float, seed: int = 1) -> list[measure.Boot]:
@@ -64,9 +69,42 @@ def test_counts_that_are_the_same_in_every_boot_are_sure() -> None:
     assert (found.low, found.high, found.smallest) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 0)
 
 
-@pytest.mark.parametrize("samples", [((), (1.0,)), ((0.0,), (1.0,)), ((1.0,), (0.0,)), ((1.0,), (1.7e308, 1.7e308))])
-def test_where_there_is_no_ratio_there_is_no_effect(samples: measure.Boot) -> None:
+@pytest.mark.parametrize("samples", [((), (1.0,)), ((1.0,), ()), ((1.0,), (1.7e308, 1.7e308)), ((0.0,), (1e200,))])
+def test_where_a_side_is_missing_or_beyond_all_bounds_there_is_no_effect(samples: measure.Boot) -> None:
     assert measure.effect([samples], 0.05) is None
+
+
+def counted(base: list[float], patched: list[float]) -> list[measure.Boot]:
+    return [((one,), (other,)) for one, other in zip(base, patched, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("base", "patched", "kind"),
+    [
+        ([0] * 6, [5000] * 6, EffectKind.MORE),
+        ([5000] * 6, [0] * 6, EffectKind.LESS),
+        ([0] * 6, [0] * 6, EffectKind.SAME),
+        ([0] * 6, [0, 0, 0, 0, 0, 1], EffectKind.UNKNOWN),
+        ([0, 100, 100, 100, 100, 100], [100] * 6, EffectKind.UNKNOWN),
+        ([0, 101, 99, 100, 102, 98], [200, 301, 298, 299, 303, 300], EffectKind.MORE),
+        ([0, 1e6, 1e6, 1e6, 1e6], [1, 1e6, 1e6, 1e6, 1e6], EffectKind.SAME),  # nothing beside what base has
+        ([-100] * 3, [-200] * 3, EffectKind.LESS),
+    ],
+)
+def test_where_a_zero_leaves_no_ratio_differences_are_compared(
+    base: list[float], patched: list[float], kind: EffectKind
+) -> None:
+    found = measure.effect(counted(base, patched), 0.05)
+    assert found
+    assert (found.kind, found.ratio, found.boots) == (kind, None, len(base))
+    assert found.difference == pytest.approx(np.mean(patched) - np.mean(base))
+    assert found.low is not None and found.high is not None and found.low <= found.difference <= found.high
+    assert found.smallest is not None  # it is always said what would have been seen
+
+
+def test_of_one_boot_a_difference_claims_nothing() -> None:
+    found = measure.effect(counted([0], [5000]), 0.05)
+    assert found == Effect(None, 1, difference=5000)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +113,16 @@ def test_where_there_is_no_ratio_there_is_no_effect(samples: measure.Boot) -> No
         [((1e300,), (5e-324,))],
         [((100.0,), (100.0,)), ((100.0,), (180.0,))],
         [((5e-324,), (1e308,)), ((1e308,), (5e-324,))],
+        [((0.0,), (1e130,)), ((1e130,), (-1e130,))],
     ],
 )
 def test_whatever_a_guest_measured_gives_numbers(samples: list[measure.Boot]) -> None:
     found = measure.effect(samples, 0.05, 0.05 / 200)
     assert found and found.kind in (EffectKind.UNKNOWN, EffectKind.LESS)
-    numbers = [number for number in (found.ratio, found.low, found.high, found.smallest) if number is not None]
-    assert all(map(math.isfinite, numbers))
-    measure.nearer(samples, 2.0)
+    given = (found.ratio, found.difference, found.low, found.high, found.smallest)
+    assert all(math.isfinite(number) for number in given if number is not None)
+    measure.nearer(samples, found)
+    measure.nearer(samples, Effect(2.0, 1))
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -141,6 +181,55 @@ def test_what_became_worse_regresses_only_where_somebody_said_what_is_worse() ->
     assert decided(EffectKind.LESS).value is decided(None).value is VerdictValue.INCONCLUSIVE  # nothing was built
 
 
+def test_what_became_worse_from_zero_regresses_and_every_reader_is_told_by_how_much(tmp_path: Path) -> None:
+    first = measured(Side.BASE, 0), measured(Side.PATCHED, 5000)
+    more = [Pair("bench", "", measured(Side.BASE, 0), measured(Side.PATCHED, at)) for at in (4990.0, 5010.0)]
+    [pair] = diff.pair_metrics(*first, more, Yardstick(worse=lambda _suite, _name: EffectKind.MORE))
+    answer = verdict.decide((), (), [], declared=False, metrics=[pair])
+    assert answer.value is VerdictValue.REGRESSED
+    assert answer.reasons[0] == (
+        "arm64-fast: bench/t became worse: +5,000 ns against base (+4,872.94 to +5,127.06) over 2 boots"
+    )
+    run = sample_run(metrics=(pair,), verdict=answer)
+    assert "more: +4,873..+5,127 over 2 boots, from " in digest.sure(pair)
+    assert " ns on seen" in digest.sure(pair)
+    assert "metric     t arm64: 0 → 5,000 ns (+5,000 in +4,873..+5,127, sees " in text.summary(run, None)
+    [section] = [one for one in outline.sections(run) if one.title == "Measured"]
+    assert section.lines[0].startswith("bench/t on arm64: +5,000 (more: +4,873..+5,127")
+    assert "bench/ t +5,000 more: +4,873..+5,127 over 2 boots" in page(run, tmp_path).text("metrics")
+    store.save(run, tmp_path)
+    assert store.load(tmp_path).metrics == (pair,)
+    [found] = culprit.symptoms(run)
+    assert found.words == "bench/t (+5,000)"
+    assert [culprit.weigh(found, [trees(0, at)] * 2) for at in (10, 4900)] == [(False, 0.0), (True, 0.0)]
+
+
+def trees(base: float, tree: float) -> tuple[GuestRun, GuestRun]:
+    return measured(Side.BASE, base), measured(Side.PATCHED, tree)
+
+
+def test_a_metric_that_patched_lacks_is_told_and_where_its_worse_is_named_nothing_is_good(tmp_path: Path) -> None:
+    def found(kind: EffectKind | None, *, base: bool) -> MetricPair:
+        sides = measured(Side.BASE, *((100,) if base else ())), measured(Side.PATCHED, *(() if base else (100,)))
+        [pair] = diff.pair_metrics(*sides, by=Yardstick(worse=lambda _suite, _name: kind))
+        return pair
+
+    def decided(pair: MetricPair) -> Verdict:
+        done = change("t")
+        return verdict.decide((), sample_run().guests, [done], declared=False, metrics=[pair])
+
+    gone = found(EffectKind.MORE, base=True)
+    assert decided(gone).value is VerdictValue.INCONCLUSIVE
+    assert decided(gone).reasons == ("arm64-fast: measured on base and not on patched: bench/t",)
+    assert decided(found(None, base=True)).value is VerdictValue.CLEAN
+    assert decided(found(EffectKind.MORE, base=False)).value is VerdictValue.CLEAN
+    for base, side in ((True, "base"), (False, "patched")):
+        run = sample_run(metrics=(found(None, base=base),))
+        assert f"ns ({side} alone)\n" in text.summary(run, None)
+        assert f"bench/ t — {side} alone" in page(run, tmp_path).text("metrics")
+        assert (f"bench/t on arm64: {side} alone",) in [one.lines for one in outline.sections(run)]
+
+
 def test_metrics_that_judge_share_the_error_and_others_keep_their_own() -> None:
     def low(*judged: str) -> float:
         names = [f"t{number}" for number in range(10)]
@@ -159,12 +248,14 @@ def test_metrics_that_judge_share_the_error_and_others_keep_their_own() -> None:
 
 
 def test_a_tree_is_nearer_to_one_end_and_the_scatter_says_how_sure_that_is() -> None:
-    assert measure.nearer([((100.0,), (130.0,))] * 3, 1.3) == (True, 0.0)
-    assert measure.nearer([((100.0,), (70.0,))] * 3, 0.7) == (True, 0.0)
-    assert measure.nearer([((100.0,), (100.0,))] * 3, 1.3) == (False, 0.0)
-    assert measure.nearer([((100.0,), (130.0,))], 1.3) is None
+    slower, faster = Effect(1.3, 3), Effect(0.7, 3)
+    assert measure.nearer([((100.0,), (130.0,))] * 3, slower) == (True, 0.0)
+    assert measure.nearer([((100.0,), (70.0,))] * 3, faster) == (True, 0.0)
+    assert measure.nearer([((100.0,), (100.0,))] * 3, slower) == (False, 0.0)
+    assert measure.nearer([((100.0,), (130.0,))], slower) is None
+    assert measure.nearer([((0.0,), (130.0,))] * 3, slower) is None
     for ratio in (1.0, 1.3):
-        found = [measure.nearer(boots(ratio, 5, 0.1, seed), 1.3) for seed in range(300)]
+        found = [measure.nearer(boots(ratio, 5, 0.1, seed), slower) for seed in range(300)]
         right = [answer[1] for answer in found if answer and answer[0] is (ratio > 1)]
         assert len(right) > 280
         assert float(np.median(right)) < 0.05

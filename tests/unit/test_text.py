@@ -48,8 +48,8 @@ metric     page_faults x86_64: 1,024 → 1,024 faults (x1.00)
 metric     page_faults arm64: 1,024 → 1,024 faults (x1.00)
 metric     mlock_1024_pages x86_64: 1,849 → 1,845 us (x1.00)
 metric     mlock_1024_pages arm64: 1,849 → 1,845 us (x1.00)
-metric     drop_1024_pages x86_64: — → 81.25 us
-metric     drop_1024_pages arm64: — → 81.25 us
+metric     drop_1024_pages x86_64: — → 81.25 us (patched alone)
+metric     drop_1024_pages arm64: — → 81.25 us (patched alone)
 report: results/0412-madv-dontneed-locked/report.html
 """
     )
