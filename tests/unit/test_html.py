@@ -354,6 +354,20 @@ def test_timeline_environment_and_the_commands_to_repeat_it(tmp_path: Path) -> N
     assert f"{tmp_path}/base/x86_64-fast/qemu.sh {tmp_path}/patched/x86_64-fast/qemu.sh" in repeat
 
 
+def test_the_files_that_repeat_a_run_are_in_its_report_by_the_names_they_call_each_other(tmp_path: Path) -> None:
+    assert "kdelta run --pipeline" not in page(sample_run(), tmp_path).text("repeat")
+    (tmp_path / "series").mkdir()
+    for name in ("pipeline.yaml", "series.diff", "series/expect.yaml", "reproduce.sh"):
+        (tmp_path / name).write_text("words\n")
+    report = page(sample_run(command=("kdelta", "nightly")), tmp_path)
+    assert (
+        "unpacked: pipeline.yaml .gz , series.diff .gz , series/expect.yaml .gz , reproduce.sh .gz "
+        "kdelta run --pipeline pipeline.yaml --out again It was started as: kdelta nightly"
+    ) in report.text("repeat")
+    saved = {str(found.get("download")) for _, found in report.tags}
+    assert {"pipeline.yaml.gz", "series.gz", "expect.yaml.gz", "reproduce.sh.gz"} <= saved
+
+
 def _hostile(run: Run) -> Run:
     """The run with a hostile word wherever a word comes from outside."""
     tests = (
