@@ -79,7 +79,8 @@ def _unseen(run: Run, directory: Path) -> Iterator[Step]:
     if any(build.noop for build in run.builds):
         yield Step("Find out why the image is identical: is what the series changes compiled at all?", "code")
     elif not run.coverage and run.guests:
-        yield Step("Measure whether the changed lines run at all.", command="kdelta run --flavour coverage")
+        again = shlex.join(["kdelta", "run", "--pipeline", str(directory / "pipeline.yaml"), "--flavour", "coverage"])
+        yield Step("Measure whether the changed lines run at all.", command=again)
     elif idle := len({(line.file, line.line) for line in run.coverage if line.state is LineState.IDLE}):
         yield Step(f"Write a test for the changed lines that never ran on some architecture ({idle}).", "patch")
     if any(one.fate is Fate.SURVIVED for one in run.mutants):

@@ -368,6 +368,11 @@ def test_the_files_that_repeat_a_run_are_in_its_report_by_the_names_they_call_ea
     assert {"pipeline.yaml.gz", "series.gz", "expect.yaml.gz", "reproduce.sh.gz"} <= saved
 
 
+def test_what_is_to_be_measured_next_is_the_series_of_this_run(tmp_path: Path) -> None:
+    report = page(sample_run(), tmp_path)
+    assert f"kdelta run --pipeline {tmp_path}/pipeline.yaml --flavour coverage" in report.text()
+
+
 def _hostile(run: Run) -> Run:
     """The run with a hostile word wherever a word comes from outside."""
     tests = (
