@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, Fate, FindingChange, LineState, Run, RunStatus, Side, VerdictValue
+from orchestrator.model import Change, ChangeKind, Fate, FindingChange, LineState, Run, RunStatus, VerdictValue
 from orchestrator.publish import digest
 
 MOST = 4
@@ -54,7 +54,7 @@ def _broken(run: Run) -> Iterator[Step]:
         yield Step("Read the first error of the build.", "builds")
     if any(guest.outcome.bad for guest in run.guests):
         yield Step("Read the console of the guest that did not end well.", "guests")
-    elif any(not splat.known for guest in run.guests if guest.side is Side.PATCHED for splat in guest.splats):
+    elif any(digest.new_splat(run, guest, splat) for guest in run.guests for splat in guest.splats):
         yield Step("Read what the patched kernel reported.", "guests")
 
 

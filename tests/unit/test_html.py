@@ -277,6 +277,23 @@ def test_a_splat_shows_its_frames_how_often_it_came_and_why_it_is_known(tmp_path
     assert "Splats 7 on base, 0 on patched" in report.text()
 
 
+def test_a_report_of_the_kernel_that_base_gives_too_is_nothing_to_read_first(tmp_path: Path) -> None:
+    run, old, new = sample_run(), Splat("warning", "WARNING in old", "w\n"), Splat("BUG", "BUG in new", "b\n")
+
+    def shown(*of_patched: Splat, base: GuestOutcome = GuestOutcome.OK) -> tuple[list[str], bool]:
+        guests = (
+            dataclasses.replace(run.guests[0], splats=(old,), outcome=base),
+            dataclasses.replace(run.guests[1], splats=of_patched),
+        )
+        report = page(dataclasses.replace(run, guests=guests), tmp_path)
+        tags = re.findall(r'class="tag (is-\w+)">(?:warning|BUG)<', report.source)
+        return tags, "Read what the patched kernel reported" in report.text()
+
+    assert shown(old) == (["is-same", "is-same"], False)
+    assert shown(old, new) == (["is-same", "is-same", "is-regressed"], True)
+    assert shown(new, base=GuestOutcome.LOST) == (["is-same", "is-same"], False)
+
+
 def test_a_console_line_is_not_new_because_its_time_or_numbers_differ(tmp_path: Path) -> None:
     run = sample_run()
     write_files(run, tmp_path)
