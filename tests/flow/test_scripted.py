@@ -117,6 +117,12 @@ def test_what_fails_on_base_and_passes_on_patched_is_fixed_on_both_architectures
     assert {guest.outcome for guest in run.guests} == {"ok"}
 
 
+def test_the_run_says_which_tools_looked_at_both_kernels_and_whether_at_all_of_them(validate: Validate) -> None:
+    looked = {(one.tool, one.arch): one.whole for one in validate(FAILS, PASSES).tools}
+    assert {looked["cc", arch] for arch in DEFAULT} == {True}
+    assert looked["checkpatch", ""] is False  # this tree has no such script
+
+
 def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
     seen = []
 
