@@ -19,7 +19,7 @@ from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.sandbox import PATH, Sandbox
 from orchestrator.job import Job
 from orchestrator.judge import findings
-from orchestrator.model import Cell, Lane, Side, cells
+from orchestrator.model import Cell, Lane, Side, ToolRecord, cells
 from orchestrator.sides import Built
 
 RECIPE = 1  # raise it when the same sources would be told otherwise
@@ -116,5 +116,6 @@ def _keep(job: Job, base: _Said, patched: _Said, lane: Lane | None = None) -> No
     before, after = ({name: found.units for name, found in said.items()} for said in (base, patched))
     records, notes = findings.compare_checks(before, after, job.plan.lines, arch=arch, flavour=flavour)
     job.recorder.add("findings", *findings.unlike(records))
-    gaps = [note for side in (base, patched) for found in side.values() for note in found.notes]
-    job.recorder.note(*gaps, *notes)
+    gaps = {name: [note for side in (base, patched) if name in side for note in side[name].notes] for name in patched}
+    job.recorder.add("tools", *(ToolRecord(name, arch, flavour, whole=not left) for name, left in gaps.items()))
+    job.recorder.note(*(note for left in gaps.values() for note in left), *notes)

@@ -206,6 +206,12 @@ def find_suite(name: str, near: Path) -> Path:
     return _found("guest_tests", name, near, "suite")
 
 
+def suite_name(directory: str) -> str:
+    """What finds that suite on another machine, too: its name if it is shipped, else its path."""
+    name = Path(directory).name
+    return name if find("guest_tests", name, share()) == Path(directory) else directory
+
+
 def find_series(name: str, near: Path) -> Path:
     """Return the file or directory of a series, or raise a UserError that names the nearest one."""
     return _found("patches", name, near, "series")

@@ -9,12 +9,13 @@ from kvm.arch import get as get_arch
 from orchestrator.build import dissect, kbuild_options, kconfig, kconfig_ask
 from orchestrator.build.anatomy.errand import Place
 from orchestrator.build.anatomy.facts import Anatomy
+from orchestrator.build.findings import warnings
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.make import ENV
 from orchestrator.build.sandbox import DENIED, Sandbox
 from orchestrator.job import Job
 from orchestrator.judge import binary, findings
-from orchestrator.model import Lane, Side, Uncompiled, cells
+from orchestrator.model import Lane, Side, ToolRecord, Uncompiled, cells
 from orchestrator.sides import Built
 
 
@@ -27,6 +28,7 @@ def look(job: Job, lane: Lane, built: Built) -> None:
         job.recorder.add("uncompiled", *_uncompiled(job, lane, patched))
         said = findings.compare(base.findings, patched.findings, job.plan.lines, arch=lane.arch, flavour=lane.flavour)
         job.recorder.add("findings", *findings.unlike(said))
+        job.recorder.add("tools", *(ToolRecord(tool, *lane) for tool in warnings.TOOLS))
         places = tuple(
             Place(build.directory, job.plan.sources(side), job.plan.cache_dir / "ccache", job.plan.quota)
             for side, build in ((Side.BASE, base), (Side.PATCHED, patched))

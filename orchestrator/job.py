@@ -16,7 +16,7 @@ from kvm import disk, proc, snapshot
 from kvm.arch import get as get_arch
 from kvm.errors import UserError
 from kvm.snapshot import Take
-from orchestrator import places, plan, store
+from orchestrator import config, places, plan, store
 from orchestrator.build import toolchain
 from orchestrator.engine import Engine
 from orchestrator.intake import cover, git
@@ -150,7 +150,8 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
         commit = todo.base.commit if todo.source.spec.startswith("git:") else None
     asked = todo.request.pipeline.model_copy(update={"series": series, "base": commit, "nightly": None})
     # who repeats it tells nobody; and this file travels in the report, while an address may be a secret
-    quiet = asked.model_copy(update={"report": asked.report.at_home()})
+    named = list(map(config.suite_name, asked.suites))
+    quiet = asked.model_copy(update={"report": asked.report.at_home(), "suites": named})
     disk.write(directory / "pipeline.yaml", recipe.pipeline(quiet.model_dump(exclude_none=True)))
     script = directory / "reproduce.sh"
     disk.write(script, recipe.SCRIPT)

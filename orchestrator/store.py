@@ -27,6 +27,7 @@ _KEYS = {
     "steps": ("arch", "flavour", "number"),
     "configs": ("arch", "flavour", "option"),
     "uncompiled": ("arch", "flavour", "file"),
+    "tools": ("arch", "flavour", "tool"),
     "findings": ("arch", "flavour", "tool", "file", "line", "kind", "message", "change"),
     "binaries": ("arch", "flavour"),
     "coverage": ("arch", "flavour", "side", "file", "line"),

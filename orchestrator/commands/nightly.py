@@ -41,12 +41,14 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
         hooks.patchwork_token(asked.pipeline.report)
     if not asked.pipeline.unsandboxed:
         sandbox.require()
-    results = Path.cwd() / "results"
+    results, runs = Path.cwd() / "results", actions.Night()
 
     def told(one: ItemReport) -> None:
         if one.end is ItemEnd.RAN:
             where = Path(one.directory)
-            hooks.tell(store.load(where), where, asked.pipeline.report, to_patchwork=to_patchwork)
+            run = store.load(where)
+            runs.add(one.item, run)
+            hooks.tell(run, where, asked.pipeline.report, to_patchwork=to_patchwork)
 
     with opening.history() as book:
         with show.Board() as board:
@@ -57,6 +59,7 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
         click.echo(json.dumps(dataclasses.asdict(report), indent=1))
     else:
         click.echo(actions.harmless(words.summary(report)), nl=False)
+    runs.tell(words.summary(report))
     return report.exit_code
 
 

@@ -110,11 +110,15 @@ def _of_attempts(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> 
 
 def _of_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> Iterable[Reason]:
     """A patch in the middle that does not build breaks every bisection that meets it."""
+    for step in broken_steps(builds, steps):
+        words = f"the tree after patch {step.number} ({step.subject}) does not build: {step.error}"
+        yield _broken(step), words
+
+
+def broken_steps(builds: Sequence[BuildRecord], steps: Sequence[StepRecord]) -> list[StepRecord]:
+    """Return the steps that do not build where base does."""
     base_builds = {(build.arch, build.flavour) for build in builds if build.side is Side.BASE and not build.error}
-    for step in steps:
-        if step.error and (step.arch, step.flavour) in base_builds:
-            words = f"the tree after patch {step.number} ({step.subject}) does not build: {step.error}"
-            yield _broken(step), words
+    return [step for step in steps if step.error and (step.arch, step.flavour) in base_builds]
 
 
 def _broken(build: BuildRecord | StepRecord) -> VerdictValue:

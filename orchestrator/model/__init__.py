@@ -25,6 +25,7 @@ from orchestrator.model.code import (
     FindingRecord,
     ObjectChange,
     TextChange,
+    ToolRecord,
     UapiProblem,
 )
 from orchestrator.model.coverage import BOOT, LineCoverage, LineState
@@ -123,6 +124,7 @@ __all__ = [
     "TestResult",
     "TextChange",
     "TimelineEntry",
+    "ToolRecord",
     "Trend",
     "UapiProblem",
     "Uncompiled",

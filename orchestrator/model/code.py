@@ -61,6 +61,19 @@ class FindingRecord:
 
 
 @dataclass(frozen=True)
+class ToolRecord:
+    """A tool whose findings of both sides were compared; the lane is "" for one that looks once for all of them.
+
+    `whole` says that it left nothing out: what it does not say is not there.
+    """
+
+    tool: str
+    arch: str
+    flavour: str
+    whole: bool = True
+
+
+@dataclass(frozen=True)
 class ByteChange:
     """Something measured in bytes: None on the side that lacks it; equal when only its contents changed."""
 

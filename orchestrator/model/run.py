@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.model.answers import Change, Culprit, MetricPair, Verdict
-from orchestrator.model.code import BinaryDiff, FindingRecord
+from orchestrator.model.code import BinaryDiff, FindingRecord, ToolRecord
 from orchestrator.model.coverage import LineCoverage
 from orchestrator.model.guests import ConsoleLine, GuestRecord
 from orchestrator.model.kernels import BuildRecord, ConfigChange, StepRecord, Uncompiled
@@ -81,6 +81,7 @@ class Run:
     steps: tuple[StepRecord, ...] = ()
     configs: tuple[ConfigChange, ...] = ()
     uncompiled: tuple[Uncompiled, ...] = ()
+    tools: tuple[ToolRecord, ...] = ()
     findings: tuple[FindingRecord, ...] = ()
     binaries: tuple[BinaryDiff, ...] = ()
     coverage: tuple[LineCoverage, ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, Fate, FindingChange, LineState, Run, RunStatus, Side, VerdictValue
+from orchestrator.model import Change, ChangeKind, Fate, FindingChange, LineState, Run, RunStatus, VerdictValue
 from orchestrator.publish import digest
 
 MOST = 4
@@ -54,7 +54,7 @@ def _broken(run: Run) -> Iterator[Step]:
         yield Step("Read the first error of the build.", "builds")
     if any(guest.outcome.bad for guest in run.guests):
         yield Step("Read the console of the guest that did not end well.", "guests")
-    elif any(not splat.known for guest in run.guests if guest.side is Side.PATCHED for splat in guest.splats):
+    elif any(digest.new_splat(run, guest, splat) for guest in run.guests for splat in guest.splats):
         yield Step("Read what the patched kernel reported.", "guests")
 
 
@@ -79,7 +79,8 @@ def _unseen(run: Run, directory: Path) -> Iterator[Step]:
     if any(build.noop for build in run.builds):
         yield Step("Find out why the image is identical: is what the series changes compiled at all?", "code")
     elif not run.coverage and run.guests:
-        yield Step("Measure whether the changed lines run at all.", command="kdelta run --flavour coverage")
+        again = shlex.join(["kdelta", "run", "--pipeline", str(directory / "pipeline.yaml"), "--flavour", "coverage"])
+        yield Step("Measure whether the changed lines run at all.", command=again)
     elif idle := len({(line.file, line.line) for line in run.coverage if line.state is LineState.IDLE}):
         yield Step(f"Write a test for the changed lines that never ran on some architecture ({idle}).", "patch")
     if any(one.fate is Fate.SURVIVED for one in run.mutants):

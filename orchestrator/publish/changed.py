@@ -57,7 +57,7 @@ class Detail:
 
     outputs: tuple[Pane, ...]
     consoles: tuple[Pane, ...]
-    splats: tuple[tuple[str, Splat], ...]
+    splats: tuple[tuple[str, Splat, bool], ...]
     commands: tuple[str, ...]
 
 
@@ -169,15 +169,16 @@ class _Teller:
             excerpt.pane(f"patched {lane}: {_outcomes(test, Side.PATCHED)}", patched, base, key),
         )
 
-    def _splats(self, row: Row) -> Iterator[tuple[str, Splat]]:
-        """What the kernel reported while it ran, with the guest's name."""
+    def _splats(self, row: Row) -> Iterator[tuple[str, Splat, bool]]:
+        """What the kernel reported while it ran, with the guest's name, and whether it is new."""
         for guest in self.run.guests:
             lane = digest.lane_of(guest)
             for test in row.tests:
                 if guest.splats and digest.lane_of(test) == lane:
                     said = self.said(guest.side, lane, test) or ""
                     where = f"{guest.side} {self.names[lane]}"
-                    yield from ((where, splat) for splat in guest.splats if stretch.holds(said, splat))
+                    seen = (splat for splat in guest.splats if stretch.holds(said, splat))
+                    yield from ((where, splat, digest.new_splat(self.run, guest, splat)) for splat in seen)
 
     def _command(self, test: Change) -> str:
         name = test.suite if test.name.startswith("(") else f"{test.suite}/{test.name}"  # (exit) is of all of it

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from orchestrator.judge import verdict
 from orchestrator.model import (
     BinaryDiff,
     BuildRecord,
@@ -27,6 +28,7 @@ from orchestrator.model import (
     RunStatus,
     Samples,
     Side,
+    Splat,
     Suspect,
     VerdictValue,
 )
@@ -315,6 +317,14 @@ def splats(run: Run, side: Side) -> int:
     """How many splats the consoles of one side hold."""
     guests = [guest for guest in run.guests if guest.side == side]
     return sum(guest.more_splats + sum(splat.times for splat in guest.splats) for guest in guests)
+
+
+def new_splat(run: Run, guest: GuestRecord, splat: Splat) -> bool:
+    """Is it a report of patched that neither base, which lived, nor a list of known issues has?"""
+    lane = [other for other in run.guests if other.side is Side.BASE and lane_of(other) == lane_of(guest)]
+    on_base = {other.identity for base in lane for other in base.splats}
+    fresh = splat.identity not in on_base and any(map(verdict.lived, lane))
+    return guest.side is Side.PATCHED and splat.known is None and fresh
 
 
 def number(value: float | None) -> str:

@@ -20,6 +20,9 @@ from orchestrator.trial import stretch
 
 _PAGE = Path(__file__).parent / "page"
 
+_PIPELINE, _EXPECT = "pipeline.yaml", "series/expect.yaml"
+_SAVED = {store.DIFF: "series", _EXPECT: "expect.yaml"}  # where a saved pipeline.yaml looks for them
+
 
 @dataclass(frozen=True)
 class File:
@@ -48,6 +51,7 @@ def render(run: Run, directory: Path) -> str:
         bars=timed.bars(run),
         busy=(timed.busy(run), timed.plot(run)),
         command=shlex.join(run.command),
+        recipe=[path for path in (_PIPELINE, store.DIFF, _EXPECT, "reproduce.sh") if path in files],
         boots=rows.boots(run, directory),
         told=linked,
         patch=annotated.read(run, directory, names, told.notes(linked)),
@@ -85,14 +89,15 @@ def _files(run: Run, directory: Path) -> dict[str, File]:
     builds: list[BuildRecord | StepRecord] = [*run.builds, *run.steps]
     paths = (
         store.RECORD,
-        *("pipeline.yaml", "reproduce.sh", store.DIFF),
+        *(_PIPELINE, store.DIFF, _EXPECT, "reproduce.sh"),
         *(culprit.log for culprit in run.culprits),
         *(build.log for build in builds if build.error),
         *(guest.console for guest in troubled_first),
         *(build.log for build in builds),
     )
     found = {path: _find(directory, path) for path in paths}
-    return {path: File(_link(path), bag.hold(file, path.replace("/", "-"))) for path, file in found.items() if file}
+    named = {path: _SAVED.get(path, path.replace("/", "-")) for path in paths}
+    return {path: File(_link(path), bag.hold(file, named[path])) for path, file in found.items() if file}
 
 
 @cache

@@ -29,16 +29,19 @@ class Note:
 
 @dataclass(frozen=True)
 class Told:
-    """Findings, reports of kernels with their guests, mutants: each with its name for links, in the report's order."""
+    """Findings, reports of kernels, mutants: each with its name for links, in the report's order.
+
+    A report stands with its guest, and whether it is new.
+    """
 
     findings: Named[FindingRecord]
-    splats: Named[tuple[GuestRecord, Splat]]
+    splats: Named[tuple[GuestRecord, Splat, bool]]
     mutants: Named[MutantRecord]
 
 
 def read(run: Run) -> Told:
     """Name all that there is."""
-    splats = [(guest, splat) for guest in run.guests for splat in guest.splats]
+    splats = [(guest, splat, digest.new_splat(run, guest, splat)) for guest in run.guests for splat in guest.splats]
     return Told(
         anchors.named("finding", digest.findings(run)[:MOST_FINDINGS], _of_finding),
         anchors.named("splat", splats, lambda one: (*_of_guest(one[0]), one[1].kind, one[1].title, one[1].fingerprint)),
@@ -83,11 +86,11 @@ def _findings(told: Told) -> Iterator[tuple[Place, Note]]:
 
 def _splats(told: Told) -> Iterator[tuple[Place, Note]]:
     """A report is told of each line in its call trace."""
-    for anchor, (guest, splat) in told.splats:
+    for anchor, (guest, splat, new) in told.splats:
         for depth, frame in enumerate(splat.frames):
             if place := _PLACE.search(frame):
                 words = f"{'' if depth == 0 else 'called from here: '}{splat.title}"
-                tone = "same" if splat.known or guest.side is Side.BASE else "regressed"
+                tone = "regressed" if new else "same"
                 note = Note(splat.kind, tone, words, (f"{guest.side} {_where(guest)[0]}",), anchor)
                 yield (guest.side, place["file"], int(place["line"])), note
 

@@ -219,3 +219,15 @@ def test_print_shows_what_the_rows_open_and_no_controls(page: Page) -> None:
     assert page.locator("#rows .opened").first.is_visible()
     assert page.locator("#filter").is_hidden()
     assert page.get_by_role("button", name="Copy").is_hidden()
+
+
+def test_on_paper_no_marked_line_is_cut_off(chromium: Browser, tmp_path: Path) -> None:
+    why = "expected a page that is there and found none, " * 12
+    test = change("t", "x86_64", Outcome.PASS, Outcome.FAIL, ChangeKind.REGRESSED, said=("ok 1\n", f"not ok 1 {why}\n"))
+    page = chromium.new_page(viewport={"width": 700, "height": 900})
+    page.goto(written(sample_run(tests=(test,)), tmp_path))
+    page.emulate_media(media="print")
+    assert why.strip() in page.locator("#rows pre mark").last.inner_text()
+    right = "mark => mark.getBoundingClientRect().right - mark.parentElement.getBoundingClientRect().right"
+    assert max(page.locator("#rows pre mark").evaluate_all(f"all => all.map({right})")) <= 0
+    page.close()

@@ -1,7 +1,10 @@
 """The command line: exit codes, and where words go."""
 
+import base64
+import gzip
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -290,6 +293,28 @@ def test_a_run_holds_all_that_repeats_it(kdelta: Kdelta, fakelinux: Path, make_s
     assert again.returncode == 0, again.stderr
     facts = json.loads(again.stdout)
     assert (facts["series"], facts["patches"]) == ("mm: steps, größere", ["mm: step 0", "mm: step 1"])
+    assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
+
+
+def test_who_has_the_report_alone_can_repeat_the_run(
+    kdelta: Kdelta, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    (path := make_series("one\n", "two\n")).joinpath("expect.yaml").write_text(
+        "suites: {madvise_locked: {fixed: [drops_locked_pages]}}\n"
+    )
+    args = ["--kernel", f"git:{fakelinux}", "--arch", "arm64", "--out", tmp_path / "out"]
+    assert kdelta("build", path, *args, KDELTA_CACHE=str(tmp_path / "c")).returncode == 0
+    assert "suites:\n- madvise_locked\n" in (tmp_path / "out" / "pipeline.yaml").read_text()
+    assert kdelta("report", tmp_path / "out").returncode == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    (alone := tmp_path / "alone").mkdir()
+    for held, name in re.findall(r'href="data:application/gzip;base64,([^"]*)" download="([^"]*)\.gz"', page):
+        (alone / name).write_bytes(gzip.decompress(base64.b64decode(held)))
+    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(path)
+    again = kdelta("plan", "--pipeline", alone / "pipeline.yaml", "--json", KDELTA_CACHE=str(tmp_path / "c"))
+    assert again.returncode == 0, again.stderr
+    facts = json.loads(again.stdout)
     assert [row["cell"] for row in facts["cells"]] == ["base/arm64-fast", "patched/arm64-fast"]
 
 

@@ -276,7 +276,8 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
         "report:\n  formats: [junit, ktap, kcidb, sarif, markdown, mail]\n  webhook: $HOOK\n"
     )
     with server(says(200)) as (url, told):
-        done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"), HOOK=url)
+        github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+        done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"), HOOK=url, **github)
     assert [json.loads(one.body)["verdict"] for one in told] == ["clean"]
     [run] = (tmp_path / "results").glob("*/run.json")
     assert {form.file for form in FORMATS.values()} < {file.name for file in run.parent.iterdir()}
@@ -284,6 +285,8 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
     assert "1 clean" in done.stdout
     [written] = (tmp_path / "results" / "nightly").glob("*.txt")
     assert written.read_text() == done.stdout
+    summary = (tmp_path / "summary").read_text()
+    assert summary.startswith("\n    kdelta nightly 20") and "\n\n## CLEAN:" in summary
     assert json.loads(written.with_suffix(".json").read_text())["items"][0]["item"] == "directory queue: empty"
     assert "1 runs" in (tmp_path / "results" / "index.html").read_text()
     again = kdelta("nightly", "--json", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))

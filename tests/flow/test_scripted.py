@@ -128,6 +128,12 @@ def test_what_a_compiler_newly_warns_of_is_among_the_reasons_of_a_clean_verdict(
     assert verdict(run) == ("clean", "1 new compiler warning: mm/madvise.c")
 
 
+def test_the_run_says_which_tools_looked_at_both_kernels_and_whether_at_all_of_them(validate: Validate) -> None:
+    looked = {(one.tool, one.arch): one.whole for one in validate(FAILS, PASSES).tools}
+    assert {looked["cc", arch] for arch in DEFAULT} == {True}
+    assert looked["checkpatch", ""] is False  # this tree has no such script
+
+
 def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
     seen = []
 

@@ -52,3 +52,23 @@ def test_where_bisection_named_a_patch_the_others_do_not_fail() -> None:
 def test_a_patch_after_which_the_tree_does_not_build_fails() -> None:
     step = StepRecord(1, "mm: 1", "arm64", "fast", 1, 1, False, "log", error="x.c:1: error")
     assert asked("<1@x>", steps=(step,)) == [("fail", "does not build after this patch: x.c:1: error")]
+
+
+def step(number: int, error: str | None = "x.c:1: error") -> StepRecord:
+    return StepRecord(number, f"mm: {number}", "arm64", "fast", 1, 1, False, "log", error=error)
+
+
+def test_where_base_does_not_build_either_no_patch_is_accused() -> None:
+    builds = tuple(
+        dataclasses.replace(build, error="y.c:1: error") if build.arch == "arm64" else build
+        for build in sample_run().builds
+    )
+    steps = (step(1), step(2))
+    assert asked("<1@x>", VerdictValue.INCONCLUSIVE, builds=builds, steps=steps) == [("warn", "inconclusive: why ")]
+
+
+def test_a_patch_that_comes_to_a_tree_that_does_not_build_is_not_the_one_that_broke_it() -> None:
+    [(status, summary)] = asked("<2@x>", steps=(step(1), step(2)))
+    assert (status, summary) == ("warn", "the series is regressed: why ; it does not build after patch 1 (mm: 1)")
+    assert [status for status, _ in asked("<1@x>", steps=(step(1), step(2)))] == ["fail"]
+    assert [status for status, _ in asked("<2@x>", steps=(step(1, None), step(2)))] == ["fail"]

@@ -30,6 +30,7 @@ from orchestrator.model import (
     Run,
     Series,
     Side,
+    ToolRecord,
     Verdict,
     VerdictValue,
 )
@@ -282,6 +283,20 @@ def test_sarif_has_a_run_for_each_tool_and_base_as_its_baseline() -> None:
     }
     other = checkpatch["results"][0]["locations"][0]["physicalLocation"]
     assert other == {"artifactLocation": {"uri": "a%20b/%C3%BC%3A%25.c", "uriBaseId": "%SRCROOT%"}}
+
+
+def test_sarif_has_an_empty_run_for_each_tool_that_looked_everywhere_and_for_no_other() -> None:
+    once, everywhere = ToolRecord("checkpatch", "", ""), [ToolRecord("cc", arch, "fast") for arch in ARCHES]
+
+    def runs(*tools: ToolRecord, **more: object) -> dict[str, int]:
+        log = json.loads(write("sarif", sample_run(tools=tools, **more)))
+        return {run["automationDetails"]["id"].split("/")[1]: len(run["results"]) for run in log["runs"]}
+
+    assert runs(once, *everywhere) == {"checkpatch": 0, "cc": 0}
+    assert runs(once, everywhere[0]) == {"checkpatch": 0}  # the other lane was not built
+    assert runs(dataclasses.replace(once, whole=False), *everywhere) == {"cc": 0}
+    assert runs(once, findings=FINDINGS) == {"checkpatch": 1, "gcc": 3}
+    assert runs(once, verdict=None) == runs() == {"kdelta": 0}  # GitHub takes none without any
 
 
 def test_a_finding_keeps_its_fingerprint_when_its_line_moves() -> None:

@@ -1,8 +1,12 @@
 """What GitHub's runner is told, and what it must not take for an order."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestrator import actions
 from orchestrator.model import ChangeKind, FindingChange, FindingRecord, Outcome, Verdict, VerdictValue
 from orchestrator.publish.formats import github
 from tests.unit.runs import change, sample_run
@@ -32,6 +36,26 @@ def test_why_a_run_is_not_good_is_said_be_it_the_series_fault_or_nobodys() -> No
 def test_no_more_annotations_are_written_than_are_shown() -> None:
     tests = tuple(change(f"t{n}", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED) for n in range(50))
     assert len(github.annotations(sample_run(tests=tests)).splitlines()) == github.MOST
+
+
+def test_all_runs_of_a_night_are_one_step_with_the_night_s_summary_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    tests = tuple(change(f"t{n}", patched=Outcome.FAIL, kind=ChangeKind.REGRESSED) for n in range(6))
+    found = FindingRecord("gcc", "-Wx", "", 0, "odd", "arm64", "fast", FindingChange.NEW)
+    night = actions.Night()
+    for item in ("tree a", "queue b"):
+        night.add(item, sample_run(tests=tests, findings=(found,)))
+    night.tell("kdelta nightly: 2 regressed\n! <b>queue b</b>\n")
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" ")[0] for line in told] == ["::error"] * github.MOST + ["::warning"] * 2
+    assert told[0] == "::error title=tree a madvise_locked/t0 x86_64-fast::pass on base, fail on patched: regressed"
+    assert told[-1] == "::warning title=queue b gcc -Wx::odd"
+    summary = (tmp_path / "summary").read_text()
+    assert summary.startswith("\n    kdelta nightly: 2 regressed\n    ! <b>queue b</b>\n\n## ")
+    assert summary.count("\n## ") == 2
 
 
 @given(st.text())

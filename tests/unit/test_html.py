@@ -278,6 +278,23 @@ def test_a_splat_shows_its_frames_how_often_it_came_and_why_it_is_known(tmp_path
     assert "Splats 7 on base, 0 on patched" in report.text()
 
 
+def test_a_report_of_the_kernel_that_base_gives_too_is_nothing_to_read_first(tmp_path: Path) -> None:
+    run, old, new = sample_run(), Splat("warning", "WARNING in old", "w\n"), Splat("BUG", "BUG in new", "b\n")
+
+    def shown(*of_patched: Splat, base: GuestOutcome = GuestOutcome.OK) -> tuple[list[str], bool]:
+        guests = (
+            dataclasses.replace(run.guests[0], splats=(old,), outcome=base),
+            dataclasses.replace(run.guests[1], splats=of_patched),
+        )
+        report = page(dataclasses.replace(run, guests=guests), tmp_path)
+        tags = re.findall(r'class="tag (is-\w+)">(?:warning|BUG)<', report.source)
+        return tags, "Read what the patched kernel reported" in report.text()
+
+    assert shown(old) == (["is-same", "is-same"], False)
+    assert shown(old, new) == (["is-same", "is-same", "is-regressed"], True)
+    assert shown(new, base=GuestOutcome.LOST) == (["is-same", "is-same"], False)
+
+
 def test_a_console_line_is_not_new_because_its_time_or_numbers_differ(tmp_path: Path) -> None:
     run = sample_run()
     write_files(run, tmp_path)
@@ -353,6 +370,25 @@ def test_timeline_environment_and_the_commands_to_repeat_it(tmp_path: Path) -> N
     repeat = report.text("repeat")
     assert "kdelta run --series patches/madv-dontneed-locked --title 'two words'" in repeat
     assert f"{tmp_path}/base/x86_64-fast/qemu.sh {tmp_path}/patched/x86_64-fast/qemu.sh" in repeat
+
+
+def test_the_files_that_repeat_a_run_are_in_its_report_by_the_names_they_call_each_other(tmp_path: Path) -> None:
+    assert "kdelta run --pipeline" not in page(sample_run(), tmp_path).text("repeat")
+    (tmp_path / "series").mkdir()
+    for name in ("pipeline.yaml", "series.diff", "series/expect.yaml", "reproduce.sh"):
+        (tmp_path / name).write_text("words\n")
+    report = page(sample_run(command=("kdelta", "nightly")), tmp_path)
+    assert (
+        "unpacked: pipeline.yaml .gz , series.diff .gz , series/expect.yaml .gz , reproduce.sh .gz "
+        "kdelta run --pipeline pipeline.yaml --out again It was started as: kdelta nightly"
+    ) in report.text("repeat")
+    saved = {str(found.get("download")) for _, found in report.tags}
+    assert {"pipeline.yaml.gz", "series.gz", "expect.yaml.gz", "reproduce.sh.gz"} <= saved
+
+
+def test_what_is_to_be_measured_next_is_the_series_of_this_run(tmp_path: Path) -> None:
+    report = page(sample_run(), tmp_path)
+    assert f"kdelta run --pipeline {tmp_path}/pipeline.yaml --flavour coverage" in report.text()
 
 
 def _hostile(run: Run) -> Run:

@@ -13,6 +13,7 @@ from orchestrator.build.findings.words import kernel_doc_kind, path, plain, slug
 from orchestrator.model import Finding
 
 CC = "cc"
+TOOLS = (CC, "as", "ld", "modpost", "objtool", "kconfig", "dtc", "make")  # those of each build
 _MAX_LINE = 2000
 _HEED_LINES = 1000
 

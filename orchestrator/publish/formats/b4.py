@@ -1,5 +1,6 @@
 """What b4 shows beside a mail that it reviews: the run's verdict as it concerns that mail (b4's check protocol)."""
 
+from orchestrator.judge import verdict
 from orchestrator.model import Run, StepRecord
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
@@ -25,13 +26,20 @@ def judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
     code = digest.exit_code(run)
     said = f"{digest.answer(run)}: {digest.gist(run)}"
-    if number and (broken := _broken(run, number)):
-        return FAIL, f"does not build after this patch: {broken.error}"
+    broke = _broke(run)
+    if number in broke:
+        return FAIL, f"does not build after this patch: {broke[number].error}"
     blamed = {suspect.number for culprit in run.culprits for suspect in culprit.suspects}
     if code == 1 and number and blamed and number not in blamed:
         return WARN, f"not by this patch: {digest.blame(run, run.culprits[0])}; the series is {said}"
+    if code == 1 and number and broke and not blamed:
+        first = next(iter(broke.values()))
+        return WARN, f"it does not build after patch {first.number} ({first.subject}); the series is {said}"
     return {0: PASS, 1: FAIL}.get(code, WARN), said
 
 
-def _broken(run: Run, number: int) -> StepRecord | None:
-    return next((step for step in run.steps if step.number == number and step.error), None)
+def _broke(run: Run) -> dict[int, StepRecord]:
+    """The patches after which a tree that was whole does not build: what comes to a broken one is not blamed for it."""
+    steps = [step for step in verdict.broken_steps(run.builds, run.steps) if not step.unfinished]
+    broken = {(step.arch, step.flavour, step.number): step for step in steps}
+    return {number: step for (*lane, number), step in broken.items() if (*lane, number - 1) not in broken}

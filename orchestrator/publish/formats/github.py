@@ -16,23 +16,37 @@ SUMMARY_BYTES = 1 << 20
 _COMMAND = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 
-def annotations(run: Run) -> str:
-    """One workflow command a line: what counts against the series, then what compilers and checkers newly say."""
+def annotations(run: Run, item: str = "") -> str:
+    """One workflow command a line: what counts against the series, then what compilers and checkers newly say.
+
+    `item` is what it is of in a night, beside others.
+    """
     verdict, *others = cases.of(run)
     against = [case for case in (verdict, *others) if case.standing is Standing.AGAINST]
-    errors = [_command("error", _title(case), case.why) for case in against]
-    unsure = [_command("warning", _title(verdict), verdict.why)] if verdict.standing is Standing.UNSURE else []
-    return "".join(f"{text}\n" for text in (*errors[:MOST], *[*unsure, *_findings(run)][:MOST]))
+    errors = [_command("error", _title(case, item), case.why) for case in against]
+    unsure = [_command("warning", _title(verdict, item), verdict.why)] if verdict.standing is Standing.UNSURE else []
+    return _shown([*errors, *unsure, *_findings(run, item)])
 
 
-def _title(case: Case) -> str:
-    return f"{case.group}/{case.name} {case.lane}".rstrip()
+def both(some: str, more: str) -> str:
+    """The annotations of several runs in one step, as many as it may have."""
+    return _shown(f"{some}{more}".split("\n")[:-1])
 
 
-def _findings(run: Run) -> Iterator[str]:
+def _shown(commands: list[str]) -> str:
+    errors = [command for command in commands if command.startswith("::error ")]
+    warnings = [command for command in commands if command.startswith("::warning ")]
+    return "".join(f"{command}\n" for command in (*errors[:MOST], *warnings[:MOST]))
+
+
+def _title(case: Case, item: str) -> str:
+    return " ".join(filter(None, (item, f"{case.group}/{case.name}", case.lane)))
+
+
+def _findings(run: Run, item: str) -> Iterator[str]:
     for some in digest.new_findings(run):
         place = {"file": some[0].file, "line": str(some[0].line)} if some[0].file and some[0].line else {}
-        yield _command("warning", f"{some[0].tool} {some[0].kind}", some[0].message, **place)
+        yield _command("warning", f"{item} {some[0].tool} {some[0].kind}".lstrip(), some[0].message, **place)
 
 
 def _command(name: str, title: str, message: str, **place: str) -> str:

@@ -20,6 +20,11 @@ def write(run: Run) -> str:
     return "\n".join(lines)
 
 
+def as_it_is(text: str) -> str:
+    """Lines of plain text, which is none of ours."""
+    return "".join(f"    {words}\n" for words in text.splitlines())
+
+
 def _safe(text: str) -> str:
     """One line that shows as it is; @ is kept from calling somebody."""
     escaped = _MARKUP.sub(r"\\\g<0>", line(text).strip())

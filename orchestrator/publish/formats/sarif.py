@@ -9,26 +9,35 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.model import FindingChange, FindingRecord, Run
+from orchestrator.model import FindingChange, FindingRecord, Lane, Run
 from orchestrator.publish import clean, digest
 
 _STATES = {FindingChange.NEW: "new", FindingChange.MOVED: "updated", FindingChange.SAME: "unchanged"}
+_ONCE = {Lane("", "")}
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 Object = dict[str, Any]
 
 
 def write(run: Run) -> str:
-    """Everything that is there on patched; the same of several lanes once."""
+    """Everything that is there on patched; the same of several lanes once.
+
+    A tool's run without results closes what an earlier one of it opened, so only one that looked everywhere has it.
+    """
     there = [found for found in digest.findings(run) if found.change in _STATES]
-    tools = digest.merged(there, lambda found: found.tool)
-    log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_tool(some, run) for some in tools] or [_nothing(run)]}
+    tools = {some[0].tool: _tool(some, run) for some in digest.merged(there, lambda found: found.tool)}
+    runs = {name: _run(name, [], [], run) for name in _looked(run)} | tools
+    nobody = _run("kdelta", [], [], run)  # GitHub takes no log without a run; this one closes nothing
+    log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": list(runs.values()) or [nobody]}
     return json.dumps(log, indent=1) + "\n"
 
 
-def _nothing(run: Run) -> Object:
-    """A run without results closes what an earlier one opened."""
-    return _run("kdelta", [], [], run)
+def _looked(run: Run) -> list[str]:
+    """The tools that looked at all of both sides, in every lane that was to be built."""
+    lanes = {digest.lane_of(build) for build in run.builds}
+    told = digest.merged(run.tools if run.verdict else (), lambda one: one.tool)
+    whole = [some for some in told if all(one.whole for one in some)]
+    return [some[0].tool for some in whole if {Lane(one.arch, one.flavour) for one in some} in (_ONCE, lanes)]
 
 
 def _tool(some: list[FindingRecord], run: Run) -> Object:
