@@ -135,7 +135,7 @@ def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> Ite
     began = time.monotonic()
     try:
         with budget.watched():
-            report = _one(item, done, place)
+            report = _one(item, done, place, budget)
         if budget.spent:  # just when it was done
             proc.stop.clear()
     except Interrupted:
@@ -159,7 +159,7 @@ def _said(fault: Exception, item: Item) -> str:
     return f"a fault of kdelta itself: {fault!r}"
 
 
-def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
+def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
     """Run an item whose content is new, or was cut off."""
     if item.tip and (known := _ended(done, item.tip)):
         return known
@@ -180,11 +180,12 @@ def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
     with opening as of:
         run = pipeline.go_on(of) if begun else pipeline.validate(of)
         write.add(place.book, run, directory)
-        worse = _looked_at(of, [one for one in done if one.verdict], place.book)
+        worse = _looked_at(of, [one for one in done if one.verdict], place.book, budget)
     write.took(place.book, of.run)
     place.publish(of)
     report = _report(item, of, worse)
-    nights.end(place.book, entry, report.verdict)
+    if not (budget.spent and culprits.unended(of.run)):  # else the search goes on the next night
+        nights.end(place.book, entry, report.verdict)
     return report
 
 
@@ -204,15 +205,26 @@ def _content(todo: Plan) -> str:
     return cache.key([todo.source.tree, todo.applied.tree, *map(str, todo.lanes), *suites])
 
 
-def _looked_at(of: Job, done: list[Entry], book: Book) -> tuple[str, ...]:
+def _looked_at(of: Job, done: list[Entry], book: Book, budget: Budget) -> tuple[str, ...]:
     """Compare a run with the item's last one, and look for who did what is new in it; returns what is worse."""
     run = of.run
     worse = _worse(done[-1], of.directory, book) if done else ()
     new = not done or bool(worse) or done[-1].verdict != VerdictValue.REGRESSED
     regressed = run.verdict and run.verdict.value is VerdictValue.REGRESSED
     if regressed and new and of.plan.request.pipeline.bisect:
-        culprits.look(of)
+        _look_for_culprits(of, budget)
     return worse
+
+
+def _look_for_culprits(of: Job, budget: Budget) -> None:
+    """Look for who did it; the verdict stands where the budget ends that."""
+    try:
+        culprits.look_after(of)
+    except Interrupted:
+        if not budget.spent:
+            raise
+        proc.stop.clear()
+        culprits.give_up(of, "the time was spent, and the next night goes on")
 
 
 def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
@@ -223,7 +235,7 @@ def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
         ItemEnd.RAN,
         title=run.series.title,
         verdict=run.verdict.value,
-        words="; ".join(run.verdict.reasons),
+        words="; ".join((*run.verdict.reasons, *culprits.unended(run))),
         directory=str(of.directory),
         worse=worse,
         culprits=tuple(f"{one.commit[:12]} {one.subject}" for found in run.culprits for one in found.suspects),
@@ -240,13 +252,22 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
 
 def _open(book: Book, items: Container[str]) -> dict[str, Entry]:
     """What waits for somebody, of the items that are there: the newest regression, unless what failed passes by now."""
-    done = nights.entries(book)
+    done = [_judged(one) for one in nights.entries(book)]
     newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
     return {
         item: one
         for item, one in regressed.items()
         if item in items and (one is newest[item] or _still_bad(one, newest[item], book))
     }
+
+
+def _judged(entry: Entry) -> Entry:
+    """An entry with its verdict, be it that of a run which was cut off when it had one."""
+    if not entry.verdict:
+        with contextlib.suppress(UserError, InfraError):  # it has left no record
+            found = store.load(Path(entry.directory)).verdict
+            return replace(entry, verdict=found.value if found else "")
+    return entry
 
 
 def _still_bad(then: Entry, now: Entry, book: Book) -> bool:

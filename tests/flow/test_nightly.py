@@ -239,6 +239,70 @@ def test_a_bisection_that_is_cut_off_goes_on_the_next_night(spend: Night, fakeli
     assert (item.verdict, [who.split(" ", 1)[1] for who in item.culprits]) == ("regressed", ["mm: breaks it"])
 
 
+def between(machine: Machine) -> bool:
+    """Is it a kernel that the bisection of `regressed` boots?"""
+    image = machine.image.read_bytes()
+    return b"first night" not in image and b"later" not in image
+
+
+@pytest.fixture
+def regressed(spend: Night, fakelinux: Path) -> None:
+    """A night, and three commits later, of which one breaks a test."""
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first night\n{PASSES}")
+    spend()
+    for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
+        commit(fakelinux, text)
+
+
+@pytest.mark.usefixtures("regressed")
+def test_a_bisection_that_the_budget_ends_keeps_the_verdict_and_goes_on_the_next_night(
+    spend: Night,
+) -> None:
+    def endless_between(machine: Machine, **asked: object) -> object:
+        if between(machine):
+            proc.wait_readable([], 600)
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=endless_between, budget=20)
+    [item] = report.items
+    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [item.directory])
+    assert item.words.endswith("not looked for to the end: the time was spent, and the next night goes on")
+    assert list(report.open.values()) == list(spend(budget=0.01).open.values())  # nobody has looked at it since
+    again = spend()
+    [item] = again.items
+    assert (ends(again), [who.split(" ", 1)[1] for who in item.culprits]) == (["regressed"], ["mm: breaks it"])
+    assert "to the end" not in item.words
+    assert ends(spend()) == ["known"]
+
+
+@pytest.mark.usefixtures("regressed")
+def test_a_fault_of_a_bisection_is_told_and_keeps_the_verdict(spend: Night) -> None:
+    def broken_between(machine: Machine, **asked: object) -> object:
+        if between(machine):
+            raise InfraError("QEMU did not start")
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=broken_between)
+    assert (ends(report), report.exit_code, len(report.open)) == (["regressed"], 1, 1)
+    assert "the culprit was not looked for to the end: QEMU did not start" in words.summary(report)
+    assert ends(spend()) == ["known"]
+
+
+def test_a_branch_that_loses_a_repair_is_regressed_and_it_is_said_that_no_commit_brought_it(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"broken\n{FAILS}")
+    commit(fakelinux, f"repaired\n{PASSES}")
+    spend()
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    for text in ("one", "two"):
+        commit(fakelinux, f"{text}\n{FAILS}")
+    report = spend()
+    assert (ends(report), report.exit_code, len(report.open)) == (["regressed"], 1, 1)
+    assert "is repaired by a commit that base has and patched has not" in words.summary(report)
+
+
 def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_what_waited(
     spend: Night, fakelinux: Path, make_series, tmp_path: Path
 ) -> None:
