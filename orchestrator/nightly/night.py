@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from orchestrator.job import Job, Watch
 from orchestrator.judge import verdict
 from orchestrator.model import ItemEnd, ItemReport, NightReport, VerdictValue
 from orchestrator.nightly import queue
-from orchestrator.nightly.queue import Item
+from orchestrator.nightly.queue import Found, Item
 from orchestrator.plan import Plan
 from orchestrator.request import Request
 
@@ -84,9 +84,11 @@ def run(asked: Request, place: Place) -> NightReport:
             stack.enter_context(disk.alone(place.own.resolve()))
         except BlockingIOError as fault:
             raise UserError(f"another nightly runs in {place.results}", hint="wait until it has ended") from fault
-        reports = _all(asked, place, Budget(nightly.budget))
+        budget = Budget(nightly.budget)
+        found = _found(asked, place)
+        reports = found.failed + _all(found.items, place, budget)
         disk.clear(place.own / "mail")
-        still_open = _open(place.book, {one.item for one in reports})
+        still_open = {item: one for item, one in _open(place.book).items() if found.holds(item)}
         pruned = _prune(place, nightly, still_open, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
@@ -100,12 +102,16 @@ def run(asked: Request, place: Place) -> NightReport:
     )
 
 
-def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
-    done = nights.entries(place.book)
-    bases = {item: _next_base(one) for item, one in nights.newest(done).items() if one.tip}
-    items, reports = queue.find(asked, bases, place.own / "mail")
+def _found(asked: Request, place: Place) -> Found:
+    newest = nights.newest(nights.entries(place.book))
+    bases = {item: _next_base(one) for item, one in newest.items() if one.tip}
+    return queue.find(asked, bases, place.own / "mail")
+
+
+def _all(found: list[Item], place: Place, budget: Budget) -> list[ItemReport]:
+    done, reports = nights.entries(place.book), list[ItemReport]()
     last = {one.item: one.began for one in done}
-    items.sort(key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
+    items = sorted(found, key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
     by_item = {item.name: [one for one in done if one.item == item.name] for item in items}
     for number, item in enumerate(items, 1):
         if budget.spent:
@@ -250,15 +256,11 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _open(book: Book, items: Container[str]) -> dict[str, Entry]:
-    """What waits for somebody, of the items that are there: the newest regression, unless what failed passes by now."""
+def _open(book: Book) -> dict[str, Entry]:
+    """What waits for somebody, of every item: the newest regression, unless what failed passes by now."""
     done = [_judged(one) for one in nights.entries(book)]
     newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
-    return {
-        item: one
-        for item, one in regressed.items()
-        if item in items and (one is newest[item] or _still_bad(one, newest[item], book))
-    }
+    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
 
 
 def _judged(entry: Entry) -> Entry:

@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvm import disk
@@ -27,28 +27,46 @@ class Item:
     tip: str = ""
 
 
-def find(asked: Request, bases: Mapping[str, str], own: Path) -> tuple[list[Item], list[ItemReport]]:
-    """Find all items, and name the trees and queues of which none could be found.
+@dataclass
+class Found:
+    """What a night finds: items, reports of what cannot be run, and how the names begin of what was not to be seen."""
+
+    items: list[Item] = field(default_factory=list)
+    failed: list[ItemReport] = field(default_factory=list)
+    unseen: tuple[str, ...] = ()
+
+    def holds(self, name: str) -> bool:
+        """Is an item there, or may it be?"""
+        return name in {one.name for one in self.items} or name.startswith(self.unseen)
+
+
+def find(asked: Request, bases: Mapping[str, str], own: Path) -> Found:
+    """Find all items, and name the trees and queues that cannot be read.
 
     `bases` are the commits that branches are compared with; what must be written goes into `own`.
     """
     nightly = asked.pipeline.nightly
     if nightly is None or not (nightly.trees or nightly.queues):
         raise UserError("pipeline.yaml has no nightly: trees or queues", hint="docs/nightly.md shows one")
-    items: list[Item] = []
-    failed: list[ItemReport] = []
-    plain = _plain(asked)
-    sources: list[tuple[str, Callable[[], Iterator[Item]]]] = [
-        *((f"tree {tree.kernel}", lambda tree=tree: _of_tree(tree, plain, bases)) for tree in nightly.trees),
-        *((_name(queue), lambda queue=queue: _of_queue(queue, plain, own)) for queue in nightly.queues),
+    found, plain = Found(), _plain(asked)
+    sources: list[tuple[str, str, Callable[[], Iterator[Item]]]] = [
+        *(
+            (f"tree {tree.kernel}", f"{tree.kernel} ", lambda tree=tree: _of_tree(tree, plain, bases))
+            for tree in nightly.trees
+        ),
+        *(
+            (_name(queue), f"{_name(queue)}: ", lambda queue=queue: _of_queue(queue, plain, own))
+            for queue in nightly.queues
+        ),
     ]
-    for name, look in sources:
+    for name, beginning, look in sources:
         try:
-            items += look()
+            found.items += look()
         except (Error, OSError) as fault:
             words = getattr(fault, "message", None) or f"{getattr(fault, 'filename', '')}: {fault}"
-            failed.append(ItemReport(name, ItemEnd.FAILED, words=words))
-    return items, failed
+            found.failed.append(ItemReport(name, ItemEnd.FAILED, words=words))
+            found.unseen += (beginning,)
+    return found
 
 
 def _plain(asked: Request) -> Request:

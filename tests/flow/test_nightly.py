@@ -100,6 +100,27 @@ def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinu
     assert set(opened.values()) < set(report.pruned)
 
 
+def test_what_cannot_be_read_for_one_night_keeps_its_regressions_open(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    git(fakelinux, "tag", "good")
+    (queue := tmp_path / "queue").mkdir()
+    make_series(f"breaks it, too\n{FAILS}").rename(queue / "one")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}", base="good"),)
+    opened = spend(queues=where).open
+    assert len(opened) == 2
+    for path in (fakelinux, queue):
+        path.rename(path.with_name(f"{path.name}-away"))
+    report = spend(queues=where, keep=NightlyKeep(runs=1, days=1e-6))
+    assert (ends(report), report.open, report.pruned) == (["failed", "failed"], opened, ())
+    for path in (fakelinux, queue):
+        path.with_name(f"{path.name}-away").rename(path)
+    shutil.rmtree(queue / "one")
+    assert set(spend(queues=where).open.values()) < set(opened.values())  # a series that has gone is no failed queue
+
+
 @pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
 def test_a_tip_that_does_not_build_or_boot_is_compared_with_no_other_one(
     spend: Night, fakelinux: Path, broken: str
