@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,7 +88,9 @@ def run(asked: Request, place: Place) -> NightReport:
         found = _found(asked, place)
         reports = found.failed + _all(found.items, place, budget)
         disk.clear(place.own / "mail")
-        still_open = {item: one for item, one in _open(place.book).items() if found.holds(item)}
+        regressed = _open(place.book)
+        still_open = {item: one for item, one in regressed.items() if found.holds(item)}
+        reports += _gone(one for item, one in regressed.items() if item not in still_open)
         pruned = _prune(place, nightly, still_open, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
@@ -261,6 +263,14 @@ def _open(book: Book) -> dict[str, Entry]:
     done = [_judged(one) for one in nights.entries(book)]
     newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
     return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+
+
+def _gone(closed: Iterable[Entry]) -> Iterator[ItemReport]:
+    """Branches that are looked at no more and had an open regression, for as long as its directory is kept."""
+    for one in closed:
+        if one.tip and Path(one.directory).is_dir():
+            words = f"no such branch is looked at any more, and nobody waits for {one.directory}"
+            yield ItemReport(one.item, ItemEnd.GONE, verdict=one.verdict, words=words, directory=one.directory)
 
 
 def _judged(entry: Entry) -> Entry:

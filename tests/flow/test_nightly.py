@@ -121,6 +121,34 @@ def test_what_cannot_be_read_for_one_night_keeps_its_regressions_open(
     assert set(spend(queues=where).open.values()) < set(opened.values())  # a series that has gone is no failed queue
 
 
+def test_a_branch_that_has_gone_is_told_and_one_that_was_never_there_is_a_failure(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    [opened] = spend().open.values()
+    git(fakelinux, "branch", "-m", "main", "trunk")
+    report = spend()
+    assert (sorted(ends(report)), report.exit_code, report.open) == (["failed", "gone"], 125, {})
+    assert {one.item.split(" ")[-1] for one in report.items} == {"ma*", "main"}
+    assert f"nobody waits for {opened}" in words.summary(report) and "there is no such branch" in words.summary(report)
+
+
+def test_each_branch_that_cannot_be_looked_at_is_a_failure_by_itself(
+    spend: Night, fakelinux: Path, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    git(fakelinux, "checkout", "-q", "--orphan", "ma-notes")
+    git(fakelinux, "commit", "-q", "-m", "without a parent")
+    git(fakelinux, "checkout", "-q", "main")
+    queue = NightlyQueue(branches=["topic", "series/*"], kernel=f"git:{fakelinux}", base="main")
+    report = spend(queues=(queue,))
+    found = {one.item.split(" ")[-1]: (one.end.value, one.words) for one in report.items}
+    assert {name: end for name, (end, _) in found.items()} == {"main": "ran", "ma-notes": "failed", "topic": "failed"}
+    assert "has no parent" in found["ma-notes"][1] and "no such branch" in found["topic"][1]
+
+
 @pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
 def test_a_tip_that_does_not_build_or_boot_is_compared_with_no_other_one(
     spend: Night, fakelinux: Path, broken: str
