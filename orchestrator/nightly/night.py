@@ -169,11 +169,11 @@ def _said(fault: Exception, item: Item) -> str:
 
 def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
     """Run an item whose content is new, or was cut off."""
-    if item.tip and (known := _ended(done, item.tip)):
+    if item.tip and (known := _ended(done, item.tip, place.book)):
         return known
     todo = plan.make(item.request)
     content = item.tip or _content(todo)
-    if known := _ended(done, content):
+    if known := _ended(done, content, place.book):
         return known
     begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
     now = datetime.datetime.now().astimezone()
@@ -197,14 +197,14 @@ def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemRep
     return report
 
 
-def _ended(done: list[Entry], content: str) -> ItemReport | None:
-    """What is known of a content that was run to its end."""
-    found = [one for one in done if one.content == content and one.verdict]
-    return (
-        ItemReport(found[-1].item, ItemEnd.KNOWN, verdict=found[-1].verdict, directory=found[-1].directory)
-        if found
-        else None
-    )
+def _ended(done: list[Entry], content: str, book: Book) -> ItemReport | None:
+    """What is known of a content that was run to its end; where another one came since, this is the newest again."""
+    known = next((one for one in done if one.content == content and one.verdict), None)
+    if known is None:
+        return None
+    if known is not done[-1]:
+        nights.renew(book, known, int(time.time()))
+    return ItemReport(known.item, ItemEnd.KNOWN, verdict=known.verdict, directory=known.directory)
 
 
 def _content(todo: Plan) -> str:

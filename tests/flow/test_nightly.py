@@ -149,6 +149,26 @@ def test_each_branch_that_cannot_be_looked_at_is_a_failure_by_itself(
     assert "has no parent" in found["ma-notes"][1] and "no such branch" in found["topic"][1]
 
 
+def test_a_branch_that_is_pushed_back_to_a_known_tip_regresses_no_more_and_grows_on_from_there(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"good\n{PASSES}")
+    spend()
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    assert len(spend().open) == 1
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    report = spend()
+    assert (ends(report), report.open) == (["known"], {})
+    commit(fakelinux, f"breaks it, too\n{FAILS}")
+    assert ends(spend()) == ["regressed"]  # compared with the good tip, not with the one that was dropped
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    spend()
+    git(fakelinux, "reset", "-q", "--hard", "HEAD@{1}")
+    report = spend()
+    assert (ends(report), len(report.open)) == (["known"], 1)  # it is there again
+
+
 @pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
 def test_a_tip_that_does_not_build_or_boot_is_compared_with_no_other_one(
     spend: Night, fakelinux: Path, broken: str
