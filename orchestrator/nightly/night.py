@@ -28,6 +28,11 @@ from orchestrator.request import Request
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
+# What else of pipeline.yaml decides what a run looks at.
+_DECIDE = {
+    *("toolchain", "each_patch", "enable_touched", "checks"),
+    *("repeats", "rerun", "boots", "minimum_effect", "guest"),
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,14 @@ def run(asked: Request, place: Place) -> NightReport:
 
 
 def _found(asked: Request, place: Place) -> Found:
-    newest = nights.newest(nights.entries(place.book))
-    bases = {item: _next_base(one) for item, one in newest.items() if one.tip}
-    return queue.find(asked, bases, place.own / "mail")
+    done = nights.entries(place.book)
+
+    def base(name: str, tip: str) -> str | None:
+        of_item = [one for one in done if one.item == name]
+        last = nights.newest([one for one in of_item if one.tip == tip] or of_item)
+        return _base(last[name], tip) if name in last else None
+
+    return queue.find(asked, base, place.own / "mail")
 
 
 def _all(found: list[Item], place: Place, budget: Budget) -> list[ItemReport]:
@@ -125,17 +135,17 @@ def _all(found: list[Item], place: Place, budget: Budget) -> list[ItemReport]:
     return reports
 
 
-def _next_base(last: Entry) -> str:
-    """The commit that a branch's next tip is compared with: the last tip, or what that one was compared with, if more
-    than tests regressed in it: a kernel that does not build or boot shows nothing, and a metric that is worse would be
-    forgotten.
+def _base(last: Entry, tip: str) -> str | None:
+    """The commit that a branch's tip is compared with: the last tip, or what that one was compared with, if it is this
+    one, or if more than tests regressed in it: a kernel that does not build or boot shows nothing, and a metric that
+    is worse would be forgotten.
     """
-    if last.open:
-        with contextlib.suppress(UserError, InfraError):  # its directory was removed by hand
+    if last.open or last.tip == tip:
+        with contextlib.suppress(UserError, InfraError):  # its directory has gone
             run = store.load(Path(last.directory))
-            if verdict.regressed_beyond_tests(run):
+            if last.tip == tip or verdict.regressed_beyond_tests(run):
                 return run.kernel.base_commit
-    return last.tip
+    return last.tip if last.tip != tip else None
 
 
 def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
@@ -169,10 +179,8 @@ def _said(fault: Exception, item: Item) -> str:
 
 def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
     """Run an item whose content is new, or was cut off."""
-    if item.tip and (known := _ended(done, item.tip, place.book)):
-        return known
     todo = plan.make(item.request)
-    content = item.tip or _content(todo)
+    content = _content(todo, item.tip)
     if known := _ended(done, content, place.book):
         return known
     begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
@@ -207,10 +215,15 @@ def _ended(done: list[Entry], content: str, book: Book) -> ItemReport | None:
     return ItemReport(known.item, ItemEnd.KNOWN, verdict=known.verdict, directory=known.directory)
 
 
-def _content(todo: Plan) -> str:
-    """What is compared, on which lanes, by which suites; with other compilers, or another kdelta, it is not new."""
-    suites = sorted(suite.name for suite in todo.suites)
-    return cache.key([todo.source.tree, todo.applied.tree, *map(str, todo.lanes), *suites])
+def _content(todo: Plan, tip: str) -> str:
+    """What is compared, from which .configs, by which suites, how often. A branch is its `tip`, whatever that is
+    compared with. With another version of a compiler nothing is new.
+    """
+    wishes = {str(cell.lane): order.wish for cell, order in todo.orders.items()}
+    configs = sorted((lane, wish.start, wish.fragments, wish.optional) for lane, wish in wishes.items())
+    suites = sorted((suite.name, suite.content()) for suite in todo.suites)
+    asked = todo.request.pipeline.model_dump(mode="json", include=_DECIDE)
+    return cache.key([tip or [todo.source.tree, todo.applied.tree], configs, suites, asked])
 
 
 def _looked_at(of: Job, done: list[Entry], book: Book, budget: Budget) -> tuple[str, ...]:

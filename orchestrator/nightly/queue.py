@@ -2,7 +2,7 @@
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from orchestrator.nightly import threads
 from orchestrator.request import Request
 
 _SAYS = ("NAME", "README", "README.md")  # what may lie in a queue's directory and is no series
+Base = Callable[[str, str], str | None]  # of an item, and its tip
+
 _MANY = set("*?[")  # what makes a name of a branch a pattern
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something to be run. `tip` is the commit of a `branch` of a tree, which is all that its content is known by."""
+    """Something to be run. `tip` is the commit of a `branch` of a tree."""
 
     name: str
     request: Request
@@ -49,10 +51,10 @@ class Found:
         return name in named or name.startswith(self.unseen)
 
 
-def find(asked: Request, bases: Mapping[str, str], own: Path) -> Found:
+def find(asked: Request, base: Base, own: Path) -> Found:
     """Find all items, and name the trees and queues that cannot be read.
 
-    `bases` are the commits that branches are compared with; what must be written goes into `own`.
+    `base` names the commit that a branch's tip is compared with; what must be written goes into `own`.
     """
     nightly = asked.pipeline.nightly
     if nightly is None or not (nightly.trees or nightly.queues):
@@ -60,7 +62,7 @@ def find(asked: Request, bases: Mapping[str, str], own: Path) -> Found:
     found, plain = Found(), _plain(asked)
     sources: list[tuple[str, str, Callable[[], Iterator[Item | ItemReport]]]] = [
         *(
-            (f"tree {tree.kernel}", f"{tree.kernel} ", lambda tree=tree: _of_tree(tree, plain, bases))
+            (f"tree {tree.kernel}", f"{tree.kernel} ", lambda tree=tree: _of_tree(tree, plain, base))
             for tree in nightly.trees
         ),
         *(
@@ -98,13 +100,13 @@ def _name(queue: NightlyQueue) -> str:
     return f"{kind} {value if isinstance(value, str) else ' '.join(value)}"
 
 
-def _of_tree(tree: NightlyTree, plain: Request, bases: Mapping[str, str]) -> Iterator[Item | ItemReport]:
+def _of_tree(tree: NightlyTree, plain: Request, base: Base) -> Iterator[Item | ItemReport]:
     """Each branch since its base, at first since its tip's parent."""
     kernel = _kernel(tree.kernel, plain)
     repository = git.opened(_path(kernel))
     for branch, tip in _branches(repository, tree.branches):
         name = f"{tree.kernel} {branch}"
-        known = bases.get(name)
+        known = base(name, tip)
         if not tip:
             yield _no_branch(name)
         elif start := known if known and repository.id(f"{known}^{{commit}}") else repository.id(f"{tip}^"):

@@ -49,11 +49,16 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
     """Have a night of `main`, and of a queue if there is one."""
 
     def run(
-        *, take=scripted.take, queues: tuple[NightlyQueue, ...] = (), trees: bool = True, **keys: object
+        *,
+        take=scripted.take,
+        queues: tuple[NightlyQueue, ...] = (),
+        trees: bool = True,
+        asks: dict[str, object] | None = None,
+        **keys: object,
     ) -> NightReport:
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
-        asked = request_for(None, arches=["arm64"], nightly=nightly)
+        asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
         return night.run(asked, night.Place(history, results, published, lambda *_: None, take))
 
     def published(of: Job) -> None:
@@ -167,6 +172,37 @@ def test_a_branch_that_is_pushed_back_to_a_known_tip_regresses_no_more_and_grows
     git(fakelinux, "reset", "-q", "--hard", "HEAD@{1}")
     report = spend()
     assert (ends(report), len(report.open)) == (["known"], 1)  # it is there again
+
+
+def test_another_matrix_config_or_suite_is_new_and_is_compared_with_what_it_was(
+    spend: Night,
+    fakelinux: Path,
+    make_series,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for text in (f"start\n{PASSES}", f"first night\n{PASSES}"):
+        commit(fakelinux, text)
+    spend()
+    for text in (f"breaks it\n{FAILS}", f"later\n{FAILS}"):
+        commit(fakelinux, text)
+    assert ends(spend()) == ["regressed"]
+    (queue := tmp_path / "queue").mkdir()
+    make_series(f"a series\n{FAILS}").rename(queue / "one")
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),)
+    (fragment := tmp_path / "more.config").write_text("CONFIG_KSM=y\n")
+    spend(queues=where)
+    new = ["regressed", "clean"]
+    assert ends(spend(queues=where, arches=["x86_64", "arm64"])) == new
+    assert ends(spend(queues=where, arches=["arm64", "x86_64"])) == ["known", "known"]
+    assert ends(spend(queues=where, asks={"repeats": 2})) == new
+    assert ends(spend(queues=where, asks={"fragments": [str(fragment)]})) == new
+    fragment.write_text("CONFIG_KSM=n\n")
+    assert ends(spend(queues=where, asks={"fragments": [str(fragment)]})) == new
+    (suite / "main.c").write_text("int main(void) { return 1; }\n")
+    (suite / ".cache").write_text("is nobody's\n")
+    assert ends(spend(queues=where)) == new
+    assert ends(spend(queues=where)) == ["known", "known"]
 
 
 @pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
