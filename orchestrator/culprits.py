@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvm import disk
-from kvm.errors import BuildError
+from kvm import disk, proc
+from kvm.errors import BuildError, Error
 from orchestrator import cache, config, store, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
@@ -21,11 +21,34 @@ from orchestrator.judge.culprit import Kind, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
+_UNENDED = "the culprit was not looked for to the end: "  # so begins what a run says of it
 
 
 def look(job: Job) -> Run:
     """Find the patch that brought each thing that regressed. No tree is built or tested a second time."""
+    before = unended(job.run)
+    job.recorder.update(notes=tuple(note for note in job.run.notes if note not in before))
     return _look(job, _patches)
+
+
+def look_after(job: Job) -> Run:
+    """Look at the end of a run, whose verdict stands: a fault of the search is a note."""
+    try:
+        return look(job)
+    except (Error, OSError) as fault:
+        proc.stop.clear()  # the engine sets it, so that what ran beside it ends
+        give_up(job, getattr(fault, "message", str(fault)))
+    return job.run
+
+
+def give_up(job: Job, why: str) -> None:
+    """Say in the run that the search has come to no end."""
+    job.recorder.note(f"{_UNENDED}{why}")
+
+
+def unended(run: Run) -> tuple[str, ...]:
+    """What a run says of a search that has come to no end."""
+    return tuple(note for note in run.notes if note.startswith(_UNENDED))
 
 
 def look_for_options(job: Job) -> Run:
@@ -164,6 +187,8 @@ class _Hunt:
         while commit := search.next:
             search.mark(commit, self._answer(commit))
         disk.write(self.log, search.log)
+        if search.repaired:
+            give_up(self.job, f"{self.symptom.words} is repaired by a commit that base has and patched has not")
         return tuple(map(self.way.suspect, search.first_bad))
 
     def _answer(self, commit: str) -> Answer:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvm import disk, proc
-from kvm.errors import UserError
+from kvm.errors import Interrupted, UserError
 from orchestrator import actions, cache, config, hooks, job, plan, request, show, store, sweep
 from orchestrator.build import sandbox
 from orchestrator.engine import Engine
@@ -67,7 +67,7 @@ def start(asked: Request, out: Path | None, engine: MakeEngine = Engine) -> Iter
     results = (config.share() if Path(asked.near) == config.share() else Path.cwd()) / "results"
     title, now = todo.applied.series.title, datetime.datetime.now().astimezone()
     directory = store.given_directory(out) if out else store.new_directory(results, title, now)
-    with show.Board() as board, job.start(todo, directory, board.tell, engine=engine) as started:
+    with show.Board() as board, reported(job.start(todo, directory, board.tell, engine=engine)) as started:
         yield started
     if any(not build.cached for build in started.run.builds):
         cache.let_go()
@@ -96,8 +96,21 @@ def cluster(asked: Request, scheduler: str, files: str | None, certificates: Pat
 @contextlib.contextmanager
 def resume(directory: Path | None, engine: MakeEngine = Engine) -> Iterator[Job]:
     """Go on with a saved run."""
-    with show.Board() as board, job.resume(run_directory(directory), board.tell, engine=engine) as resumed:
+    with show.Board() as board, reported(job.resume(run_directory(directory), board.tell, engine=engine)) as resumed:
         yield resumed
+
+
+@contextlib.contextmanager
+def reported(lent: contextlib.AbstractContextManager[Job]) -> Iterator[Job]:
+    """Lend a job; one that is told to stop when it has its verdict leaves the report of that."""
+    job: Job | None = None
+    try:
+        with lent as job:
+            yield job
+    except Interrupted:
+        if job and job.run.verdict:
+            publish(job)
+        raise
 
 
 def answer(job: Job, *, as_json: bool, to_patchwork: bool = False) -> int:

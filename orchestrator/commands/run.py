@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913, PLR0917  (options)
             there.save(started.directory)
         pipeline.validate(started)
         if request.pipeline.bisect:
-            culprits.look(started)
+            culprits.look_after(started)
         if mutants:
             mutation.look(started, Bounds(mutants, mutation.SECONDS))
     return opening.answer(started, as_json=as_json, to_patchwork=to_patchwork)

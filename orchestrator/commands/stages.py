@@ -102,7 +102,7 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
 def go_on(job: Job) -> Run:
     """Do what is still to be done of a run, the search for what regressed, too."""
     run = pipeline.go_on(job)
-    return culprits.look(job) if job.plan.request.pipeline.bisect else run
+    return culprits.look_after(job) if job.plan.request.pipeline.bisect else run
 
 
 def judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool, engine: MakeEngine = Engine) -> int:

@@ -13,7 +13,10 @@ from orchestrator.model import VerdictValue
 
 @dataclass(frozen=True)
 class Entry:
-    """One item with one content; it `began` in seconds since the epoch. `verdict` is "" while it has not ended."""
+    """One item with one content; `began` is when the item came to have it, in seconds since the epoch.
+
+    `verdict` is "" while it has not ended.
+    """
 
     item: str
     content: str
@@ -51,6 +54,13 @@ def end(book: Book, entry: Entry, verdict: str) -> None:
     same = (night.c.item == entry.item, night.c.content == entry.content)
     with book.writing() as connection:
         connection.execute(update(night).where(*same).values(verdict=verdict))
+
+
+def renew(book: Book, entry: Entry, now: int) -> None:
+    """Say that an item has now again what it had then."""
+    same = (night.c.item == entry.item, night.c.content == entry.content)
+    with book.writing() as connection:
+        connection.execute(update(night).where(*same).values(began=now))
 
 
 def prune(found: list[Entry], named: Container[str], *, runs: int, oldest: int) -> list[Path]:

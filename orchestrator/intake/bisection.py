@@ -10,7 +10,8 @@ from kvm.errors import UserError
 from orchestrator.intake import git
 
 _FIRST = re.compile(r"^# (?:possible )?first bad commit: \[(\w+)\]", re.MULTILINE)
-_ONLY_SKIPPED = 2  # git's exit status when nothing is left to look at but what could not be told
+# git's exit status when nothing is left to look at but what could not be told, and when what both ends have is bad
+_ONLY_SKIPPED, _BAD_BEFORE = 2, 3
 
 
 class Answer(StrEnum):
@@ -27,6 +28,7 @@ class Bisection:
     def __init__(self, where: Path, store: Path, *, good: str, bad: str) -> None:
         """Begin in the new bare repository `where`, with the objects of `store`."""
         self._good = good
+        self.repaired = False  # by a commit that the good end has, for what both have is bad
         self._repository = git.create(where, borrow=store.resolve() / "objects")
         shallow = store / "shallow"
         if shallow.is_file():  # history ends there, and is no damage
@@ -37,7 +39,7 @@ class Bisection:
     @property
     def next(self) -> str | None:
         """The commit to look at; None when there is nothing more to learn."""
-        return None if self.first_bad else self._repository.id("BISECT_HEAD")
+        return None if self.repaired or self.first_bad else self._repository.id("BISECT_HEAD")
 
     @property
     def first_bad(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ class Bisection:
 
     def _tell(self, *words: str) -> None:
         done = self._repository.attempt("bisect", *words)
-        if done.returncode not in (0, _ONLY_SKIPPED):
+        self.repaired = done.returncode == _BAD_BEFORE
+        if done.returncode not in (0, _ONLY_SKIPPED, _BAD_BEFORE):
             raise UserError(f"git bisect {words[0]}: {done.output.strip()[-500:]}", hint="is the good commit older?")
 
 

@@ -13,6 +13,7 @@ class ItemEnd(StrEnum):
     KNOWN = "known"  # it was done before, and nothing in it has changed
     FAILED = "failed"
     LEFT = "left"  # the time was spent
+    GONE = "gone"  # a branch that is there no more, and had a regression that was open
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,13 +21,18 @@ from orchestrator.job import Job, Watch
 from orchestrator.judge import verdict
 from orchestrator.model import ItemEnd, ItemReport, NightReport, VerdictValue
 from orchestrator.nightly import queue
-from orchestrator.nightly.queue import Item
+from orchestrator.nightly.queue import Found, Item
 from orchestrator.plan import Plan
 from orchestrator.request import Request
 
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
+# What else of pipeline.yaml decides what a run looks at.
+_DECIDE = {
+    *("toolchain", "each_patch", "enable_touched", "checks"),
+    *("repeats", "rerun", "boots", "minimum_effect", "guest"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,13 @@ def run(asked: Request, place: Place) -> NightReport:
             stack.enter_context(disk.alone(place.own.resolve()))
         except BlockingIOError as fault:
             raise UserError(f"another nightly runs in {place.results}", hint="wait until it has ended") from fault
-        reports = _all(asked, place, Budget(nightly.budget))
+        budget = Budget(nightly.budget)
+        found = _found(asked, place)
+        reports = found.failed + _all(found.items, place, budget)
         disk.clear(place.own / "mail")
-        still_open = _open(place.book, {one.item for one in reports})
+        regressed = _open(place.book)
+        still_open = {item: one for item, one in regressed.items() if found.holds(item)}
+        reports += _gone(one for item, one in regressed.items() if item not in still_open)
         pruned = _prune(place, nightly, still_open, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
@@ -100,12 +109,21 @@ def run(asked: Request, place: Place) -> NightReport:
     )
 
 
-def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
+def _found(asked: Request, place: Place) -> Found:
     done = nights.entries(place.book)
-    bases = {item: _next_base(one) for item, one in nights.newest(done).items() if one.tip}
-    items, reports = queue.find(asked, bases, place.own / "mail")
+
+    def base(name: str, tip: str) -> str | None:
+        of_item = [one for one in done if one.item == name]
+        last = nights.newest([one for one in of_item if one.tip == tip] or of_item)
+        return _base(last[name], tip) if name in last else None
+
+    return queue.find(asked, base, place.own / "mail")
+
+
+def _all(found: list[Item], place: Place, budget: Budget) -> list[ItemReport]:
+    done, reports = nights.entries(place.book), list[ItemReport]()
     last = {one.item: one.began for one in done}
-    items.sort(key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
+    items = sorted(found, key=lambda item: last.get(item.name, 0))  # what had to wait the last time goes first
     by_item = {item.name: [one for one in done if one.item == item.name] for item in items}
     for number, item in enumerate(items, 1):
         if budget.spent:
@@ -117,17 +135,17 @@ def _all(asked: Request, place: Place, budget: Budget) -> list[ItemReport]:
     return reports
 
 
-def _next_base(last: Entry) -> str:
-    """The commit that a branch's next tip is compared with: the last tip, or what that one was compared with, if more
-    than tests regressed in it: a kernel that does not build or boot shows nothing, and a metric that is worse would be
-    forgotten.
+def _base(last: Entry, tip: str) -> str | None:
+    """The commit that a branch's tip is compared with: the last tip, or what that one was compared with, if it is this
+    one, or if more than tests regressed in it: a kernel that does not build or boot shows nothing, and a metric that
+    is worse would be forgotten.
     """
-    if last.open:
-        with contextlib.suppress(UserError, InfraError):  # its directory was removed by hand
+    if last.open or last.tip == tip:
+        with contextlib.suppress(UserError, InfraError):  # its directory has gone
             run = store.load(Path(last.directory))
-            if verdict.regressed_beyond_tests(run):
+            if last.tip == tip or verdict.regressed_beyond_tests(run):
                 return run.kernel.base_commit
-    return last.tip
+    return last.tip if last.tip != tip else None
 
 
 def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
@@ -135,7 +153,7 @@ def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> Ite
     began = time.monotonic()
     try:
         with budget.watched():
-            report = _one(item, done, place)
+            report = _one(item, done, place, budget)
         if budget.spent:  # just when it was done
             proc.stop.clear()
     except Interrupted:
@@ -159,13 +177,11 @@ def _said(fault: Exception, item: Item) -> str:
     return f"a fault of kdelta itself: {fault!r}"
 
 
-def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
+def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
     """Run an item whose content is new, or was cut off."""
-    if item.tip and (known := _ended(done, item.tip)):
-        return known
     todo = plan.make(item.request)
-    content = item.tip or _content(todo)
-    if known := _ended(done, content):
+    content = _content(todo, item.tip)
+    if known := _ended(done, content, place.book):
         return known
     begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
     now = datetime.datetime.now().astimezone()
@@ -180,39 +196,56 @@ def _one(item: Item, done: list[Entry], place: Place) -> ItemReport:
     with opening as of:
         run = pipeline.go_on(of) if begun else pipeline.validate(of)
         write.add(place.book, run, directory)
-        worse = _looked_at(of, [one for one in done if one.verdict], place.book)
+        worse = _looked_at(of, [one for one in done if one.verdict], place.book, budget)
     write.took(place.book, of.run)
     place.publish(of)
     report = _report(item, of, worse)
-    nights.end(place.book, entry, report.verdict)
+    if not (budget.spent and culprits.unended(of.run)):  # else the search goes on the next night
+        nights.end(place.book, entry, report.verdict)
     return report
 
 
-def _ended(done: list[Entry], content: str) -> ItemReport | None:
-    """What is known of a content that was run to its end."""
-    found = [one for one in done if one.content == content and one.verdict]
-    return (
-        ItemReport(found[-1].item, ItemEnd.KNOWN, verdict=found[-1].verdict, directory=found[-1].directory)
-        if found
-        else None
-    )
+def _ended(done: list[Entry], content: str, book: Book) -> ItemReport | None:
+    """What is known of a content that was run to its end; where another one came since, this is the newest again."""
+    known = next((one for one in done if one.content == content and one.verdict), None)
+    if known is None:
+        return None
+    if known is not done[-1]:
+        nights.renew(book, known, int(time.time()))
+    return ItemReport(known.item, ItemEnd.KNOWN, verdict=known.verdict, directory=known.directory)
 
 
-def _content(todo: Plan) -> str:
-    """What is compared, on which lanes, by which suites; with other compilers, or another kdelta, it is not new."""
-    suites = sorted(suite.name for suite in todo.suites)
-    return cache.key([todo.source.tree, todo.applied.tree, *map(str, todo.lanes), *suites])
+def _content(todo: Plan, tip: str) -> str:
+    """What is compared, from which .configs, by which suites, how often. A branch is its `tip`, whatever that is
+    compared with. With another version of a compiler nothing is new.
+    """
+    wishes = {str(cell.lane): order.wish for cell, order in todo.orders.items()}
+    configs = sorted((lane, wish.start, wish.fragments, wish.optional) for lane, wish in wishes.items())
+    suites = sorted((suite.name, suite.content()) for suite in todo.suites)
+    asked = todo.request.pipeline.model_dump(mode="json", include=_DECIDE)
+    return cache.key([tip or [todo.source.tree, todo.applied.tree], configs, suites, asked])
 
 
-def _looked_at(of: Job, done: list[Entry], book: Book) -> tuple[str, ...]:
+def _looked_at(of: Job, done: list[Entry], book: Book, budget: Budget) -> tuple[str, ...]:
     """Compare a run with the item's last one, and look for who did what is new in it; returns what is worse."""
     run = of.run
     worse = _worse(done[-1], of.directory, book) if done else ()
     new = not done or bool(worse) or done[-1].verdict != VerdictValue.REGRESSED
     regressed = run.verdict and run.verdict.value is VerdictValue.REGRESSED
     if regressed and new and of.plan.request.pipeline.bisect:
-        culprits.look(of)
+        _look_for_culprits(of, budget)
     return worse
+
+
+def _look_for_culprits(of: Job, budget: Budget) -> None:
+    """Look for who did it; the verdict stands where the budget ends that."""
+    try:
+        culprits.look_after(of)
+    except Interrupted:
+        if not budget.spent:
+            raise
+        proc.stop.clear()
+        culprits.give_up(of, "the time was spent, and the next night goes on")
 
 
 def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
@@ -223,7 +256,7 @@ def _report(item: Item, of: Job, worse: tuple[str, ...]) -> ItemReport:
         ItemEnd.RAN,
         title=run.series.title,
         verdict=run.verdict.value,
-        words="; ".join(run.verdict.reasons),
+        words="; ".join((*run.verdict.reasons, *culprits.unended(run))),
         strength=run.verdict.strength,
         directory=str(of.directory),
         worse=worse,
@@ -239,15 +272,28 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _open(book: Book, items: Container[str]) -> dict[str, Entry]:
-    """What waits for somebody, of the items that are there: the newest regression, unless what failed passes by now."""
-    done = nights.entries(book)
+def _open(book: Book) -> dict[str, Entry]:
+    """What waits for somebody, of every item: the newest regression, unless what failed passes by now."""
+    done = [_judged(one) for one in nights.entries(book)]
     newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
-    return {
-        item: one
-        for item, one in regressed.items()
-        if item in items and (one is newest[item] or _still_bad(one, newest[item], book))
-    }
+    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+
+
+def _gone(closed: Iterable[Entry]) -> Iterator[ItemReport]:
+    """Branches that are looked at no more and had an open regression, for as long as its directory is kept."""
+    for one in closed:
+        if one.tip and Path(one.directory).is_dir():
+            words = f"no such branch is looked at any more, and nobody waits for {one.directory}"
+            yield ItemReport(one.item, ItemEnd.GONE, verdict=one.verdict, words=words, directory=one.directory)
+
+
+def _judged(entry: Entry) -> Entry:
+    """An entry with its verdict, be it that of a run which was cut off when it had one."""
+    if not entry.verdict:
+        with contextlib.suppress(UserError, InfraError):  # it has left no record
+            found = store.load(Path(entry.directory)).verdict
+            return replace(entry, verdict=found.value if found else "")
+    return entry
 
 
 def _still_bad(then: Entry, now: Entry, book: Book) -> bool:

@@ -2,8 +2,8 @@
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvm import disk
@@ -15,11 +15,14 @@ from orchestrator.nightly import threads
 from orchestrator.request import Request
 
 _SAYS = ("NAME", "README", "README.md")  # what may lie in a queue's directory and is no series
+Base = Callable[[str, str], str | None]  # of an item, and its tip
+
+_MANY = set("*?[")  # what makes a name of a branch a pattern
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something to be run. `tip` is the commit of a `branch` of a tree, which is all that its content is known by."""
+    """Something to be run. `tip` is the commit of a `branch` of a tree."""
 
     name: str
     request: Request
@@ -27,28 +30,55 @@ class Item:
     tip: str = ""
 
 
-def find(asked: Request, bases: Mapping[str, str], own: Path) -> tuple[list[Item], list[ItemReport]]:
-    """Find all items, and name the trees and queues of which none could be found.
+@dataclass
+class Found:
+    """What a night finds: items, reports of what cannot be run, and how the names begin of what was not to be seen."""
 
-    `bases` are the commits that branches are compared with; what must be written goes into `own`.
+    items: list[Item] = field(default_factory=list)
+    failed: list[ItemReport] = field(default_factory=list)
+    unseen: tuple[str, ...] = ()
+
+    def add(self, one: Item | ItemReport) -> None:
+        """Take what is found, or that it cannot be run."""
+        if isinstance(one, Item):
+            self.items.append(one)
+        else:
+            self.failed.append(one)
+
+    def holds(self, name: str) -> bool:
+        """Is an item there, or may it be?"""
+        named = {one.name for one in self.items} | {one.item for one in self.failed}
+        return name in named or name.startswith(self.unseen)
+
+
+def find(asked: Request, base: Base, own: Path) -> Found:
+    """Find all items, and name the trees and queues that cannot be read.
+
+    `base` names the commit that a branch's tip is compared with; what must be written goes into `own`.
     """
     nightly = asked.pipeline.nightly
     if nightly is None or not (nightly.trees or nightly.queues):
         raise UserError("pipeline.yaml has no nightly: trees or queues", hint="docs/nightly.md shows one")
-    items: list[Item] = []
-    failed: list[ItemReport] = []
-    plain = _plain(asked)
-    sources: list[tuple[str, Callable[[], Iterator[Item]]]] = [
-        *((f"tree {tree.kernel}", lambda tree=tree: _of_tree(tree, plain, bases)) for tree in nightly.trees),
-        *((_name(queue), lambda queue=queue: _of_queue(queue, plain, own)) for queue in nightly.queues),
+    found, plain = Found(), _plain(asked)
+    sources: list[tuple[str, str, Callable[[], Iterator[Item | ItemReport]]]] = [
+        *(
+            (f"tree {tree.kernel}", f"{tree.kernel} ", lambda tree=tree: _of_tree(tree, plain, base))
+            for tree in nightly.trees
+        ),
+        *(
+            (_name(queue), f"{_name(queue)}: ", lambda queue=queue: _of_queue(queue, plain, own))
+            for queue in nightly.queues
+        ),
     ]
-    for name, look in sources:
+    for name, beginning, look in sources:
         try:
-            items += look()
+            for one in look():
+                found.add(one)
         except (Error, OSError) as fault:
             words = getattr(fault, "message", None) or f"{getattr(fault, 'filename', '')}: {fault}"
-            failed.append(ItemReport(name, ItemEnd.FAILED, words=words))
-    return items, failed
+            found.failed.append(ItemReport(name, ItemEnd.FAILED, words=words))
+            found.unseen += (beginning,)
+    return found
 
 
 def _plain(asked: Request) -> Request:
@@ -70,36 +100,44 @@ def _name(queue: NightlyQueue) -> str:
     return f"{kind} {value if isinstance(value, str) else ' '.join(value)}"
 
 
-def _of_tree(tree: NightlyTree, plain: Request, bases: Mapping[str, str]) -> Iterator[Item]:
+def _of_tree(tree: NightlyTree, plain: Request, base: Base) -> Iterator[Item | ItemReport]:
     """Each branch since its base, at first since its tip's parent."""
     kernel = _kernel(tree.kernel, plain)
     repository = git.opened(_path(kernel))
     for branch, tip in _branches(repository, tree.branches):
         name = f"{tree.kernel} {branch}"
-        known = bases.get(name)
-        start = known if known and repository.id(f"{known}^{{commit}}") else repository.id(f"{tip}^")
-        if start is None:
-            raise UserError(f"{name}: its tip has no parent to compare it with")
-        yield Item(name, _with(plain, kernel=kernel, series=f"{start}..{tip}", whole=True), branch, tip)
+        known = base(name, tip)
+        if not tip:
+            yield _no_branch(name)
+        elif start := known if known and repository.id(f"{known}^{{commit}}") else repository.id(f"{tip}^"):
+            yield Item(name, _with(plain, kernel=kernel, series=f"{start}..{tip}", whole=True), branch, tip)
+        else:
+            yield ItemReport(name, ItemEnd.FAILED, words="its tip has no parent to compare it with")
 
 
 def _branches(repository: git.Repository, patterns: list[str]) -> Iterator[tuple[str, str]]:
-    """Branches by name, and their commits."""
-    listed = repository.run("for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads").splitlines()
-    for commit, _, name in (line.partition(" ") for line in listed):
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-            yield name, commit
+    """Branches by name, and their commits; a pattern that names none stands there itself, with no commit."""
+    listed = repository.run("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads").splitlines()
+    commits = dict(line.split(" ") for line in listed)
+    named = {pattern: fnmatch.filter(commits, pattern) or [pattern] for pattern in patterns}
+    for name in sorted({name for names in named.values() for name in names}):
+        yield name, commits.get(name, "")
 
 
-def _of_queue(queue: NightlyQueue, plain: Request, own: Path) -> Iterator[Item]:
+def _no_branch(name: str) -> ItemReport:
+    return ItemReport(name, ItemEnd.FAILED, words="there is no such branch: was it renamed, or is the name mistyped?")
+
+
+def _of_queue(queue: NightlyQueue, plain: Request, own: Path) -> Iterator[Item | ItemReport]:
     kernel = _kernel(queue.kernel or plain.pipeline.kernel, plain)
     asked = _with(plain, kernel=kernel, base=queue.base)
     for name, series in _series(queue, kernel, plain, own):
-        yield Item(f"{_name(queue)}: {name}", _with(asked, series=series))
+        full = f"{_name(queue)}: {name}"
+        yield Item(full, _with(asked, series=series)) if series else _no_branch(full)
 
 
 def _series(queue: NightlyQueue, kernel: str, plain: Request, own: Path) -> Iterator[tuple[str, str]]:
-    """The name of each series of a queue, and what `kdelta run` would be given."""
+    """The name of each series of a queue, and what `kdelta run` would be given; nothing where that is not there."""
     if queue.directory is not None:
         for entry in sorted(_below(queue.directory, plain).iterdir()):
             if not entry.name.startswith(".") and entry.name not in _SAYS:
@@ -111,7 +149,8 @@ def _series(queue: NightlyQueue, kernel: str, plain: Request, own: Path) -> Iter
     elif queue.branches is not None:
         if not kernel.startswith("git:"):
             raise UserError(f"branches are of a git: kernel, not of {kernel}", hint="kernel: of the queue names one")
-        yield from _branches(git.opened(_path(kernel)), queue.branches)
+        found = _branches(git.opened(_path(kernel)), queue.branches)
+        yield from ((name, commit) for name, commit in found if commit or not _MANY & set(name))  # it may be empty
     else:
         yield from ((message, message) for message in queue.b4 or ())
 

@@ -24,7 +24,7 @@ def _word(one: ItemReport) -> str:
     return one.verdict if one.end is ItemEnd.RAN else one.end.value
 
 
-_ORDER = ("regressed", "unmet", "failed", "inconclusive", "left", "validated", "clean", "known")
+_ORDER = ("regressed", "unmet", "failed", "inconclusive", "left", "gone", "validated", "clean", "known")
 
 
 def _rank(one: ItemReport) -> tuple[int, str]:
@@ -38,13 +38,13 @@ def _counts(report: NightReport) -> str:
 
 def _of_item(one: ItemReport) -> Iterator[str]:
     mark = {"regressed": "!", "unmet": "!", "failed": "?", "inconclusive": "?"}.get(_word(one), " ")
-    known = f" ({one.verdict})" if one.end is ItemEnd.KNOWN else ""
+    known = f" ({one.verdict})" if one.end in (ItemEnd.KNOWN, ItemEnd.GONE) else ""
     yield f"{mark} {_word(one):12} {one.item}{known}"
     if one.end is ItemEnd.RAN:
         yield f"    {one.title}, {duration(one.seconds)}: {one.directory}"
     if one.strength:
         yield f"    {one.strength}"
-    if one.words and (mark != " " or one.end is ItemEnd.LEFT):
+    if one.words and (mark != " " or one.end in (ItemEnd.LEFT, ItemEnd.GONE)):
         yield f"    {one.words}"
     yield from (f"    worse than the last time: {name}" for name in one.worse[:_SHOWN])
     if len(one.worse) > _SHOWN:

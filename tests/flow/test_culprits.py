@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kvm import proc
+from kvm.errors import InfraError, Interrupted
+from kvm.qemu import Machine
 from orchestrator import culprits, job, pipeline, plan, store
+from orchestrator.commands import opening
 from orchestrator.model import Run
 from tests import scripted
 from tests.conftest import Kdelta
@@ -94,6 +98,52 @@ def test_what_was_looked_at_before_is_not_looked_at_again(look: Look, tmp_path: 
     with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
         assert culprits.look(resumed).culprits == first.culprits
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/bisect/**/guest.json")} == booted
+
+
+def test_a_fault_of_the_search_is_a_note_until_another_one_comes_to_an_end(
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    def broken_between(machine: Machine, **asked: object) -> object:
+        if machine.image.read_bytes()[:1] in b"12":
+            proc.stop.set()  # as the engine does
+            raise InfraError("QEMU did not start")
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    todo = plan.make(request_for(PASSES, *series(3, 4), arches=["arm64"]))
+    with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, broken_between) as started:
+        pipeline.validate(started)
+        run = culprits.look_after(started)
+    assert (run.verdict.value, run.culprits, proc.stop.is_set()) == ("regressed", (), False)
+    assert culprits.unended(run) == ("the culprit was not looked for to the end: QEMU did not start",)
+    with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+        run = culprits.look_after(resumed)
+    assert (len(run.culprits), culprits.unended(run)) == (1, ())
+
+
+def test_a_run_that_is_ended_in_its_bisection_has_reported_its_verdict(
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    todo = plan.make(request_for(PASSES, FAILS, arches=["arm64"]))
+    starting = job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take)
+    with pytest.raises(Interrupted), opening.reported(starting) as started:
+        pipeline.validate(started)
+        raise Interrupted
+    run = store.load(tmp_path / "run")
+    assert (run.status, run.verdict.value) == ("interrupted", "regressed")
+    assert "second" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_a_commit_repaired_that_the_bad_end_has_not_was_brought_by_none(look: Look, fakelinux: Path) -> None:
+    broken = history(fakelinux, FAILS, PASSES)
+    good = git(fakelinux, "rev-parse", "HEAD")
+    git(fakelinux, "reset", "-q", "--hard", broken)
+    history(fakelinux, *series(1, 2))
+    run = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", whole=True)
+    assert (run.verdict.value, run.culprits) == ("regressed", ())
+    [said] = culprits.unended(run)
+    assert said.endswith("is repaired by a commit that base has and patched has not")
 
 
 def test_the_command_shows_it_with_the_culprit_alone_and_git_reads_the_log(

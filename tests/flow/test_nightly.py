@@ -49,11 +49,16 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
     """Have a night of `main`, and of a queue if there is one."""
 
     def run(
-        *, take=scripted.take, queues: tuple[NightlyQueue, ...] = (), trees: bool = True, **keys: object
+        *,
+        take=scripted.take,
+        queues: tuple[NightlyQueue, ...] = (),
+        trees: bool = True,
+        asks: dict[str, object] | None = None,
+        **keys: object,
     ) -> NightReport:
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
-        asked = request_for(None, arches=["arm64"], nightly=nightly)
+        asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
         return night.run(asked, night.Place(history, results, published, lambda *_: None, take))
 
     def published(of: Job) -> None:
@@ -98,6 +103,106 @@ def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinu
     report = spend(keep=NightlyKeep(runs=1))
     assert (ends(report), report.open) == (["clean"], {})
     assert set(opened.values()) < set(report.pruned)
+
+
+def test_what_cannot_be_read_for_one_night_keeps_its_regressions_open(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    git(fakelinux, "tag", "good")
+    (queue := tmp_path / "queue").mkdir()
+    make_series(f"breaks it, too\n{FAILS}").rename(queue / "one")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}", base="good"),)
+    opened = spend(queues=where).open
+    assert len(opened) == 2
+    for path in (fakelinux, queue):
+        path.rename(path.with_name(f"{path.name}-away"))
+    report = spend(queues=where, keep=NightlyKeep(runs=1, days=1e-6))
+    assert (ends(report), report.open, report.pruned) == (["failed", "failed"], opened, ())
+    for path in (fakelinux, queue):
+        path.with_name(f"{path.name}-away").rename(path)
+    shutil.rmtree(queue / "one")
+    assert set(spend(queues=where).open.values()) < set(opened.values())  # a series that has gone is no failed queue
+
+
+def test_a_branch_that_has_gone_is_told_and_one_that_was_never_there_is_a_failure(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    [opened] = spend().open.values()
+    git(fakelinux, "branch", "-m", "main", "trunk")
+    report = spend()
+    assert (sorted(ends(report)), report.exit_code, report.open) == (["failed", "gone"], 125, {})
+    assert {one.item.split(" ")[-1] for one in report.items} == {"ma*", "main"}
+    assert f"nobody waits for {opened}" in words.summary(report) and "there is no such branch" in words.summary(report)
+
+
+def test_each_branch_that_cannot_be_looked_at_is_a_failure_by_itself(
+    spend: Night, fakelinux: Path, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    git(fakelinux, "checkout", "-q", "--orphan", "ma-notes")
+    git(fakelinux, "commit", "-q", "-m", "without a parent")
+    git(fakelinux, "checkout", "-q", "main")
+    queue = NightlyQueue(branches=["topic", "series/*"], kernel=f"git:{fakelinux}", base="main")
+    report = spend(queues=(queue,))
+    found = {one.item.split(" ")[-1]: (one.end.value, one.words) for one in report.items}
+    assert {name: end for name, (end, _) in found.items()} == {"main": "ran", "ma-notes": "failed", "topic": "failed"}
+    assert "has no parent" in found["ma-notes"][1] and "no such branch" in found["topic"][1]
+
+
+def test_a_branch_that_is_pushed_back_to_a_known_tip_regresses_no_more_and_grows_on_from_there(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"good\n{PASSES}")
+    spend()
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    assert len(spend().open) == 1
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    report = spend()
+    assert (ends(report), report.open) == (["known"], {})
+    commit(fakelinux, f"breaks it, too\n{FAILS}")
+    assert ends(spend()) == ["regressed"]  # compared with the good tip, not with the one that was dropped
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    spend()
+    git(fakelinux, "reset", "-q", "--hard", "HEAD@{1}")
+    report = spend()
+    assert (ends(report), len(report.open)) == (["known"], 1)  # it is there again
+
+
+def test_another_matrix_config_or_suite_is_new_and_is_compared_with_what_it_was(
+    spend: Night,
+    fakelinux: Path,
+    make_series,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for text in (f"start\n{PASSES}", f"first night\n{PASSES}"):
+        commit(fakelinux, text)
+    spend()
+    for text in (f"breaks it\n{FAILS}", f"later\n{FAILS}"):
+        commit(fakelinux, text)
+    assert ends(spend()) == ["regressed"]
+    (queue := tmp_path / "queue").mkdir()
+    make_series(f"a series\n{FAILS}").rename(queue / "one")
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),)
+    (fragment := tmp_path / "more.config").write_text("CONFIG_KSM=y\n")
+    spend(queues=where)
+    new = ["regressed", "clean"]
+    assert ends(spend(queues=where, arches=["x86_64", "arm64"])) == new
+    assert ends(spend(queues=where, arches=["arm64", "x86_64"])) == ["known", "known"]
+    assert ends(spend(queues=where, asks={"repeats": 2})) == new
+    assert ends(spend(queues=where, asks={"fragments": [str(fragment)]})) == new
+    fragment.write_text("CONFIG_KSM=n\n")
+    assert ends(spend(queues=where, asks={"fragments": [str(fragment)]})) == new
+    (suite / "main.c").write_text("int main(void) { return 1; }\n")
+    (suite / ".cache").write_text("is nobody's\n")
+    assert ends(spend(queues=where)) == new
+    assert ends(spend(queues=where)) == ["known", "known"]
 
 
 @pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
@@ -237,6 +342,70 @@ def test_a_bisection_that_is_cut_off_goes_on_the_next_night(spend: Night, fakeli
     proc.stop.clear()
     [item] = spend().items
     assert (item.verdict, [who.split(" ", 1)[1] for who in item.culprits]) == ("regressed", ["mm: breaks it"])
+
+
+def between(machine: Machine) -> bool:
+    """Is it a kernel that the bisection of `regressed` boots?"""
+    image = machine.image.read_bytes()
+    return b"first night" not in image and b"later" not in image
+
+
+@pytest.fixture
+def regressed(spend: Night, fakelinux: Path) -> None:
+    """A night, and three commits later, of which one breaks a test."""
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first night\n{PASSES}")
+    spend()
+    for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
+        commit(fakelinux, text)
+
+
+@pytest.mark.usefixtures("regressed")
+def test_a_bisection_that_the_budget_ends_keeps_the_verdict_and_goes_on_the_next_night(
+    spend: Night,
+) -> None:
+    def endless_between(machine: Machine, **asked: object) -> object:
+        if between(machine):
+            proc.wait_readable([], 600)
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=endless_between, budget=20)
+    [item] = report.items
+    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [item.directory])
+    assert item.words.endswith("not looked for to the end: the time was spent, and the next night goes on")
+    assert list(report.open.values()) == list(spend(budget=0.01).open.values())  # nobody has looked at it since
+    again = spend()
+    [item] = again.items
+    assert (ends(again), [who.split(" ", 1)[1] for who in item.culprits]) == (["regressed"], ["mm: breaks it"])
+    assert "to the end" not in item.words
+    assert ends(spend()) == ["known"]
+
+
+@pytest.mark.usefixtures("regressed")
+def test_a_fault_of_a_bisection_is_told_and_keeps_the_verdict(spend: Night) -> None:
+    def broken_between(machine: Machine, **asked: object) -> object:
+        if between(machine):
+            raise InfraError("QEMU did not start")
+        return scripted.take(machine, **asked)  # type: ignore[arg-type]
+
+    report = spend(take=broken_between)
+    assert (ends(report), report.exit_code, len(report.open)) == (["regressed"], 1, 1)
+    assert "the culprit was not looked for to the end: QEMU did not start" in words.summary(report)
+    assert ends(spend()) == ["known"]
+
+
+def test_a_branch_that_loses_a_repair_is_regressed_and_it_is_said_that_no_commit_brought_it(
+    spend: Night, fakelinux: Path
+) -> None:
+    commit(fakelinux, f"broken\n{FAILS}")
+    commit(fakelinux, f"repaired\n{PASSES}")
+    spend()
+    git(fakelinux, "reset", "-q", "--hard", "HEAD~1")
+    for text in ("one", "two"):
+        commit(fakelinux, f"{text}\n{FAILS}")
+    report = spend()
+    assert (ends(report), report.exit_code, len(report.open)) == (["regressed"], 1, 1)
+    assert "is repaired by a commit that base has and patched has not" in words.summary(report)
 
 
 def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_what_waited(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from orchestrator import yamlfile
+from orchestrator import cache, yamlfile
 from orchestrator.model import EffectKind
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.yamlfile import Fault, Section
@@ -107,6 +107,12 @@ class Suite:
     args: str = ""
     repeats: int | None = None
     worse: tuple[tuple[str, EffectKind], ...] = ()
+
+    def content(self) -> list[tuple[str, str]]:
+        """What lies in its directory, each file with its hash, but for what is hidden."""
+        found = ((path.relative_to(self.directory), path) for path in self.directory.rglob("*") if path.is_file())
+        shown = ((at, path) for at, path in found if not any(part.startswith(".") for part in at.parts))
+        return sorted((str(at), cache.sha256(path)) for at, path in shown)
 
     def worsens(self, metric: str) -> EffectKind | None:
         """What makes a metric worse; None where nobody says so."""
