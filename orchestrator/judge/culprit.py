@@ -73,8 +73,8 @@ def symptoms(run: Run) -> list[Symptom]:
         for change, title in verdict.reports(run.tests, run.guests)
         if change.change is not ChangeKind.REGRESSED
     }
-    guests, tests = _of_guests(run.guests, chance), _of_tests(run.tests)
-    return [*_of_builds(run.builds), *guests, *tests, *_of_metrics(run.metrics)]
+    ends, splats = _of_ends(run.guests, run.tests), _of_splats(run.guests, chance)
+    return [*_of_builds(run.builds), *ends, *splats, *_of_tests(run.tests), *_of_metrics(run.metrics)]
 
 
 def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
@@ -118,18 +118,27 @@ def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
             yield Symptom(Kind.BUILD, lane, (), "does not build")
 
 
-def _of_guests(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]]) -> Iterator[Symptom]:
-    base = {Lane(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
-    for guest in guests:
-        before = base.get(lane := Lane(guest.arch, guest.flavour))
-        if guest.side is Side.BASE or before is None or not verdict.lived(before):
-            continue
-        if not verdict.lived(guest) and guest.outcome.bad:
+def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterator[Symptom]:
+    for lane, _, guest in _comparable(guests):
+        if verdict.blamed(guest, changes):
             yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
+
+
+def _of_splats(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]]) -> Iterator[Symptom]:
+    for lane, before, guest in _comparable(guests):
         for splat in verdict.new_splats(before, guest):
             if splat.known or before.more_splats or (lane, splat.title) in chance:
                 continue
             yield Symptom(Kind.SPLAT, lane, verdict.identity(splat), f"{splat.kind}: {splat.title}")
+
+
+def _comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[Lane, GuestRecord, GuestRecord]]:
+    """Base's guest and patched's, of each lane whose base lived."""
+    base = {Lane(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
+    for guest in guests:
+        before = base.get(lane := Lane(guest.arch, guest.flavour))
+        if guest.side is Side.PATCHED and before and verdict.lived(before):
+            yield lane, before, guest
 
 
 def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:

@@ -140,11 +140,15 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
         base_ok = before is not None and lived(before)
         if not lived(guest):
             once = _ended_by_chance(guest, changes)
-            blamed = base_ok and guest.outcome.bad and not once
-            value = VerdictValue.REGRESSED if blamed else VerdictValue.INCONCLUSIVE
+            value = VerdictValue.REGRESSED if base_ok and blamed(guest, changes) else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if once else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
+
+
+def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:
+    """Is it the kernel that ended a guest, and not by chance?"""
+    return not lived(guest) and guest.outcome.bad and not _ended_by_chance(guest, changes)
 
 
 def _ended_by_chance(guest: GuestRecord, changes: Iterable[Change]) -> bool:

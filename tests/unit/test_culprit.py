@@ -1,5 +1,6 @@
 """How sure a bisection is, and what it looks for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ from hypothesis import strategies as st
 from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import (
+    ChangeKind,
     Culprit,
+    Evidence,
     GuestOutcome,
     GuestRecord,
     GuestRun,
     Lane,
     Outcome,
     Patch,
+    Rate,
     Run,
     Series,
     Side,
@@ -25,7 +29,7 @@ from orchestrator.model import (
     TestResult,
 )
 from orchestrator.publish import digest, html, text
-from tests.unit.runs import sample_run
+from tests.unit.runs import change, sample_run
 
 LANE = Lane("arm64", "fast")
 
@@ -82,6 +86,19 @@ def test_a_report_shows_by_its_fingerprint_and_a_guest_that_ended_early_may_have
     assert culprit.show(wanted, tree(Outcome.PASS, splats=(report,))) == Seen(1, 1)
     assert culprit.show(wanted, tree(Outcome.PASS, Outcome.PASS)) == Seen(0, 2)
     assert culprit.show(wanted, tree(guest=GuestOutcome.PANIC)) is None
+
+
+def again(base: int, patched: int, of: int) -> Evidence:
+    return Evidence(Rate(base, of, 0.0, 1.0), Rate(patched, of, 0.0, 1.0))
+
+
+@pytest.mark.parametrize(("kind", "came"), [(ChangeKind.FLAKY_ON_PATCHED, 0), (ChangeKind.REGRESSED, 6)])
+def test_a_guests_end_is_looked_for_where_the_verdict_blames_the_series_for_it(kind: ChangeKind, came: int) -> None:
+    base, patched = (GuestRecord(side, *LANE, "tcg", 1.0, GuestOutcome.OK, "c") for side in Side)
+    panicked = replace(patched, outcome=GuestOutcome.PANIC, detail="panic: x")
+    crashed = change("t", LANE.arch, patched=Outcome.CRASH, kind=kind, evidence=again(0, came, 6))
+    found = culprit.symptoms(sample_run(builds=(), guests=(base, panicked), tests=(crashed,), metrics=()))
+    assert (Kind.END in {one.kind for one in found}) is (kind is ChangeKind.REGRESSED)
 
 
 def blamed(*suspects: Suspect, builds: int = 3, boots: int = 5) -> Run:
