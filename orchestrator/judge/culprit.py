@@ -21,6 +21,7 @@ from orchestrator.model import (
     Outcome,
     Run,
     Side,
+    Splat,
 )
 
 ERROR = 0.01  # how probable a tree may be called good by chance
@@ -82,7 +83,7 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     if symptom.kind is Kind.TEST:
         return _show_test(symptom, tree)
     if symptom.kind is Kind.SPLAT:
-        found = any(verdict.identity(splat) == symptom.key for splat in tree.guest.splats)
+        found = any(symptom.key in (_named(splat), verdict.identity(splat)) for splat in tree.guest.splats)
     else:
         found = (str(tree.guest.outcome),) == symptom.key
     whole = verdict.lived(tree.guest) and not tree.guest.more_splats
@@ -126,10 +127,17 @@ def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterat
 
 def _of_splats(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]]) -> Iterator[Symptom]:
     for lane, before, guest in _comparable(guests):
+        on_base = {_named(splat) for splat in before.splats}
         for splat in verdict.new_splats(before, guest):
             if splat.known or before.more_splats or (lane, splat.title) in chance:
                 continue
-            yield Symptom(Kind.SPLAT, lane, verdict.identity(splat), f"{splat.kind}: {splat.title}")
+            key = verdict.identity(splat) if _named(splat) in on_base else _named(splat)
+            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}")
+
+
+def _named(splat: Splat) -> tuple[str, str]:
+    """What a report is called, whoever called the function that it names: that may differ from tree to tree."""
+    return splat.kind, splat.title
 
 
 def _comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[Lane, GuestRecord, GuestRecord]]:

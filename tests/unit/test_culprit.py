@@ -80,12 +80,31 @@ def test_a_test_that_failed_on_base_shows_only_the_worse_end() -> None:
     assert culprit.show(worse, tree(Outcome.CRASH)) == Seen(1, 1)
 
 
-def test_a_report_shows_by_its_fingerprint_and_a_guest_that_ended_early_may_have_missed_it() -> None:
-    report = Splat("warning", "WARNING in f", "text", ("f",), "abc")
-    wanted = symptom(kind=Kind.SPLAT, key=("warning", "abc"))
-    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report,))) == Seen(1, 1)
+def report(title: str, *frames: str) -> Splat:
+    return Splat("warning", title, "text", frames, "-".join(frames))
+
+
+def test_a_report_shows_by_its_title_where_a_later_patch_gave_its_caller_another_name() -> None:
+    [wanted] = looked_for((), (report("WARNING in f", "f", "caller"),))
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in f", "f", "renamed"),))) == Seen(1, 1)
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in g", "g", "caller"),))) == Seen(0, 1)
+
+
+def test_a_report_shows_by_its_frames_where_base_gives_another_one_with_its_title() -> None:
+    [wanted] = looked_for((report("WARNING in f", "f", "base"),), (report("WARNING in f", "f", "caller"),))
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in f", "f", "base"),))) == Seen(0, 1)
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in f", "f", "caller"),))) == Seen(1, 1)
+
+
+def test_a_guest_that_ended_early_may_have_missed_a_report() -> None:
+    [wanted] = looked_for((), (report("WARNING in f", "f"),))
     assert culprit.show(wanted, tree(Outcome.PASS, Outcome.PASS)) == Seen(0, 2)
     assert culprit.show(wanted, tree(guest=GuestOutcome.PANIC)) is None
+
+
+def looked_for(base: tuple[Splat, ...], patched: tuple[Splat, ...]) -> list[Symptom]:
+    guests = (replace(tree(splats=splats).guest, side=side) for side, splats in zip(Side, (base, patched), strict=True))
+    return culprit.symptoms(sample_run(builds=(), guests=tuple(guests), tests=(), metrics=()))
 
 
 def again(base: int, patched: int, of: int) -> Evidence:
