@@ -1,5 +1,6 @@
 """Which patch, or which option, did it: what regressed, looked for in the kernels between a good and a bad one."""
 
+import itertools
 import re
 import shlex
 import tempfile
@@ -17,7 +18,7 @@ from orchestrator.intake import bisection, git, past
 from orchestrator.intake.bisection import Answer, Bisection
 from orchestrator.job import Job
 from orchestrator.judge import culprit
-from orchestrator.judge.culprit import Kind, Symptom
+from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
@@ -189,17 +190,18 @@ class _Hunt:
 
     def _boot(self, kernel: KernelBuild) -> Answer:
         """Each run has a boot of its own: what a boot decides by itself would else be taken for the tree's."""
-        clean, where = 0, self.where / cache.key([*kernel.identity])[:12]
-        while clean < culprit.needed(self.symptom):
-            seen = culprit.show(self.symptom, self._given(kernel, where / str(clean)))
+        total, where = Seen(0, 0), self.where / cache.key([*kernel.identity])[:12]
+        numbers = map(str, itertools.count())
+        while not culprit.enough(self.symptom, total):
+            seen = culprit.show(self.symptom, self._given(kernel, where / next(numbers)))
             if seen is None:
                 return Answer.SKIP
-            if seen.bad:
-                self.symptom = self.symptom.seen(seen)
-                return Answer.BAD
-            clean += seen.runs
-        self.confidence *= 1 - culprit.luck(self.symptom, clean)
-        return Answer.GOOD
+            total += seen
+        probable = culprit.posterior(self.symptom, total)
+        bad = probable > 0.5
+        self.confidence *= probable if bad else 1 - probable
+        self.symptom = self.symptom.seen(total, bad=bad)
+        return Answer.BAD if bad else Answer.GOOD
 
     def _measure(self, kernel: KernelBuild) -> Answer:
         """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
@@ -207,7 +209,8 @@ class _Hunt:
         order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
         base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
         both = [(base, where / "base"), (kernel, where)]
-        boots = [[self._given(one, below / str(number)) for one, below in both] for number in range(self.symptom.runs)]
+        numbers = map(str, range(self.symptom.patched.runs))
+        boots = [[self._given(one, below / number) for one, below in both] for number in numbers]
         found = culprit.weigh(self.symptom, [(before, after) for before, after in boots])
         if found is None:
             return Answer.SKIP
