@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvm import disk
 from kvm.errors import BuildError
-from orchestrator import cache, config, store, trials
+from orchestrator import cache, config, request, store, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -20,6 +20,7 @@ from orchestrator.job import Job
 from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
+from orchestrator.plan import Plan
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
 
@@ -127,16 +128,29 @@ def _options(job: Job, lane: Lane, own: Path) -> _Way:
 
 
 def _command(job: Job, symptom: Symptom, suspects: tuple[Suspect, ...]) -> str:
-    """What shows it with as little as possible: the suspects alone, one lane, one suite."""
+    """What shows it with as little as possible, all else as in the run: the suspects alone, one lane, one suite."""
+    asked = job.plan.request.pipeline
+    suites = {suite.name: place for suite, place in zip(job.plan.suites, asked.suites, strict=True)}
+    words = ["kdelta", "run", *_alone(job.plan, suspects), "--pipeline", str(job.directory / request.FILE)]
+    for option, wanted, given in (
+        ("--arch", symptom.lane.arch, asked.arches),
+        ("--flavour", symptom.lane.flavour, asked.flavours),
+        ("--suite", suites.get(symptom.suite), asked.suites),  # by its path: a name is looked for where one stands
+    ):
+        words += [option, wanted] if wanted and given != [wanted] else []
+    return shlex.join(words)
+
+
+def _alone(todo: Plan, suspects: tuple[Suspect, ...]) -> list[str]:
+    """The words that name the suspects and the tree below them; none for options: they are looked for in all patches.
+
+    Two commits that are compared whole are the user's; those of a series kdelta has made.
+    """
     first, last = suspects[0].commit, suspects[-1].commit
-    if first:
-        spec = job.plan.source.spec
-        kernel = spec if spec.startswith("git:") else f"git:{job.plan.source.git_dir}"
-        words = ["kdelta", "run", f"{first}~1..{last}", "--kernel", kernel]
-    else:
-        words = ["kdelta", "run", "--pipeline", str(job.directory / "pipeline.yaml")]
-    words += ["--arch", symptom.lane.arch, "--flavour", symptom.lane.flavour]
-    return shlex.join(words + (["--suite", symptom.suite] if symptom.suite else []))
+    if not first or todo.request.pipeline.whole:
+        return [f"{first}~1..{last}"] if first else []
+    base = last if todo.reverted else f"{first}~1"
+    return [f"{first}~1..{last}", "--kernel", f"git:{todo.source.git_dir}", "--base", base]
 
 
 class _Hunt:

@@ -1,6 +1,7 @@
 """Which patch of a series did it, on the fake tree: real git and make, guests that follow the script in their image."""
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 
 from kvm.qemu import Machine
 from orchestrator import culprits, job, pipeline, plan, store
-from orchestrator.model import Run
+from orchestrator.commands import opening
+from orchestrator.commands.run import plan as planned
+from orchestrator.model import Culprit, Run
+from orchestrator.plan import Plan
 from tests import scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
@@ -109,15 +113,64 @@ def test_what_was_looked_at_before_is_not_looked_at_again(look: Look, tmp_path: 
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/bisect/**/guest.json")} == booted
 
 
-def test_the_command_shows_it_with_the_culprit_alone_and_git_reads_the_log(
-    look: Look, tmp_path: Path, fakelinux: Path
-) -> None:
+def test_the_command_says_what_the_runs_pipeline_does_not_and_git_reads_the_log(look: Look, tmp_path: Path) -> None:
     [culprit] = look(PASSES, *series(3, 4)).culprits
     words = shlex.split(culprit.command)
+    [suspect] = culprit.suspects
+    assert words[:3] == ["kdelta", "run", f"{suspect.commit}~1..{suspect.commit}"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert options == {"--kernel": f"git:{fakelinux}", "--arch": "arm64", "--flavour": "fast", "--suite": "example"}
-    assert words[2] == f"{culprit.suspects[0].commit}~1..{culprit.suspects[0].commit}"
+    assert options.pop("--kernel").startswith(f"git:{tmp_path / 'cache'}/")
+    assert options == {"--base": f"{suspect.commit}~1", "--pipeline": str(tmp_path / "run" / "pipeline.yaml")}
     assert "first bad commit" in (tmp_path / "run" / culprit.log).read_text()
+
+
+def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run_did(
+    look: Look,
+    tmp_path: Path,
+    suite: Path,  # noqa: F811
+) -> None:
+    other = shutil.copytree(suite, tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    (tmp_path / "own.config").write_text("CONFIG_OWN=y\n")
+    text = "{}\nprogram:\nsay 1..1\nsay {} 1 first\n"
+    texts = [text.format(number, "not ok" if number >= 2 else "ok") for number in range(4)]
+    own = {"fragments": [str(tmp_path / "own.config")], "boots": 2, "suites": [str(suite), str(other)]}
+    [culprit] = look(text.format("", "ok"), *texts, arches=["x86_64", "arm64"], rerun={"pairs": 0}, **own).culprits
+    asked = of_command(culprit.command, tmp_path)
+    assert trees(asked) == around(culprit, tmp_path)
+    found = asked.request.pipeline
+    assert (found.arches, found.suites, found.fragments, found.boots) == (["x86_64"], [str(suite)], own["fragments"], 2)
+    assert not found.rerun.pairs
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_command_compares_the_culprit_alone_in_a_tree_that_holds_the_series(
+    look: Look, tmp_path: Path, fakelinux: Path, whole: bool
+) -> None:
+    good = history(fakelinux, PASSES, *series(2, 3))
+    how = {"whole": True} if whole else {"revert": True}
+    [culprit] = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", **how).culprits
+    assert trees(of_command(culprit.command, tmp_path)) == around(culprit, tmp_path)
+
+
+def of_command(command: str, tmp_path: Path) -> Plan:
+    """What `kdelta run` would do."""
+    options = planned.make_context("plan", shlex.split(command)[2:]).params
+    del options["as_json"]
+    return plan.make(opening.asked(tmp_path / "cache", **options))
+
+
+def trees(todo: Plan) -> tuple[str, str]:
+    """Base and patched, as git names their files."""
+    return todo.source.tree, todo.applied.tree
+
+
+def around(culprit: Culprit, tmp_path: Path) -> tuple[str, str]:
+    """The trees before and after the only suspect."""
+    [suspect] = culprit.suspects
+    store = next((tmp_path / "cache" / "git").glob("*.git"))  # one has the objects, another borrows them
+    before, after = (git(store, "rev-parse", f"{suspect.commit}{place}^{{tree}}") for place in ("~1", ""))
+    return before, after
 
 
 def test_the_first_bad_commit_of_a_range_is_found_whoever_wrote_what_is_between(
@@ -204,4 +257,4 @@ def test_the_patch_that_made_a_benchmark_slower_is_found_by_measuring_in_turn(
     [culprit] = run.culprits
     assert [suspect.number for suspect in culprit.suspects] == [3]
     assert culprit.symptoms == ("example/t (x1.52)",)
-    assert "--suite example" in culprit.command
+    assert "--pipeline" in culprit.command  # which says how many boots measure it
