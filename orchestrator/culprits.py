@@ -1,5 +1,6 @@
 """Which patch, or which option, did it: what regressed, looked for in the kernels between a good and a bad one."""
 
+import itertools
 import re
 import shlex
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import BuildError, Error
-from orchestrator import cache, config, store, trials
+from orchestrator import cache, config, request, store, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -17,8 +18,9 @@ from orchestrator.intake import bisection, git, past
 from orchestrator.intake.bisection import Answer, Bisection
 from orchestrator.job import Job
 from orchestrator.judge import culprit
-from orchestrator.judge.culprit import Kind, Symptom
+from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
+from orchestrator.plan import Plan
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
 _UNENDED = "the culprit was not looked for to the end: "  # so begins what a run says of it
@@ -149,16 +151,29 @@ def _options(job: Job, lane: Lane, own: Path) -> _Way:
 
 
 def _command(job: Job, symptom: Symptom, suspects: tuple[Suspect, ...]) -> str:
-    """What shows it with as little as possible: the suspects alone, one lane, one suite."""
+    """What shows it with as little as possible, all else as in the run: the suspects alone, one lane, one suite."""
+    asked = job.plan.request.pipeline
+    suites = {suite.name: place for suite, place in zip(job.plan.suites, asked.suites, strict=True)}
+    words = ["kdelta", "run", *_alone(job.plan, suspects), "--pipeline", str(job.directory / request.FILE)]
+    for option, wanted, given in (
+        ("--arch", symptom.lane.arch, asked.arches),
+        ("--flavour", symptom.lane.flavour, asked.flavours),
+        ("--suite", suites.get(symptom.suite), asked.suites),  # by its path: a name is looked for where one stands
+    ):
+        words += [option, wanted] if wanted and given != [wanted] else []
+    return shlex.join(words)
+
+
+def _alone(todo: Plan, suspects: tuple[Suspect, ...]) -> list[str]:
+    """The words that name the suspects and the tree below them; none for options: they are looked for in all patches.
+
+    Two commits that are compared whole are the user's; those of a series kdelta has made.
+    """
     first, last = suspects[0].commit, suspects[-1].commit
-    if first:
-        spec = job.plan.source.spec
-        kernel = spec if spec.startswith("git:") else f"git:{job.plan.source.git_dir}"
-        words = ["kdelta", "run", f"{first}~1..{last}", "--kernel", kernel]
-    else:
-        words = ["kdelta", "run", "--pipeline", str(job.directory / "pipeline.yaml")]
-    words += ["--arch", symptom.lane.arch, "--flavour", symptom.lane.flavour]
-    return shlex.join(words + (["--suite", symptom.suite] if symptom.suite else []))
+    if not first or todo.request.pipeline.whole:
+        return [f"{first}~1..{last}"] if first else []
+    base = last if todo.reverted else f"{first}~1"
+    return [f"{first}~1..{last}", "--kernel", f"git:{todo.source.git_dir}", "--base", base]
 
 
 class _Hunt:
@@ -214,17 +229,18 @@ class _Hunt:
 
     def _boot(self, kernel: KernelBuild) -> Answer:
         """Each run has a boot of its own: what a boot decides by itself would else be taken for the tree's."""
-        clean, where = 0, self.where / cache.key([*kernel.identity])[:12]
-        while clean < culprit.needed(self.symptom):
-            seen = culprit.show(self.symptom, self._given(kernel, where / str(clean)))
+        total, where = Seen(0, 0), self.where / cache.key([*kernel.identity])[:12]
+        numbers = map(str, itertools.count())
+        while not culprit.enough(self.symptom, total):
+            seen = culprit.show(self.symptom, self._given(kernel, where / next(numbers)))
             if seen is None:
                 return Answer.SKIP
-            if seen.bad:
-                self.symptom = self.symptom.seen(seen)
-                return Answer.BAD
-            clean += seen.runs
-        self.confidence *= 1 - culprit.luck(self.symptom, clean)
-        return Answer.GOOD
+            total += seen
+        probable = culprit.posterior(self.symptom, total)
+        bad = probable > 0.5
+        self.confidence *= probable if bad else 1 - probable
+        self.symptom = self.symptom.seen(total, bad=bad)
+        return Answer.BAD if bad else Answer.GOOD
 
     def _measure(self, kernel: KernelBuild) -> Answer:
         """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
@@ -232,7 +248,8 @@ class _Hunt:
         order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
         base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
         both = [(base, where / "base"), (kernel, where)]
-        boots = [[self._given(one, below / str(number)) for one, below in both] for number in range(self.symptom.runs)]
+        numbers = map(str, range(self.symptom.patched.runs))
+        boots = [[self._given(one, below / number) for one, below in both] for number in numbers]
         found = culprit.weigh(self.symptom, [(before, after) for before, after in boots])
         if found is None:
             return Answer.SKIP

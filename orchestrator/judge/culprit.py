@@ -1,16 +1,18 @@
 """What to look for in the trees between base and patched, whether one of them shows it, and how sure that is. Pure.
 
-A tree in which nothing shows may have been lucky. How often what is looked for shows is itself known from a few runs
-only, so the chance that a bad tree stays clean is taken over all rates that these runs allow (a uniform prior).
+A tree in which nothing shows may have been lucky, and one in which it shows may do as base does now and then. How often
+patched and base show it is itself known from a few runs only, so what a tree shows is weighed over all rates that these
+runs allow. Why these priors, and what they cost: docs/bisect.md.
 """
 
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.judge import measure, sheet, verdict
 from orchestrator.model import (
+    BOOT,
     BuildRecord,
     Change,
     ChangeKind,
@@ -22,10 +24,14 @@ from orchestrator.model import (
     Outcome,
     Run,
     Side,
+    Splat,
 )
 
-ERROR = 0.01  # how probable a tree may be called good by chance
+ERROR = 0.01  # how probable it may be that a tree is taken for the other kind
 MOST_RUNS = 64  # of one tree
+# What is known before any run: as much as two runs tell (runs that showed it, and that did not).
+_PATCHED = (1.0, 1.0)  # all rates are as probable
+_BASE = (0.1, 1.9)  # one time in twenty, and mostly never
 
 
 class Kind(StrEnum):
@@ -39,10 +45,25 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """In how many of the runs of a tree it showed."""
+
+    bad: int
+    runs: int
+
+    def __add__(self, more: "Seen") -> "Seen":
+        return Seen(self.bad + more.bad, self.runs + more.runs)
+
+
+_ONCE, _NEVER = Seen(1, 1), Seen(0, 1)
+
+
+@dataclass(frozen=True)
 class Symptom:
     """Something that patched has and base has not. `key` says what is looked for, the same in every lane.
 
-    It showed in `bad` of `runs` of the suite, all suites where that is "". `effect` is a metric's.
+    `patched` and `base` say how often they showed it in runs of the suite, all suites where that is "". A metric's is
+    `effect` is what it was.
     """
 
     kind: Kind
@@ -50,32 +71,21 @@ class Symptom:
     key: tuple[str, ...]
     words: str
     suite: str = ""
-    bad: int = 1
-    runs: int = 1
+    patched: Seen = _ONCE
+    base: Seen = _NEVER
     effect: Effect | None = None
 
-    def seen(self, more: "Seen") -> "Symptom":
-        """The same, known from more runs."""
-        return replace(self, bad=self.bad + more.bad, runs=self.runs + more.runs)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """In how many of the runs of a tree it showed."""
-
-    bad: int
-    runs: int
+    def seen(self, more: Seen, *, bad: bool) -> "Symptom":
+        """The same, known from the runs of one more tree, a bad one or a good one."""
+        return replace(self, patched=self.patched + more) if bad else replace(self, base=self.base + more)
 
 
 def symptoms(run: Run) -> list[Symptom]:
     """Return all that makes a run's verdict `regressed`, the gravest first."""
-    chance = {
-        (Lane(change.arch, change.flavour), title)
-        for change, title in verdict.reports(run.tests, run.guests)
-        if change.change is not ChangeKind.REGRESSED
-    }
-    guests, tests = _of_guests(run.guests, chance), _of_tests(run.tests)
-    return [*_of_builds(run.builds), *guests, *tests, *_of_metrics(run.metrics)]
+    told = sorted(verdict.reports(run.tests, run.guests), key=lambda one: one[0].change is ChangeKind.REGRESSED)
+    rows = {(Lane(row.arch, row.flavour), title): row for row, title in told}  # of one title, what regressed counts
+    ends, splats = _of_ends(run.guests, run.tests), _of_splats(run.guests, rows)
+    return [*_of_builds(run.builds), *ends, *splats, *_of_tests(run.tests), *_of_metrics(run.metrics)]
 
 
 def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
@@ -83,7 +93,7 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     if symptom.kind is Kind.TEST:
         return _show_test(symptom, tree)
     if symptom.kind is Kind.SPLAT:
-        found = any(splat.identity == symptom.key for splat in tree.guest.splats)
+        found = any(symptom.key in (_named(splat), splat.identity) for splat in tree.guest.splats)
     else:
         found = (str(tree.guest.outcome),) == symptom.key
     whole = verdict.lived(tree.guest) and not tree.guest.more_splats
@@ -100,49 +110,75 @@ def weigh(symptom: Symptom, boots: Sequence[tuple[GuestRun, GuestRun]]) -> tuple
     return measure.nearer(samples, symptom.effect) if symptom.effect else None
 
 
-def luck(symptom: Symptom, clean: int) -> float:
-    """How probable is it that what showed in `bad` of `runs` does not show in `clean` more?"""
-    good = symptom.runs - symptom.bad + 1
-    return math.prod((good + number) / (symptom.runs + 2 + number) for number in range(clean))
+def posterior(symptom: Symptom, tree: Seen) -> float:
+    """How probable is it that a tree is bad, which is as probable as not before anything of it is seen?"""
+    like_base = _log_chance(tree, symptom.base, _BASE) - _log_chance(tree, symptom.patched, _PATCHED)
+    return (1 - math.tanh(like_base / 2)) / 2  # 1 / (1 + exp(like_base)), which would overflow
 
 
-def needed(symptom: Symptom) -> int:
-    """How many clean runs a tree must have to be called good."""
-    return next((runs for runs in range(1, MOST_RUNS) if luck(symptom, runs) <= ERROR), MOST_RUNS)
+def enough(symptom: Symptom, tree: Seen) -> bool:
+    """Is what a tree showed enough to say whether it is bad, or all that is tried?"""
+    return tree.runs >= MOST_RUNS or not ERROR < posterior(symptom, tree) < 1 - ERROR
 
 
 def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
     broken = {(build.arch, build.flavour) for build in builds if build.side is Side.BASE and build.error}
     for build in builds:
         lane = Lane(build.arch, build.flavour)
-        if build.side is Side.PATCHED and build.error and lane not in broken:
+        if build.side is Side.PATCHED and build.error and not build.unfinished and lane not in broken:
             yield Symptom(Kind.BUILD, lane, (), "does not build")
 
 
-def _of_guests(guests: Iterable[GuestRecord], chance: Container[tuple[Lane, str]]) -> Iterator[Symptom]:
+def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterator[Symptom]:
+    for lane, _, guest in _comparable(guests):
+        if verdict.blamed(guest, changes):
+            yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
+
+
+def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Change]) -> Iterator[Symptom]:
+    for lane, before, guest in _comparable(guests):
+        on_base = {_named(splat) for splat in before.splats}
+        for splat in verdict.new_splats(before, guest):
+            row = rows.get((lane, splat.title))
+            if splat.known or before.more_splats or (row and row.change is not ChangeKind.REGRESSED):
+                continue
+            key = splat.identity if _named(splat) in on_base else _named(splat)
+            rates = _rates(row) if row else (_ONCE, _NEVER)
+            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", "", *rates)
+
+
+def _named(splat: Splat) -> tuple[str, str]:
+    """What a report is called, whoever called the function that it names: that may differ from tree to tree."""
+    return splat.kind, splat.title
+
+
+def _comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[Lane, GuestRecord, GuestRecord]]:
+    """Base's guest and patched's, of each lane whose base lived."""
     base = {Lane(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
     for guest in guests:
         before = base.get(lane := Lane(guest.arch, guest.flavour))
-        if guest.side is Side.BASE or before is None or not verdict.lived(before):
-            continue
-        if not verdict.lived(guest) and guest.outcome.bad:
-            yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
-        for splat in verdict.new_splats(before, guest):
-            if splat.known or before.more_splats or (lane, splat.title) in chance:
-                continue
-            yield Symptom(Kind.SPLAT, lane, splat.identity, f"{splat.kind}: {splat.title}")
+        if guest.side is Side.PATCHED and before and verdict.lived(before):
+            yield lane, before, guest
 
 
 def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
     for change in changes:
-        if change.change is ChangeKind.REGRESSED and not sheet.reported(change.name):  # they are the guest's
+        mine = change.suite != BOOT and not sheet.reported(change.name)  # those are the guest's
+        if change.change is ChangeKind.REGRESSED and mine:
             key = (change.suite, change.name, "" if change.base.outcome.good else change.patched.outcome)
-            seen = _count(change.patched.repeats, key[2]) or Seen(1, 1)
-            if again := change.evidence:
-                seen = Seen(seen.bad + again.patched.came, seen.runs + again.patched.of)
             lane = Lane(change.arch, change.flavour)
             words = f"{change.suite}/{change.name} ({change.base.outcome} -> {change.patched.outcome})"
-            yield Symptom(Kind.TEST, lane, key, words, change.suite, max(1, seen.bad), seen.runs)
+            yield Symptom(Kind.TEST, lane, key, words, change.suite, *_rates(change, key[2]))
+
+
+def _rates(change: Change, wanted: str = "") -> tuple[Seen, Seen]:
+    """How often a test went wrong, in the `wanted` way if there is one, on patched and on base, in all runs of it."""
+    patched = _count(change.patched.repeats, wanted) or _ONCE
+    base = _count(change.base.repeats, wanted) or _NEVER
+    if again := change.evidence:
+        patched += Seen(again.patched.came, again.patched.of)
+        base += Seen(again.base.came, again.base.of)
+    return replace(patched, bad=max(1, patched.bad)), base
 
 
 def _of_metrics(metrics: Iterable[MetricPair]) -> Iterator[Symptom]:
@@ -150,7 +186,8 @@ def _of_metrics(metrics: Iterable[MetricPair]) -> Iterator[Symptom]:
         if (effect := pair.effect) and pair.worsened:
             lane, key = Lane(pair.arch, pair.flavour), (pair.suite, pair.name, pair.unit)
             words = f"{pair.suite}/{pair.name} ({measure.said(effect)[0]})"
-            yield Symptom(Kind.METRIC, lane, key, words, pair.suite, effect.boots, effect.boots, effect)
+            boots = Seen(effect.boots, effect.boots)
+            yield Symptom(Kind.METRIC, lane, key, words, pair.suite, boots, effect=effect)
 
 
 def _samples(symptom: Symptom, tree: GuestRun) -> tuple[float, ...]:
@@ -170,3 +207,13 @@ def _count(outcomes: Iterable[Outcome], wanted: str) -> Seen | None:
     ran = [outcome for outcome in outcomes if outcome.good or outcome.bad]
     bad = sum(outcome == wanted if wanted else outcome.bad for outcome in ran)
     return Seen(bad, len(ran)) if ran else None
+
+
+def _log_chance(tree: Seen, known: Seen, prior: tuple[float, float]) -> float:
+    """The logarithm of how probable it is that a kernel known from some runs shows it in so many more."""
+    shown, hidden = known.bad + prior[0], known.runs - known.bad + prior[1]
+    return _log_beta(shown + tree.bad, hidden + tree.runs - tree.bad) - _log_beta(shown, hidden)
+
+
+def _log_beta(one: float, two: float) -> float:
+    return math.lgamma(one) + math.lgamma(two) - math.lgamma(one + two)

@@ -152,20 +152,24 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             continue
         base_ok = before is not None and lived(before)
         if not lived(guest):
-            blamed = base_ok and blames(guest, changes)
-            chance = base_ok and guest.outcome.bad and not blamed
-            value = VerdictValue.REGRESSED if blamed else VerdictValue.INCONCLUSIVE
+            guilty = base_ok and blamed(guest, changes)
+            chance = base_ok and guest.outcome.bad and not guilty
+            value = VerdictValue.REGRESSED if guilty else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
 
 
-def blames(guest: GuestRecord, changes: Iterable[Change]) -> bool:
-    """Is it the kernel's fault how a guest ended, and, where what it took along was run again, not by chance?"""
+def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:
+    """Is it the kernel that ended a guest, and, where what it took along was run again, not by chance?"""
     taken = (Outcome.CRASH, Outcome.LOST, Outcome.MISSING)
     lane = [change for change in changes if (change.arch, change.flavour) == (guest.arch, guest.flavour)]
     again = [change for change in lane if change.evidence and change.patched.outcome in taken]
-    return guest.outcome.bad and (not again or any(change.change is ChangeKind.REGRESSED for change in again))
+    return (
+        not lived(guest)
+        and guest.outcome.bad
+        and (not again or any(change.change is ChangeKind.REGRESSED for change in again))
+    )
 
 
 def lived(guest: GuestRecord) -> bool:

@@ -248,8 +248,8 @@ class Suspect:
 class Culprit:
     """What brought `symptoms`: one commit, or those among which it is, where the trees between cannot be told.
 
-    `confidence` is the probability, from 0 to 1, that no tree was called good by chance. It took so many `builds` of
-    trees, and `boots`. `command` shows it, `log` is what `git bisect replay` reads.
+    `confidence` is the probability, from 0 to 1, that no tree was called good, or bad, by chance. It took so many
+    `builds` of trees, and `boots`. `command` shows it, `log` is what `git bisect replay` reads.
     """
 
     symptoms: tuple[str, ...]

@@ -1,6 +1,7 @@
 """Which patch of a series did it, on the fake tree: real git and make, guests that follow the script in their image."""
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from kvm.errors import InfraError, Interrupted
 from kvm.qemu import Machine
 from orchestrator import culprits, job, pipeline, plan, store
 from orchestrator.commands import opening
-from orchestrator.model import Run
+from orchestrator.commands.run import plan as planned
+from orchestrator.model import Culprit, Run
+from orchestrator.plan import Plan
 from tests import scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
@@ -26,9 +29,9 @@ Look = Callable[..., Run]
 def look(request_for, tmp_path: Path) -> Look:  # type: ignore[no-untyped-def]  # noqa: F811
     """Validate a series and find the culprits."""
 
-    def run(base: str | None, *patches: str, **keys: object) -> Run:
+    def run(base: str | None, *patches: str, take: object = scripted.take, **keys: object) -> Run:
         todo = plan.make(request_for(base, *patches, **{"arches": ["arm64"], **keys}))
-        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take) as started:
+        with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, take) as started:
             pipeline.validate(started)
             return culprits.look(started)
 
@@ -38,6 +41,18 @@ def look(request_for, tmp_path: Path) -> Look:  # type: ignore[no-untyped-def]  
 def series(bad_from: int, count: int = 8, bad: str = FAILS) -> list[str]:
     """Texts of which each differs, and the program of which fails from a patch on, counted from 1."""
     return [f"{number}\n{bad if number >= bad_from else PASSES}" for number in range(1, count + 1)]
+
+
+def test_a_good_tree_that_fails_once_by_chance_is_no_culprit(look: Look) -> None:
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        unlucky = {"bisect", "0"} <= {*workdir.parts}  # the first boot of each tree
+        return scripted.take(machine, workdir=workdir, draw=lambda: unlucky, **asked)  # type: ignore[arg-type]
+
+    flaky = "program:\nsay 1..2\nsay ok 1 first\nmostly ok 2 second\n"
+    texts = [f"{number}\n{FAILS if number >= 7 else flaky}" for number in range(1, 9)]
+    [culprit] = look(flaky, *texts, take=take).culprits
+    assert [suspect.number for suspect in culprit.suspects] == [7]
+    assert (culprit.builds, culprit.boots <= 20, culprit.confidence > 0.95) == (3, True, True)
 
 
 @pytest.mark.parametrize("number", [1, 3, 8])
@@ -146,15 +161,64 @@ def test_what_a_commit_repaired_that_the_bad_end_has_not_was_brought_by_none(loo
     assert said.endswith("is repaired by a commit that base has and patched has not")
 
 
-def test_the_command_shows_it_with_the_culprit_alone_and_git_reads_the_log(
-    look: Look, tmp_path: Path, fakelinux: Path
-) -> None:
+def test_the_command_says_what_the_runs_pipeline_does_not_and_git_reads_the_log(look: Look, tmp_path: Path) -> None:
     [culprit] = look(PASSES, *series(3, 4)).culprits
     words = shlex.split(culprit.command)
+    [suspect] = culprit.suspects
+    assert words[:3] == ["kdelta", "run", f"{suspect.commit}~1..{suspect.commit}"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert options == {"--kernel": f"git:{fakelinux}", "--arch": "arm64", "--flavour": "fast", "--suite": "example"}
-    assert words[2] == f"{culprit.suspects[0].commit}~1..{culprit.suspects[0].commit}"
+    assert options.pop("--kernel").startswith(f"git:{tmp_path / 'cache'}/")
+    assert options == {"--base": f"{suspect.commit}~1", "--pipeline": str(tmp_path / "run" / "pipeline.yaml")}
     assert "first bad commit" in (tmp_path / "run" / culprit.log).read_text()
+
+
+def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run_did(
+    look: Look,
+    tmp_path: Path,
+    suite: Path,  # noqa: F811
+) -> None:
+    other = shutil.copytree(suite, tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    (tmp_path / "own.config").write_text("CONFIG_OWN=y\n")
+    text = "{}\nprogram:\nsay 1..1\nsay {} 1 first\n"
+    texts = [text.format(number, "not ok" if number >= 2 else "ok") for number in range(4)]
+    own = {"fragments": [str(tmp_path / "own.config")], "boots": 2, "suites": [str(suite), str(other)]}
+    [culprit] = look(text.format("", "ok"), *texts, arches=["x86_64", "arm64"], rerun={"pairs": 0}, **own).culprits
+    asked = of_command(culprit.command, tmp_path)
+    assert trees(asked) == around(culprit, tmp_path)
+    found = asked.request.pipeline
+    assert (found.arches, found.suites, found.fragments, found.boots) == (["x86_64"], [str(suite)], own["fragments"], 2)
+    assert not found.rerun.pairs
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_command_compares_the_culprit_alone_in_a_tree_that_holds_the_series(
+    look: Look, tmp_path: Path, fakelinux: Path, whole: bool
+) -> None:
+    good = history(fakelinux, PASSES, *series(2, 3))
+    how = {"whole": True} if whole else {"revert": True}
+    [culprit] = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", **how).culprits
+    assert trees(of_command(culprit.command, tmp_path)) == around(culprit, tmp_path)
+
+
+def of_command(command: str, tmp_path: Path) -> Plan:
+    """What `kdelta run` would do."""
+    options = planned.make_context("plan", shlex.split(command)[2:]).params
+    del options["as_json"]
+    return plan.make(opening.asked(tmp_path / "cache", **options))
+
+
+def trees(todo: Plan) -> tuple[str, str]:
+    """Base and patched, as git names their files."""
+    return todo.source.tree, todo.applied.tree
+
+
+def around(culprit: Culprit, tmp_path: Path) -> tuple[str, str]:
+    """The trees before and after the only suspect."""
+    [suspect] = culprit.suspects
+    store = next((tmp_path / "cache" / "git").glob("*.git"))  # one has the objects, another borrows them
+    before, after = (git(store, "rev-parse", f"{suspect.commit}{place}^{{tree}}") for place in ("~1", ""))
+    return before, after
 
 
 def test_the_first_bad_commit_of_a_range_is_found_whoever_wrote_what_is_between(
@@ -251,4 +315,4 @@ def test_the_patch_that_made_a_benchmark_slower_is_found_by_measuring_in_turn(
     [culprit] = run.culprits
     assert [suspect.number for suspect in culprit.suspects] == [3]
     assert culprit.symptoms == ("example/t (x1.52)",)
-    assert "--suite example" in culprit.command
+    assert "--pipeline" in culprit.command  # which says how many boots measure it
