@@ -114,7 +114,7 @@ def _found(asked: Request, place: Place) -> Found:
 
     def base(name: str, tip: str) -> str | None:
         of_item = [one for one in done if one.item == name]
-        last = nights.newest([one for one in of_item if one.tip == tip] or of_item)
+        last = nights.newest([one for one in of_item if one.tip == tip]) or nights.newest(of_item)
         return _base(last[name], tip) if name in last else None
 
     return queue.find(asked, base, place.own / "mail")
