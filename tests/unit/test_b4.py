@@ -67,8 +67,15 @@ def test_where_base_does_not_build_either_no_patch_is_accused() -> None:
     assert asked("<1@x>", VerdictValue.INCONCLUSIVE, builds=builds, steps=steps) == [("warn", "inconclusive: why ")]
 
 
+def test_where_nobody_knows_whether_the_tree_before_it_builds_a_patch_is_not_accused() -> None:
+    steps = (dataclasses.replace(step(1), unfinished=True), step(2))
+    for number in (1, 2):
+        [(status, summary)] = asked(f"<{number}@x>", steps=steps)
+        assert (status, summary.partition(";")[0]) == ("warn", "it does not build after patch 2 (mm: 2)")
+
+
 def test_a_patch_that_comes_to_a_tree_that_does_not_build_is_not_the_one_that_broke_it() -> None:
     [(status, summary)] = asked("<2@x>", steps=(step(1), step(2)))
-    assert (status, summary) == ("warn", "the series is regressed: why ; it does not build after patch 1 (mm: 1)")
+    assert (status, summary) == ("warn", "it does not build after patch 1 (mm: 1); the series is regressed: why ")
     assert [status for status, _ in asked("<1@x>", steps=(step(1), step(2)))] == ["fail"]
     assert [status for status, _ in asked("<2@x>", steps=(step(1, None), step(2)))] == ["fail"]

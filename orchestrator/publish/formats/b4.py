@@ -26,20 +26,21 @@ def judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
     code = digest.exit_code(run)
     said = f"{digest.answer(run)}: {digest.gist(run)}"
-    broke = _broke(run)
+    broken = verdict.broken_steps(run.builds, run.steps)
+    broke = _broke(broken)
     if number in broke:
         return FAIL, f"does not build after this patch: {broke[number].error}"
     blamed = {suspect.number for culprit in run.culprits for suspect in culprit.suspects}
     if code == 1 and number and blamed and number not in blamed:
         return WARN, f"not by this patch: {digest.blame(run, run.culprits[0])}; the series is {said}"
-    if code == 1 and number and broke and not blamed:
-        first = next(iter(broke.values()))
+    first = next((step for step in broken if not step.unfinished), None)
+    if code == 1 and number and first and not blamed:
         return WARN, f"it does not build after patch {first.number} ({first.subject}); the series is {said}"
     return {0: PASS, 1: FAIL}.get(code, WARN), said
 
 
-def _broke(run: Run) -> dict[int, StepRecord]:
+def _broke(steps: list[StepRecord]) -> dict[int, StepRecord]:
     """The patches after which a tree that was whole does not build: what comes to a broken one is not blamed for it."""
-    steps = [step for step in verdict.broken_steps(run.builds, run.steps) if not step.unfinished]
     broken = {(step.arch, step.flavour, step.number): step for step in steps}
-    return {number: step for (*lane, number), step in broken.items() if (*lane, number - 1) not in broken}
+    first = {number: step for (*lane, number), step in broken.items() if (*lane, number - 1) not in broken}
+    return {number: step for number, step in first.items() if not step.unfinished}
