@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from orchestrator.judge import ending, measure, sheet
 from orchestrator.model import (
+    BOOT,
     BuildRecord,
     Change,
     ChangeKind,
@@ -70,10 +71,11 @@ def decide(  # noqa: PLR0913  (all that was seen)
 
 
 def regressed_beyond_tests(run: Run) -> bool:
-    """Would the run still be `regressed` if no test of it had? A report of the kernel is none."""
+    """Would the run still be `regressed` if no test of it had? A report of the kernel is none, nor is a boot."""
 
     def is_test(change: Change) -> bool:
-        return change.change is ChangeKind.REGRESSED and sheet.reported(change.name) is None
+        kernels = change.suite == BOOT or sheet.reported(change.name)
+        return change.change is ChangeKind.REGRESSED and not kernels
 
     rest = [replace(change, change=ChangeKind.SAME) if is_test(change) else change for change in run.tests]
     told = decide(run.builds, run.guests, rest, declared=False, steps=run.steps, metrics=run.metrics)
