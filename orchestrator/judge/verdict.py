@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from orchestrator.judge import ending, measure, sheet
 from orchestrator.model import (
-    BOOT,
     BuildRecord,
     Change,
     ChangeKind,
@@ -71,11 +70,12 @@ def decide(  # noqa: PLR0913  (all that was seen)
 
 
 def regressed_beyond_tests(run: Run) -> bool:
-    """Would the run still be `regressed` if no test of it had? A report of the kernel is none, nor is a boot."""
+    """Would the run still be `regressed` if no test of it had? A report of the kernel, or its end, is none."""
+    if any(_guilty(guest, run.guests, run.tests) for guest in run.guests):
+        return True
 
     def is_test(change: Change) -> bool:
-        kernels = change.suite == BOOT or sheet.reported(change.name)
-        return change.change is ChangeKind.REGRESSED and not kernels
+        return change.change is ChangeKind.REGRESSED and sheet.reported(change.name) is None
 
     rest = [replace(change, change=ChangeKind.SAME) if is_test(change) else change for change in run.tests]
     told = decide(run.builds, run.guests, rest, declared=False, steps=run.steps, metrics=run.metrics)
@@ -154,12 +154,19 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             continue
         base_ok = before is not None and lived(before)
         if not lived(guest):
-            guilty = base_ok and blamed(guest, changes)
+            guilty = _guilty(guest, guests, changes)
             chance = base_ok and guest.outcome.bad and not guilty
             value = VerdictValue.REGRESSED if guilty else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
+
+
+def _guilty(guest: GuestRecord, guests: Iterable[GuestRecord], changes: Iterable[Change]) -> bool:
+    """Is it patched that ended a guest where base lived?"""
+    lane = guest.arch, guest.flavour
+    base = [one for one in guests if one.side is Side.BASE and (one.arch, one.flavour) == lane]
+    return guest.side is Side.PATCHED and any(map(lived, base)) and blamed(guest, changes)
 
 
 def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:

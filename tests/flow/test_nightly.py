@@ -205,8 +205,8 @@ def test_another_matrix_config_or_suite_is_new_and_is_compared_with_what_it_was(
     assert ends(spend(queues=where)) == ["known", "known"]
 
 
-@pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n"])
-def test_a_tip_that_does_not_build_or_boot_is_compared_with_no_other_one(
+@pytest.mark.parametrize("broken", ["SYNTAX\n", "boot: panic\n", "program:\nsay 1..2\nsay ok 1 first\npanic\n"])
+def test_a_tip_that_does_not_build_or_boot_or_dies_is_compared_with_no_other_one(
     spend: Night, fakelinux: Path, broken: str
 ) -> None:
     commit(fakelinux, f"start\n{PASSES}")
