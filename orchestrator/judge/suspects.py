@@ -177,9 +177,14 @@ def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base
 
 
 def _never_boots(one: Standing, alpha: float) -> bool:
-    """Did patched not boot in any pair, and base in all? Unlike tests, both were started by themselves."""
-    boots = one.suspect.name == _BOOT and one.suspect.side is Side.PATCHED
-    return boots and chance.each_time(one.counts) * alpha * _ITS_SHARE >= 1
+    """Did patched not boot in any pair, and base in all? Unlike tests, both were started by themselves.
+
+    The first pass counts: nobody chose this one of many tests for how it came out there.
+    """
+    if one.suspect.name != _BOOT or one.suspect.side is Side.BASE:
+        return False
+    counts = one.counts if one.suspect.since else one.counts.add(suspected=True, other=False)
+    return chance.each_time(counts) * alpha * _ITS_SHARE >= 1
 
 
 def _courses(pairs: Iterable[Pair], on_base: Collection[Splat]) -> dict[str, Course]:

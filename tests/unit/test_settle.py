@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.judge import chance, diff, reports, settle, suspects, verdict
 from orchestrator.model import (
+    BOOT,
     Change,
     ChangeKind,
     Expectation,
@@ -283,3 +284,29 @@ def test_on_a_null_run_of_many_flaky_tests_almost_nothing_is_called_regressed() 
     assert kinds.count(ChangeKind.REGRESSED) <= 1
     assert kinds.count(ChangeKind.REGRESSED) + kinds.count(ChangeKind.EXPOSED) <= 3
     assert kinds.count(ChangeKind.FLAKY_ON_BOTH) >= 100
+
+
+def boot(side: Side, *, up: bool) -> GuestRun:
+    outcome = GuestOutcome.OK if up else GuestOutcome.PANIC
+    record = GuestRecord(
+        side, "x86_64", "fast", "tcg", 1.0 if up else None, outcome, "console.log", "" if up else "VFS"
+    )
+    return GuestRun(record, ends=(SuiteEnd(BOOT, 0, PASS if up else CRASH, record.detail),))
+
+
+@pytest.mark.parametrize(
+    ("boots", "kind"),
+    [
+        ((0, 0), "undecided"),
+        ((0, 0, 0), "regressed"),
+        ((0, 1, 0, 0, 0), "flaky-on-patched"),
+        ((1, 1), "flaky-on-patched"),
+    ],
+)
+def test_a_kernel_that_boots_no_more_is_regressed_after_three_pairs_and_one_that_did_by_none(
+    boots: tuple[int, ...], kind: str
+) -> None:
+    base, dead = boot(Side.BASE, up=True), boot(Side.PATCHED, up=False)
+    pairs = [Pair(BOOT, "", base, boot(Side.PATCHED, up=bool(up))) for up in boots]
+    [found] = settle.settle(diff.boots(base.guest, dead.guest), pairs, ALPHA)
+    assert (found.suite, found.name, found.change) == (BOOT, "(exit)", kind)
