@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kvm import proc
-from kvm.errors import UserError
+from kvm.errors import InfraError, UserError
+
+log = logging.getLogger(__name__)
 
 LOCK_POLL_SECONDS = 0.1  # flock(2) gives no descriptor to wait for
 
@@ -75,6 +78,18 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as fault:
         raise UserError(f"{path}: nobody knows whose home that is") from fault
+
+
+@contextlib.contextmanager
+def kept(path: Path, what: str) -> Iterator[None]:
+    """Have a file or directory that is written in the block whole, or not at all: why `what` could not be is said."""
+    try:
+        yield
+    except BaseException as fault:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not isinstance(fault, InfraError | OSError):
+            raise
+        log.warning("%s: %s could not be kept: %s", path, what, fault)
 
 
 def clear(directory: Path) -> None:

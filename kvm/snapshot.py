@@ -48,7 +48,7 @@ class Take(Protocol):
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was kept of a guest: files without a name."""
+    """What was kept of a guest."""
 
     machine: Machine
     parts: Parts
@@ -130,18 +130,10 @@ class _Waiting:
     def _start(self) -> tuple[contextlib.ExitStack, _Halted]:
         kept = self._kept
         with contextlib.ExitStack() as stack:
-            scratch = stack.enter_context(vm.unnamed())
-            state.copy(kept.parts.disk, scratch)
             devices = os.open(vm.inherited(kept.devices), os.O_RDONLY)  # a position of its own
             stack.callback(os.close, devices)
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix=_WAITING, dir=self._workdir))
-            memory = qemu.memory(kept.machine, vm.inherited(kept.memory), shared=False)
-            starting = vm.start(
-                *(kept.machine, Parts(kept.parts.nonce, scratch), Path(home) / "console.log"),
-                *(*memory, "-incoming defer"),
-                fds=[kept.memory.fileno(), devices],
-            )
-            running = stack.enter_context(starting)
+            running = stack.enter_context(_incoming(kept, devices, Path(home)))
             if ACCELS[kept.machine.accel].halts:
                 state.load(running, devices)
                 halted = self._warmed(running)
@@ -197,16 +189,25 @@ def reopen(machine: Machine, kept: Path, *, workdir: Path, limits: Limits) -> It
 
     `machine` is what it was; InfraError for another one, or a state that only another QEMU reads.
     """
-    with contextlib.ExitStack() as stack:
-        scratch, memory = (stack.enter_context(vm.unnamed()) for _ in range(2))
+    with (
+        vm.unnamed() as memory,
+        (kept / state.DISK).open("rb") as disk,
+        (kept / state.STATE).open("rb") as devices,
+    ):
         memory.truncate(machine.memory_mib << 20)
-        with (kept / state.DISK).open("rb") as disk:
-            state.copy(disk, scratch)
-        devices = stack.enter_context((kept / state.STATE).open("rb"))
-        given = Parts((kept / state.NONCE).read_text(encoding="ascii"), scratch)
-        options = (*qemu.memory(machine, vm.inherited(memory), shared=False), "-incoming defer")
-        fds = [memory.fileno(), devices.fileno()]
-        running = stack.enter_context(vm.start(machine, given, workdir / "console.log", *options, fds=fds))
-        state.load(running, devices.fileno())
-        state.go_on(running)
-        yield Guest(running, 0, limits)
+        parts = Parts((kept / state.NONCE).read_text(encoding="ascii"), disk)
+        with _incoming(_Kept(machine, parts, memory, devices), devices.fileno(), workdir) as running:
+            state.load(running, devices.fileno())
+            state.go_on(running)
+            yield Guest(running, 0, limits)
+
+
+@contextlib.contextmanager
+def _incoming(kept: _Kept, devices: int, home: Path) -> Iterator[VM]:
+    """Start a QEMU that waits for the state in `devices`; what it writes to disk and memory stays its own."""
+    with vm.unnamed() as scratch:
+        state.copy(kept.parts.disk, scratch)
+        options = (*qemu.memory(kept.machine, vm.inherited(kept.memory), shared=False), "-incoming defer")
+        parts, fds = Parts(kept.parts.nonce, scratch), [kept.memory.fileno(), devices]
+        with vm.start(kept.machine, parts, home / "console.log", *options, fds=fds) as running:
+            yield running

@@ -4,19 +4,16 @@ Memory that is a shared file stays where it is (x-ignore-shared); other memory i
 """
 
 import contextlib
-import logging
 import os
 import secrets
-import shutil
 import time
 from pathlib import Path
 from typing import IO
 
+from kvm import disk
 from kvm.errors import InfraError
 from kvm.qmp import Monitor
 from kvm.vm import VM
-
-log = logging.getLogger(__name__)
 
 SAVE_SECONDS, SETTLE_SECONDS = 60.0, 0.01
 STATE, DISK, NONCE = "state", "disk", "nonce"  # files of a guest that is kept
@@ -48,24 +45,19 @@ def go_on(halted: VM) -> None:
 def keep(running: VM, into: Path) -> None:
     """Write all that it is to the new directory `into`, and let it go on. A state that cannot be kept is said."""
     into.mkdir(parents=True)
-    try:
+    with disk.kept(into, "the guest's state"):
         with (into / STATE).open("xb") as state:
             save(running, state)
-        with (into / DISK).open("xb") as disk:
-            copy(running.parts.disk, disk)
+        with (into / DISK).open("xb") as own:
+            copy(running.parts.disk, own)
         (into / NONCE).write_text(running.parts.nonce, encoding="ascii")
-    except BaseException as fault:
-        shutil.rmtree(into)
-        if not isinstance(fault, InfraError | OSError):
-            raise
-        log.warning("%s: the guest's state could not be kept: %s", into, fault)
     _settle(running.monitor)
     running.monitor.execute("cont")
 
 
-def copy(disk: IO[bytes], to: IO[bytes]) -> None:
+def copy(sparse: IO[bytes], to: IO[bytes]) -> None:
     """Copy a sparse file, holes as holes; nobody else moves its position."""
-    source, size, at = disk.fileno(), os.fstat(disk.fileno()).st_size, 0
+    source, size, at = sparse.fileno(), os.fstat(sparse.fileno()).st_size, 0
     os.ftruncate(to.fileno(), size)
     with contextlib.suppress(OSError):  # ENXIO: no more data behind `at`
         while at < size:

@@ -1,20 +1,17 @@
 """The memory of a guest that panicked, as an ELF core that readelf, gdb and crash read."""
 
-import logging
 from pathlib import Path
 
-from kvm import proc
+from kvm import disk, proc
 from kvm.errors import InfraError
 from kvm.qmp import Monitor
-
-log = logging.getLogger(__name__)
 
 DUMP_SECONDS = 300.0
 
 
 def keep(monitor: Monitor, path: Path) -> None:
     """Write it to `path`, sparse where memory is zero. A dump that fails is said, and hides no panic."""
-    try:
+    with disk.kept(path, "the guest's memory"):
         monitor.execute("stop")
         with path.open("xb") as file:
             monitor.pass_file("vmcore", file.fileno())
@@ -25,8 +22,3 @@ def keep(monitor: Monitor, path: Path) -> None:
         if found["result"]["status"] != "completed":
             raise InfraError(found.get("error", "no reason given"))
         proc.check(["fallocate", "--dig-holes", path])
-    except BaseException as fault:
-        path.unlink(missing_ok=True)
-        if not isinstance(fault, InfraError | OSError):
-            raise
-        log.warning("%s: the guest's memory could not be kept: %s", path, fault)

@@ -20,7 +20,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Boot both sides of a lane anew as often as is asked for, and run every benchmark in each boot."""
     boots = job.plan.request.pipeline.boots
     measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
-    if boots == 1 or not measured or len(trials) < len(Side) or _load(job, lane):
+    if boots == 1 or not measured or len(trials) < len(Side) or any(load(job, lane)):
         return
     done: list[Pair] = []
     steady = {side: replace(one, machine=one.machine.steady) for side, one in trials.items()}
@@ -43,23 +43,15 @@ def yardstick(job: Job) -> Yardstick:
     return Yardstick(least, measure.ERROR / len(job.plan.lanes), lambda suite, name: suites[suite].worsens(name))
 
 
-def load(job: Job, lane: Lane) -> list[Pair]:
-    """Read what more boots measured."""
-    return [pair for pair in _load(job, lane) if pair.suite != BOOT]
-
-
-def fallen(job: Job, lane: Lane) -> list[Pair]:
-    """Read which of them did not come up."""
-    return [pair for pair in _load(job, lane) if pair.suite == BOOT]
+def load(job: Job, lane: Lane) -> tuple[list[Pair], list[Pair]]:
+    """Read what more boots measured, and which of them did not come up."""
+    both = store.load_pairs(_file(job, lane)) or []
+    return [pair for pair in both if pair.suite != BOOT], [pair for pair in both if pair.suite == BOOT]
 
 
 def forget(job: Job, lane: Lane) -> None:
     """Remove what more boots than a first pass that is made anew have measured."""
     _file(job, lane).unlink(missing_ok=True)
-
-
-def _load(job: Job, lane: Lane) -> list[Pair]:
-    return store.load_pairs(_file(job, lane)) or []
 
 
 def _file(job: Job, lane: Lane) -> Path:

@@ -51,8 +51,9 @@ def alpha(job: Job) -> float:
 def _first(job: Job, lane: Lane) -> tuple[list[Change], tuple[Splat, ...]]:
     """The first pass of one lane, compared, and what base reported in it; nothing where base did not boot."""
     base, patched = (store.load_guest(store.cell_directory(job.directory, Cell(side, *lane))) for side in Side)
-    seen = base and patched and base.guest.boot_seconds is not None
-    return (compared(job, lane, base, patched), base.guest.splats) if base and patched and seen else ([], ())
+    if not base or not patched or base.guest.boot_seconds is None:
+        return [], ()
+    return compared(job, lane, base, patched), base.guest.splats
 
 
 def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Change]:

@@ -14,6 +14,7 @@ from orchestrator.model import (
     GuestRecord,
     GuestRun,
     Lane,
+    Pair,
     Run,
     Side,
     cells,
@@ -91,8 +92,9 @@ def compare(job: Job) -> Run:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
             lines += consoles.new_lines(job, lane, base.guest, patched.guest)
-            changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched))
-            metrics += diff.pair_metrics(base, patched, boots.load(job, lane), boots.yardstick(job))
+            measured, fallen = boots.load(job, lane)
+            changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched), fallen)
+            metrics += diff.pair_metrics(base, patched, measured, boots.yardstick(job))
     run, declared = job.run, bool(job.plan.expectations)
     guests = tuple(known.mark(guest, job.plan.known_issues) for guest in run.guests)
     changes = known.mark_tests(changes, job.plan.known_issues)
@@ -123,10 +125,13 @@ def compare(job: Job) -> Run:
     )
 
 
-def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change]) -> list[Change]:
-    """What becomes of a lane's first pass by what was run again, and what earlier runs say of it."""
-    again, fell = pairs.load(job, lane), boots.fallen(job, lane)
-    done = None if again is None and not fell else [*(again or ()), *fell]
+def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change], fallen: list[Pair]) -> list[Change]:
+    """What becomes of a lane's first pass by what was run again, and what earlier runs say of it.
+
+    `fallen` are boots for benchmarks that did not come up.
+    """
+    again = pairs.load(job, lane)
+    done = None if again is None and not fallen else [*(again or ()), *fallen]
     settled = changes if done is None else settle.settle(changes, done, pairs.alpha(job), base.guest.splats)
     here = (build for build in job.run.builds if build.side is Side.BASE and Lane(build.arch, build.flavour) == lane)
     image = next((build.image_sha256 for build in here if build.image_sha256), None)

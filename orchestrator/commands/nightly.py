@@ -55,11 +55,12 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
             report = night.run(asked, night.Place(book, results, opening.publish, board.tell, told=told))
         _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
         opening.write_index(book, results)
+    summary = words.summary(report)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(report), indent=1))
     else:
-        click.echo(actions.harmless(words.summary(report)), nl=False)
-    runs.tell(words.summary(report))
+        click.echo(actions.harmless(summary), nl=False)
+    runs.tell(summary)
     return report.exit_code
 
 

@@ -62,8 +62,8 @@ _ONCE, _NEVER = Seen(1, 1), Seen(0, 1)
 class Symptom:
     """Something that patched has and base has not. `key` says what is looked for, the same in every lane.
 
-    `patched` and `base` say how often they showed it in runs of the suite, all suites where that is "". A metric's is
-    `effect` is what it was.
+    `patched` and `base` say how often they showed it in runs of the suite, all suites where that is "". `effect` is a
+    metric's.
     """
 
     kind: Kind
@@ -130,14 +130,15 @@ def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
 
 
 def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterator[Symptom]:
-    for lane, _, guest in _comparable(guests):
+    for _, guest in verdict.comparable(guests):
         if verdict.blamed(guest, changes):
+            lane = Lane(guest.arch, guest.flavour)
             yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
 
 
 def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Change]) -> Iterator[Symptom]:
-    for lane, before, guest in _comparable(guests):
-        on_base = {_named(splat) for splat in before.splats}
+    for before, guest in verdict.comparable(guests):
+        lane, on_base = Lane(guest.arch, guest.flavour), {_named(splat) for splat in before.splats}
         for splat in verdict.new_splats(before, guest):
             row = rows.get((lane, splat.title))
             if splat.known or before.more_splats or (row and row.change is not ChangeKind.REGRESSED):
@@ -150,15 +151,6 @@ def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Ch
 def _named(splat: Splat) -> tuple[str, str]:
     """What a report is called, whoever called the function that it names: that may differ from tree to tree."""
     return splat.kind, splat.title
-
-
-def _comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[Lane, GuestRecord, GuestRecord]]:
-    """Base's guest and patched's, of each lane whose base lived."""
-    base = {Lane(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
-    for guest in guests:
-        before = base.get(lane := Lane(guest.arch, guest.flavour))
-        if guest.side is Side.PATCHED and before and verdict.lived(before):
-            yield lane, before, guest
 
 
 def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:

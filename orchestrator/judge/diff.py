@@ -59,11 +59,9 @@ def boots(base: GuestRecord, patched: GuestRecord) -> list[Change]:
     """A kernel that does not boot any more has failed a test, of the suite `(boot)`."""
     if base.boot_seconds is None or patched.boot_seconds is not None or not patched.outcome.bad:
         return []
-    before, after = (
-        Observed(seen, said, (seen,)) for seen, said in ((Outcome.PASS, ""), (Outcome.CRASH, patched.detail))
-    )
-    lane = patched.arch, patched.flavour
-    return [Change(BOOT, SUITE_END, *lane, before, after, ChangeKind.REGRESSED, fingerprint=fingerprint.of(after))]
+    lane, after = (patched.arch, patched.flavour), Observed.once(Outcome.CRASH, patched.detail)
+    passed = Observed.once(Outcome.PASS)
+    return [Change(BOOT, SUITE_END, *lane, passed, after, ChangeKind.REGRESSED, fingerprint=fingerprint.of(after))]
 
 
 def classify(base: Observed | None, patched: Observed | None, *, patched_fault: bool) -> ChangeKind:  # noqa: PLR0911

@@ -26,8 +26,8 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
             name=name,
             arch=patched.arch,
             flavour=patched.flavour,
-            base=Observed(Outcome.PASS, "", (Outcome.PASS,)),
-            patched=Observed(Outcome.FAIL, splat.fingerprint, (Outcome.FAIL,)),
+            base=Observed.once(Outcome.PASS),
+            patched=Observed.once(Outcome.FAIL, splat.fingerprint),
             change=ChangeKind.REGRESSED,
             fingerprint=splat.fingerprint,
         )

@@ -27,9 +27,8 @@ def settle(
         for change in lane.changes
     ]
     settled += [_unheard_of(lane, name) for name in _new(lane)]
-    return [
-        change if lane.fell else _proved(change, settled) for change in (_as_its_tests(one, settled) for one in settled)
-    ]
+    settled = [_as_its_tests(change, settled) for change in settled]
+    return settled if lane.fell else [_proved(change, settled) for change in settled]
 
 
 def _settle(lane: Lane, change: Change) -> Change:

@@ -67,9 +67,8 @@ class Sheet:
         """Look for a report on the console; where more came than are kept nobody knows that it did not."""
         for splat in self.splats:
             if splat.title == title:
-                return Observed(Outcome.FAIL, splat.fingerprint, (Outcome.FAIL,))
-        seen = Outcome.PASS if ends and not self.run.guest.more_splats else Outcome.MISSING
-        return Observed(seen, "", (seen,))
+                return Observed.once(Outcome.FAIL, splat.fingerprint)
+        return Observed.once(Outcome.PASS if ends and not self.run.guest.more_splats else Outcome.MISSING)
 
     @property
     def names(self) -> Iterator[Name]:
@@ -172,6 +171,6 @@ def _badness(seen: tuple[Outcome, str]) -> int:
 
 def _fold(seen: list[tuple[Outcome, str]]) -> Observed:
     if len(seen) == 1:
-        return Observed(*seen[0], (seen[0][0],))
+        return Observed.once(*seen[0])
     outcome, output = max(seen, key=_badness)
     return Observed(outcome, output, tuple(pair[0] for pair in seen))

@@ -190,9 +190,8 @@ def _never_boots(one: Standing, alpha: float) -> bool:
 def _courses(pairs: Iterable[Pair], on_base: Collection[Splat]) -> dict[str, Course]:
     found: dict[str, list[Once]] = {}
     for pair in pairs:
-        found.setdefault(pair.suite, []).append(
-            Once(pair, *(sheet.of(run, on_base) for run in (pair.base, pair.patched)))
-        )
+        base, patched = (sheet.of(run, on_base) for run in (pair.base, pair.patched))
+        found.setdefault(pair.suite, []).append(Once(pair, base, patched))
     return {suite: Course(tuple(course)) for suite, course in found.items()}
 
 

@@ -71,7 +71,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
 
 def regressed_beyond_tests(run: Run) -> bool:
     """Would the run still be `regressed` if no test of it had? A report of the kernel, or its end, is none."""
-    if any(_guilty(guest, run.guests, run.tests) for guest in run.guests):
+    if any(blamed(guest, run.tests) for _, guest in comparable(run.guests)):
         return True
 
     def is_test(change: Change) -> bool:
@@ -154,7 +154,7 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             continue
         base_ok = before is not None and lived(before)
         if not lived(guest):
-            guilty = _guilty(guest, guests, changes)
+            guilty = base_ok and blamed(guest, changes)
             chance = base_ok and guest.outcome.bad and not guilty
             value = VerdictValue.REGRESSED if guilty else VerdictValue.INCONCLUSIVE
             yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
@@ -162,11 +162,13 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             yield from _of_splats(name, before, guest, told)
 
 
-def _guilty(guest: GuestRecord, guests: Iterable[GuestRecord], changes: Iterable[Change]) -> bool:
-    """Is it patched that ended a guest where base lived?"""
-    lane = guest.arch, guest.flavour
-    base = [one for one in guests if one.side is Side.BASE and (one.arch, one.flavour) == lane]
-    return guest.side is Side.PATCHED and any(map(lived, base)) and blamed(guest, changes)
+def comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[GuestRecord, GuestRecord]]:
+    """Yield base's guest and patched's, of each lane whose base lived."""
+    base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
+    for guest in guests:
+        before = base.get((guest.arch, guest.flavour))
+        if guest.side is Side.PATCHED and before and lived(before):
+            yield before, guest
 
 
 def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:

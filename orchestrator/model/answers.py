@@ -76,6 +76,11 @@ class Observed:
     output: str = ""
     repeats: tuple[Outcome, ...] = ()
 
+    @classmethod
+    def once(cls, outcome: Outcome, output: str = "") -> "Observed":
+        """What was seen in one run."""
+        return cls(outcome, output, (outcome,))
+
 
 @dataclass(frozen=True)
 class Rate:

@@ -321,10 +321,9 @@ def splats(run: Run, side: Side) -> int:
 
 def new_splat(run: Run, guest: GuestRecord, splat: Splat) -> bool:
     """Is it a report of patched that neither base, which lived, nor a list of known issues has?"""
-    lane = [other for other in run.guests if other.side is Side.BASE and lane_of(other) == lane_of(guest)]
-    on_base = {other.identity for base in lane for other in base.splats}
-    fresh = splat.identity not in on_base and any(map(verdict.lived, lane))
-    return guest.side is Side.PATCHED and splat.known is None and fresh
+    base = (before for before, after in verdict.comparable(run.guests) if after is guest)
+    fresh = any(splat.identity not in {other.identity for other in before.splats} for before in base)
+    return fresh and splat.known is None
 
 
 def number(value: float | None) -> str:

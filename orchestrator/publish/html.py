@@ -101,7 +101,6 @@ def _files(run: Run, directory: Path) -> dict[str, File]:
 
 
 @cache
-@cache
 def _environment() -> Environment:
     """Every value that the template prints goes through `_shown`, and is escaped after that."""
     environment = Environment(

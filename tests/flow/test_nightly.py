@@ -325,15 +325,10 @@ def test_what_is_cut_off_goes_on_the_next_night(
     assert len(list(results.glob("*/run.json"))) == 1
 
 
-def test_a_bisection_that_is_cut_off_goes_on_the_next_night(spend: Night, fakelinux: Path) -> None:
-    commit(fakelinux, f"start\n{PASSES}")
-    commit(fakelinux, f"first night\n{PASSES}")
-    spend()
-    for text in ("harmless\n" + PASSES, "breaks it\n" + FAILS, "later\n" + FAILS):
-        commit(fakelinux, text)
-
+@pytest.mark.usefixtures("regressed")
+def test_a_bisection_that_is_cut_off_goes_on_the_next_night(spend: Night) -> None:
     def killed_between(machine: Machine, **asked: object) -> object:
-        if b"first night" not in (image := machine.image.read_bytes()) and b"later" not in image:
+        if between(machine):
             raise Interrupted
         return scripted.take(machine, **asked)  # type: ignore[arg-type]
 

@@ -1,15 +1,17 @@
 """Series made from the bundled one, each with one thing wrong."""
 
+import contextlib
 import difflib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from kvm import disk, snapshot
@@ -23,7 +25,7 @@ from orchestrator.places import Places
 from orchestrator.request import Request
 from orchestrator.trial import durations, runner
 from orchestrator.trial.runner import Yard
-from tests.conftest import ROOT, run_kdelta
+from tests.conftest import ROOT, kdelta_argv, run_kdelta
 
 BUNDLED = ROOT / "patches" / "madv-dontneed-locked"
 
@@ -54,6 +56,18 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Validate:
         return Finished(process, directory)
 
     return run
+
+
+@contextlib.contextmanager
+def on_a_terminal(*args: object, timeout: int = 900) -> "Iterator[pexpect.spawn[str]]":
+    """kdelta on a terminal of its own, which is closed in the end."""
+    program, *words = kdelta_argv(*args)
+    how = {"cwd": ROOT, "encoding": "utf-8", "codec_errors": "replace", "dimensions": (50, 400)}
+    child = pexpect.spawn(program, words, timeout=timeout, **how)
+    try:
+        yield child
+    finally:
+        child.close(force=True)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from kvm.arch import DEFAULT
 from tests import suites
-from tests.conftest import kdelta_argv, run_kdelta
+from tests.conftest import run_kdelta
+from tests.kernel.conftest import on_a_terminal
 
 pytestmark = pytest.mark.kernel
 
@@ -23,14 +24,8 @@ def arch(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def on_a_terminal(*args: object) -> "pexpect.spawn[str]":
-    program, *words = kdelta_argv(*args)
-    return pexpect.spawn(program, words, timeout=900, encoding="utf-8", codec_errors="replace", dimensions=(50, 400))
-
-
 def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch: str, built: Path) -> None:
-    halted = on_a_terminal("debug", "--arch", arch, "--side", "base", built)
-    try:
+    with on_a_terminal("debug", "--arch", arch, "--side", "base", built) as halted:
         halted.expect(r"(gdb[^\r\n]*'target remote (/[^']*)')\r")
         assert halted.match
         line, socket = halted.match[1], Path(halted.match[2])
@@ -48,14 +43,11 @@ def test_debug_prints_the_line_with_which_gdb_stops_where_the_kernel_starts(arch
         assert "CPU Reset" not in str(halted.before)  # of which qemu.log tells in a run
         halted.send("exit\r")
         halted.expect(pexpect.EOF)
-    finally:
-        halted.close(force=True)
     assert not socket.exists()
 
 
 def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: str, built: Path) -> None:
-    shell = on_a_terminal("shell", "--arch", arch, "--side", "base", "--at", "madvise_locked/drops_mlock", built)
-    try:
+    with on_a_terminal("shell", "--arch", arch, "--side", "base", "--at", "madvise_locked/drops_mlock", built) as shell:
         shell.expect("not ok 1 drops_mlock")  # base has no MADV_DONTNEED_LOCKED
         shell.expect("ended with status 1")
         shell.expect("~ # ")
@@ -64,8 +56,6 @@ def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: 
         shell.send("tty; exit\r")
         shell.expect("/dev/tty")
         shell.expect(pexpect.EOF)
-    finally:
-        shell.close(force=True)
     assert shell.exitstatus == 0
 
 
@@ -76,8 +66,7 @@ def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_i
         tmp_path / "out",
         ("madv-dontneed-locked", "--arch", arch, "--suite", refuses, "--no-rerun", "--no-bisect"),
     )
-    run = on_a_terminal("run", *words, "--keep-guest", "--out", out)
-    try:
+    with on_a_terminal("run", *words, "--keep-guest", "--out", out) as run:
         run.expect(f"{kept}(ssh .*?)\r")
         assert run.match
         ssh = pexpect.spawn(run.match[1], encoding="utf-8")
@@ -86,8 +75,6 @@ def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_i
         ssh.expect("dropped.*\\b1\r")
         ssh.send("echo c >/proc/sysrq-trigger\r")
         run.expect(pexpect.EOF)
-    finally:
-        run.close(force=True)
     assert run.exitstatus == 1
     record = json.loads((out / "run.json").read_text())
     assert [test["change"] for test in record["tests"] if test["name"] == "refuses"] == ["regressed"], record["tests"]
@@ -101,13 +88,10 @@ def test_a_guest_in_which_a_test_failed_is_kept_and_shell_goes_on_in_it(arch: st
     words = ("madv-dontneed-locked", "--arch", arch, "--suite", suites.refuses(tmp_path), "--no-rerun", "--no-bisect")
     run = run_kdelta("run", *words, "--keep-state", "--out", tmp_path / "out")
     assert run.returncode == 1, run.stderr
-    shell = on_a_terminal("shell", "--arch", arch, "--at", "refuses", tmp_path / "out")
-    try:
+    with on_a_terminal("shell", "--arch", arch, "--at", "refuses", tmp_path / "out") as shell:
         shell.expect(f"patched/{arch}-fast is as refuses left it in the run")
         shell.expect("~ # ")
         shell.send("ls /tmp; dmesg | grep -c 'refuses starts'; exit\r")
         shell.expect("dropped.*\\b1\r")
         shell.expect(pexpect.EOF)
-    finally:
-        shell.close(force=True)
     assert shell.exitstatus == 0

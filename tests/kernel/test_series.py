@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, kdelta_argv, processes, run_kdelta
-from tests.kernel.conftest import BUNDLED, Validate, append_patch, base_file, replace_once
+from tests.kernel.conftest import BUNDLED, Validate, append_patch, base_file, on_a_terminal, replace_once
 
 pytestmark = pytest.mark.kernel
 ARCHES = ("x86_64", "arm64")
@@ -93,15 +93,11 @@ def test_the_stages_one_by_one_give_what_run_gives(tmp_path: Path) -> None:
     (where / "report.html").unlink()
     assert run_kdelta("report", where).stdout == f"{where}/report.html\n"
     assert (where / "report.html").is_file()
-    program, *words = kdelta_argv("shell", "--arch", "arm64", where)
-    shell = pexpect.spawn(program, words, cwd=ROOT, timeout=120)
-    try:
+    with on_a_terminal("shell", "--arch", "arm64", where, timeout=120) as shell:
         shell.expect("/ # ")
         shell.send("uname -m; exit\r")
         shell.expect("aarch64")
         shell.expect(pexpect.EOF)
-    finally:
-        shell.close(force=True)
 
 
 def test_an_inverted_guard_is_regressed_and_the_cases_are_named(validate: Validate, copied: Path) -> None:
