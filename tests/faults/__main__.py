@@ -33,7 +33,9 @@ def main() -> int:
     sys.stdout.write(table)
     if not asked.only and not asked.arch:
         DOC.write_text(f"{DOC.read_text(encoding='utf-8').partition(MARK)[0]}{MARK}\n{table}", encoding="utf-8")
-    return 1 if any(any(each.wrong()) for each in seen) or any(each.wrong for each in told) else 0
+    wrong = [*filter(None, map(_fault, seen)), *(f"{each.name}: {each.wrong}" for each in told if each.wrong)]
+    sys.stdout.writelines(f"{line}\n" for line in wrong)  # last, where one who reads a log begins
+    return 1 if wrong else 0
 
 
 def play(arches: Iterable[str], only: str) -> list[Seen]:
@@ -57,8 +59,13 @@ def _on(name: str, only: str) -> list[Seen]:
 
 
 def _heard(seen: Seen) -> Seen:
-    sys.stderr.write(f"{seen.arch} {seen.row.name}: {'; '.join(seen.wrong()) or 'ok'} {seen.seconds:.1f} s\n")
+    sys.stderr.write(f"{_fault(seen) or f'{seen.arch} {seen.row.name}: ok'} {seen.seconds:.1f} s\n")
     return seen
+
+
+def _fault(seen: Seen) -> str:
+    wrong = "; ".join(seen.wrong())
+    return wrong and f"{seen.arch} {seen.row.name}: {wrong}"
 
 
 def in_guests(seen: list[Seen]) -> str:

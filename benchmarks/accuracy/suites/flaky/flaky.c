@@ -9,7 +9,7 @@
 
 #include "ktap.h"
 
-#define EACH	25
+#define EACH	150
 
 static void fails_in(unsigned int percent)
 {
@@ -50,10 +50,10 @@ int main(int argc, char **argv)
 		KTAP_CASE(fails_20), KTAP_CASE(fails_50),
 	};
 	static struct ktap_case cases[4 * EACH];
-	static char names[4 * EACH][20];
+	static char names[4 * EACH][24];
 
 	for (int i = 0; i < 4 * EACH; i++) {
-		snprintf(names[i], sizeof(names[i]), "%s_%02d", kinds[i % 4].name, i / 4);
+		snprintf(names[i], sizeof(names[i]), "%s_%03d", kinds[i % 4].name, i / 4);
 		cases[i] = (struct ktap_case){ names[i], kinds[i % 4].run };
 	}
 	return KTAP_RUN(cases, argc, argv);
