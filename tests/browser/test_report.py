@@ -203,6 +203,7 @@ def test_the_last_of_many_that_changed_opens_as_much_as_the_first(chromium: Brow
         page.fill("#filter-text", f"number_{number:03}")
         page.locator("#rows .switch summary").first.click()
         detail = page.locator("#rows .detail").first
+        detail.locator(".panes").first.wait_for()  # unpacked first
         left, right = detail.locator(".panes").first.locator(".pane").all()
         assert left.bounding_box()["y"] == right.bounding_box()["y"]  # type: ignore[index]
         assert right.locator("mark").inner_text() == f"not {EVIL}\n"
