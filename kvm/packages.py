@@ -39,6 +39,7 @@ APT::Sandbox::User "";
 #clear APT::Update;
 APT::Get::List-Cleanup "false";
 Acquire::Retries "3";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 """
 

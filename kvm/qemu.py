@@ -34,7 +34,7 @@ class Machine:
     """One guest: `accel` is a key of ACCELS; `disk_mib` and `more_mib` are the sizes of its empty disks, in order.
 
     Both disks are in one file, so that there is one to keep and to restore. With `vmcore` its memory is kept when it
-    panics; `root` is what commands may run in instead of the initramfs.
+    panics; `root` is what commands may run in instead of the initramfs. `words` go to the kernel's command line.
     """
 
     arch: Arch
@@ -47,6 +47,7 @@ class Machine:
     more_mib: int = 0
     vmcore: bool = False
     root: Root | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def steady(self) -> "Machine":
@@ -115,7 +116,7 @@ def cmdline(machine: Machine, words: str) -> str:
     # a panic ends QEMU at once, and memory with it; or the guest stays as it is until it is ended
     panic = "panic=0" if machine.vmcore else "panic=-1"
     # devkmsg=on: what the guest writes to /dev/kmsg is not rate limited
-    fixed = (f"console={machine.arch.console}", *machine.arch.cmdline, panic, "printk.devkmsg=on")
+    fixed = (f"console={machine.arch.console}", *machine.arch.cmdline, panic, "printk.devkmsg=on", *machine.words)
     return " ".join((*fixed, words)).strip()
 
 

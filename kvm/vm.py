@@ -66,8 +66,8 @@ class VM:
 
     @property
     def heard(self) -> float:
-        """When it last said something, to time.monotonic()."""
-        return max(self.console.heard, self.agent.heard)
+        """When it last said something, to time.monotonic(): a kernel that is stuck says so again and again."""
+        return self.agent.heard if self.console.alarm else max(self.console.heard, self.agent.heard)
 
     def move(self, to: Path) -> None:
         """Have its logs in the directory `to` from now on, which is on the same file system."""

@@ -111,7 +111,7 @@ def compare(job: Job) -> Run:
         empty=job.plan.empty,
     )
     files = () if job.plan.empty else run.series.files
-    words = strength.sentence(run.builds, run.uncompiled, run.coverage, files, run.mutants)
+    words = strength.sentence(run.builds, run.uncompiled, run.coverage, files, run.mutants, guests)
     answer = replace(answer, strength=words)
     timeline, busy = (job.engine.timeline, job.engine.busy) if job.engine.timeline else (run.timeline, run.busy)
     return job.recorder.update(

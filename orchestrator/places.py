@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import os
 import socket
 import threading
@@ -25,6 +26,11 @@ class Need:
     alone: bool = False
 
     @property
+    def claim_mib(self) -> int:
+        """What it may take of the machine's memory."""
+        return self.memory_mib + OVERHEAD_MIB
+
+    @property
     def rank(self) -> tuple[bool, float]:
         """The longest first; those that want to be alone when nobody else is left."""
         return self.alone, -self.seconds
@@ -41,7 +47,8 @@ class _Ticket:
 class Places:
     """The places for guests; `free_mib` says what memory the machine has left.
 
-    With a path that names of `locks` begin with they are those of all processes that have the same one.
+    With a path that names of `locks` begin with they are those of all processes that have the same one: a file for each
+    place that is taken, locked, says how much memory that is for.
     """
 
     most: int
@@ -73,17 +80,47 @@ class Places:
                 self._leave(ticket)
 
     def _is_granted(self, ticket: _Ticket) -> bool:
-        """Do the guests of other processes leave room, too? The ticket holds what it then takes.
+        """Is there room, beside the guests of other processes, too? The ticket holds what it then takes.
 
-        Who wants to be alone lets nobody in any more while it waits for those who are.
+        Who wants to be alone lets nobody in any more while it waits for those who are. Of the others one at a time
+        looks for room and takes it.
         """
         if self.locks is None:
-            return True
+            return ticket.need.alone or self._has_room(ticket)
         if ticket.need.alone:
             return self._lock(ticket, "gate", fcntl.LOCK_EX) and self._lock(ticket, "in", fcntl.LOCK_EX)
-        with disk.try_lock(self._path("gate"), fcntl.LOCK_SH) as is_open:
-            place = (self._lock(ticket, f"place-{number}", fcntl.LOCK_EX) for number in range(self.most))
-            return is_open and any(place) and self._lock(ticket, "in", fcntl.LOCK_SH)
+        with (
+            disk.try_lock(self._path("gate"), fcntl.LOCK_SH) as is_open,
+            disk.try_lock(self._path("turn")) as is_next,
+        ):
+            return is_open and is_next and self._has_room(ticket) and self._sit_down(ticket)
+
+    def _has_room(self, ticket: _Ticket) -> bool:
+        """Is there memory for it? One guest has room in any case: nothing would ever go on without.
+
+        What runs may still take its part, and nobody knows how much of it it has: this errs on the safe side.
+        """
+        claims = self._claims()
+        return not claims or sum(claims) + ticket.need.claim_mib <= self.free_mib()
+
+    def _claims(self) -> list[int]:
+        """What each guest that runs may take, in MiB."""
+        if self.locks is None:
+            return [other.need.claim_mib for other in self._tickets if other.runs]
+        found = []
+        for place in self.locks.parent.glob(f"{glob.escape(self.locks.name)}-place-*"):
+            with disk.try_lock(place) as is_free, contextlib.suppress(FileNotFoundError):  # it was just left
+                if not is_free:
+                    found.append(int(place.read_text(encoding="ascii") or 0))
+        return found
+
+    def _sit_down(self, ticket: _Ticket) -> bool:
+        """Take a place that is free, if one is."""
+        for name in (f"place-{number}" for number in range(self.most)):
+            if self._lock(ticket, name, fcntl.LOCK_EX):
+                self._path(name).write_text(str(ticket.need.claim_mib), encoding="ascii")
+                return self._lock(ticket, "in", fcntl.LOCK_SH)  # who is alone there has the gate, too
+        return False
 
     def _lock(self, ticket: _Ticket, name: str, how: int) -> bool:
         """Have the ticket hold this lock until it leaves, if it can."""
@@ -105,19 +142,14 @@ class Places:
         self._changed.notify_all()
 
     def _may_run(self, ticket: _Ticket) -> bool:
-        """Is it its turn, and is there room? One guest has room in any case: nothing would ever go on without."""
+        """Is it its turn among those of this process, and is a place left?"""
         waiting = [other for other in self._tickets if not other.runs]
         # who has the gate goes before all, for nobody passes it; of equals the first to come
         if ticket is not min(waiting, key=lambda other: (not other.held, other.need.rank)):
             return False
         running = [other.need for other in self._tickets if other.runs]
-        if not running:
-            return True
-        if ticket.need.alone or any(need.alone for need in running) or len(running) >= self.most:
-            return False
-        # what runs may still take its part, and nobody knows how much of it it has: this errs on the safe side
-        claims = sum(need.memory_mib + OVERHEAD_MIB for need in (ticket.need, *running))
-        return claims <= self.free_mib()
+        alone = any(need.alone for need in (ticket.need, *running))
+        return not running or not (alone or len(running) >= self.most)
 
 
 def of_machine(most: int | None, cache_dir: Path) -> Places:

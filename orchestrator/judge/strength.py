@@ -3,7 +3,16 @@
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from orchestrator.model import BuildRecord, Fate, LineCoverage, LineState, MutantRecord, Side, Uncompiled
+from orchestrator.model import (
+    BuildRecord,
+    Fate,
+    GuestRecord,
+    LineCoverage,
+    LineState,
+    MutantRecord,
+    Side,
+    Uncompiled,
+)
 from orchestrator.model.coverage import Place
 
 _PLACES_SHOWN = 3
@@ -16,8 +25,19 @@ def sentence(
     coverage: Sequence[LineCoverage],
     files: Sequence[str],
     mutants: Sequence[MutantRecord] = (),
+    guests: Sequence[GuestRecord] = (),
 ) -> str:
-    """Say what ran of what the series changes in `files`, or why nobody knows; and what the tests noticed."""
+    """Say what ran of what the series changes in `files`, or why nobody knows; what tests noticed; who was blind."""
+    return "; ".join([_of_lines(builds, uncompiled, coverage, files, mutants), *_blind(guests)])
+
+
+def _of_lines(
+    builds: Sequence[BuildRecord],
+    uncompiled: Sequence[Uncompiled],
+    coverage: Sequence[LineCoverage],
+    files: Sequence[str],
+    mutants: Sequence[MutantRecord],
+) -> str:
     if not files:
         return "the series changes no file: nothing was tested"
     patched = [build for build in builds if build.side is Side.PATCHED]
@@ -30,6 +50,13 @@ def sentence(
     if not coverage:
         return NOT_MEASURED
     return "; ".join([_measured(coverage, uncompiled), *_caught(mutants)])
+
+
+def _blind(guests: Sequence[GuestRecord]) -> list[str]:
+    """What was off on either side has compared less than it seems."""
+    off = sorted({(check, f"{guest.arch}-{guest.flavour}") for guest in guests for check in guest.off})
+    lanes = {check: ", ".join(lane for each, lane in off if each == check) for check, _ in off}
+    return [f"{check} was off before the end on {where}, and reports nothing more" for check, where in lanes.items()]
 
 
 def _caught(mutants: Sequence[MutantRecord]) -> list[str]:

@@ -160,6 +160,8 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
             yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
         if base_ok and before:
             yield from _of_splats(name, before, guest, told)
+            if off := sorted({*guest.off} - {*before.off}):
+                yield VerdictValue.INCONCLUSIVE, f"{name}: {', '.join(off)} was off before the end, and base's was not"
 
 
 def comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[GuestRecord, GuestRecord]]:

@@ -114,7 +114,7 @@ class GuestRecord:
     """One guest. `boot_seconds` is QEMU's start to the ready line; None if it never came.
 
     `more_splats` says how many reports are on the console beside `splats`. It `went_on` after what `outcome` names, to
-    the end of its suites.
+    the end of its suites. `off` are the kernel's own checkers that had switched themselves off by the end of a guest.
     """
 
     side: Side
@@ -128,6 +128,7 @@ class GuestRecord:
     splats: tuple[Splat, ...] = ()
     more_splats: int = 0
     went_on: bool = False
+    off: tuple[str, ...] = ()
 
     @property
     def counts_instructions(self) -> bool:

@@ -45,6 +45,8 @@ def trial(
         more_mib=max([0, *(need.disk_mib for need in needs)]),
         vmcore=pipeline.vmcore,
         root=root.find(named, arch) if (named := pipeline.guest.root_of(arch.name)) else None,
+        # or it falls silent after its first report
+        words=("kasan_multi_shot",) if _config(kernel).get("KASAN") == "y" else (),
     )
     scale = choice.scale * _slowness(kernel)
     limits = Limits(

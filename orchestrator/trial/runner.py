@@ -21,7 +21,7 @@ from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
 from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric, Side
 from orchestrator.places import Need, Places
-from orchestrator.trial import counters, leaks, stints
+from orchestrator.trial import checkers, counters, stints
 from orchestrator.trial.durations import Durations
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.seen import Seen
@@ -108,6 +108,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
         console=f"{trial.cell}/console.log",
         detail=seen.detail,
         went_on=seen.went_on,
+        off=tuple(sorted(seen.off)),
     )
     metrics = (Metric(*name, tuple(samples)) for name, samples in seen.metrics.items())
     return GuestRun(record, tuple(seen.results), tuple(metrics), tuple(seen.ends))
@@ -226,7 +227,7 @@ class _Cell:
         try:
             with self._restored(name) as guest:
                 work(guest, seen)
-                leaks.look(guest, self.trial.limits)
+                seen.off |= checkers.look(guest, self.trial.limits)
                 if self.trial.keep_guest and seen.bad:
                     seen.lent[name] = guest.console.stat().st_size
                     _lend(f"{self.trial.cell}: a test failed in {name}", guest)

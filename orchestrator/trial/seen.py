@@ -11,7 +11,8 @@ from orchestrator.trial.suites.payload import Payload
 class Seen:
     """A guest that dies takes nothing of it along; `guests` are the names of those had.
 
-    Of one that was `lent` to a person, these are the bytes of its console until then.
+    Of one that was `lent` to a person, these are the bytes of its console until then. `off` are checkers of the
+    kernel's own that were off at the end of one.
     """
 
     outcome: GuestOutcome = GuestOutcome.OK
@@ -22,6 +23,7 @@ class Seen:
     ends: list[SuiteEnd] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
     lent: dict[str, int] = field(default_factory=dict)
+    off: set[str] = field(default_factory=set)
 
     @property
     def bad(self) -> bool:
@@ -54,6 +56,7 @@ class Seen:
         self.ends += later.ends
         self.guests += later.guests
         self.lent |= later.lent
+        self.off |= later.off
         for name, samples in later.metrics.items():
             self.metrics.setdefault(name, []).extend(samples)
 

@@ -134,17 +134,19 @@ def test_the_run_says_which_tools_looked_at_both_kernels_and_whether_at_all_of_t
     assert looked["checkpatch", ""] is False  # this tree has no such script
 
 
-def test_a_kernel_that_watches_itself_gets_more_time(validate: Validate, tmp_path: Path) -> None:
+def test_a_kernel_that_watches_itself_gets_more_time_and_is_to_report_more_than_once(
+    validate: Validate, tmp_path: Path
+) -> None:
     seen = []
 
     def take(machine: Machine, *, workdir: Path, limits: Limits, prepare: Callable[..., None]):  # type: ignore[no-untyped-def]
-        seen.append(limits.scale)
+        seen.append((limits.scale, *machine.words))
         return scripted.take(machine, workdir=workdir, limits=limits, prepare=prepare)
 
     fragment = tmp_path / "slow.config"
     fragment.write_text("CONFIG_KASAN=y\nCONFIG_PROVE_LOCKING=y\n")
     validate(FAILS, PASSES, take=take, arches=["arm64"], fragments=[str(fragment)], rerun={"pairs": 0})
-    assert seen == [4.0 * 3 * 2] * 2  # emulated, KASAN, lockdep
+    assert seen == [(4.0 * 3 * 2, "kasan_multi_shot")] * 2  # emulated, KASAN, lockdep
 
 
 def test_the_memory_of_a_panicked_guest_is_asked_for_and_named_in_the_run(validate: Validate) -> None:

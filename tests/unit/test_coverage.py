@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from orchestrator.judge import coverage, hunks, strength
 from orchestrator.judge.coverage import Scene
-from orchestrator.model import BuildRecord, Cell, LineCoverage, LineState, Side, Uncompiled
+from orchestrator.model import (
+    BuildRecord,
+    Cell,
+    GuestOutcome,
+    GuestRecord,
+    LineCoverage,
+    LineState,
+    Side,
+    Uncompiled,
+)
 from orchestrator.model.coverage import BOOT, Compiled, Hits, Reading
 
 TEXT = """\
@@ -167,6 +176,16 @@ def test_lines_that_are_not_compiled_are_said_with_the_option_that_they_wait_for
     assert said(line(1, LineState.ABSENT)) == "0 of 1 changed line is compiled by this config"
     assert said(line(20, LineState.RAN), *absent, uncompiled=waits) == (
         "1 of 13 changed lines ran on arm64; 12 not compiled by this config: enable CONFIG_ZSWAP"
+    )
+
+
+def test_checkers_that_were_off_are_said_with_what_ran() -> None:
+    off = GuestRecord(Side.BASE, "arm64", "debug", "tcg", 1.0, GuestOutcome.OK, "console.log", off=("lockdep",))
+    lanes = [off, replace(off, side=Side.PATCHED), replace(off, arch="x86_64", off=("kmemleak", "lockdep"))]
+    words = strength.sentence([RECORD], (), (), FILES, guests=lanes)
+    assert words.removeprefix(strength.NOT_MEASURED) == (
+        "; kmemleak was off before the end on x86_64-debug, and reports nothing more"
+        "; lockdep was off before the end on arm64-debug, x86_64-debug, and reports nothing more"
     )
 
 

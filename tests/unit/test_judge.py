@@ -95,6 +95,14 @@ def test_what_base_did_not_reach_is_never_called_regressed() -> None:
     assert kinds(base, ran(Side.PATCHED, {"a": FAIL}))["a"] is ChangeKind.MISSING
 
 
+def test_a_checker_that_was_off_on_patched_alone_has_not_compared() -> None:
+    sides = [replace(guest(side), off=("lockdep",)) for side in Side]
+    assert verdict.decide((), sides, [], declared=False).value is VerdictValue.CLEAN
+    found = verdict.decide((), [guest(Side.BASE), sides[1]], [], declared=False)
+    assert found.value is VerdictValue.INCONCLUSIVE
+    assert found.reasons == ("patched/x86_64-fast: lockdep was off before the end, and base's was not",)
+
+
 def test_repeats_that_disagree_are_flaky_and_not_regressed() -> None:
     flaky = GuestRun(
         guest(Side.PATCHED),

@@ -272,3 +272,11 @@ def test_a_package_that_debian_does_not_have_for_an_architecture_is_the_users_fa
     assert found.message == "Debian's bookworm has no package libipsec-mb1 for arm64"
     said = "apt-get failed (exit 100): E: Failed to fetch stress-ng_1_arm64.deb  Could not connect"
     assert isinstance(packages.fault(["stress-ng"], "bookworm", "arm64", said), InfraError)
+
+
+def test_a_mirror_that_cannot_be_reached_is_not_one_that_lacks_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(packages.MIRROR_VARIABLE, f"file:{tmp_path}/debian")
+    with pytest.raises(InfraError, match="packages busybox-static of bookworm: apt-get failed"):
+        packages.fetch(["busybox-static"], suite="bookworm", deb_arch="arm64", cache_dir=tmp_path)

@@ -157,6 +157,27 @@ def test_processes_that_have_the_same_locks_meet_where_there_is_room(tmp_path: P
         assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_memory_bounds_the_guests_of_all_processes_and_none_that_was_killed_counts(tmp_path: Path) -> None:
+    (tmp_path / "ours-place-1").write_text("9999")  # nobody holds it
+    one, other = (Places(9, lambda: 2 * (100 + OVERHEAD_MIB), tmp_path / "ours") for _ in range(2))
+    large, went = Need(101), []
+
+    def want() -> None:
+        with other.hold(large):
+            went.append(large)
+
+    thread = threading.Thread(target=want)
+    with one.hold(Need(100)), other.hold(Need(100)):
+        pass
+    with one.hold(Need(100)):
+        thread.start()
+        threading.Event().wait(2 * places._WAIT_SECONDS)  # it looks more than once
+        assert not went
+    thread.join()
+    assert went == [large]
+    assert not list(tmp_path.iterdir())
+
+
 def test_who_waits_is_told_to_stop_and_leaves_no_trace() -> None:
     room = Places(1, lambda: 10_000)
     with room.hold(Need(1)):

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from kvm import cpio, proc, snapshot, ssh
+from kvm.agent import Agent
 from kvm.errors import BootError, GuestLost, InfraError, Interrupted
 from kvm.qemu import Machine
 from tests.conftest import ROOT
@@ -133,6 +134,17 @@ def test_a_program_under_which_the_guest_falls_silent_is_not_waited_for(machine:
         with pytest.raises(GuestLost, match=r"silent for 6 s \(limits\.silence of 1\.5 s x 4\)") as caught:
             alive.run("echo before; sleep 600", timeout=600)
     assert (caught.value.kind, caught.value.stdout) == ("lost", b"before\n")
+
+
+def test_a_guest_that_says_again_and_again_that_it_is_stuck_is_not_waited_for(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Agent, "ask", lambda _: None)  # one that gets no processor any more
+    stuck = "echo '<0>watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cat:9]' >/dev/kmsg"
+    limits, words = replace(LIMITS, silence_seconds=6), r"soft lockup - CPU#0 .*; silent for 6 s"
+    with booted(machine, tmp_path, limits) as alive, pytest.raises(GuestLost, match=words) as caught:
+        alive.run(f"while {stuck}; do sleep 1; done", timeout=600)
+    assert caught.value.kind == "soft-lockup"
 
 
 def test_a_stop_request_ends_the_wait_for_a_guest_that_does_not_answer(machine: Machine, tmp_path: Path) -> None:
