@@ -1,6 +1,7 @@
 """A Debian root file system by mmdebstrap, of any architecture, from the host's own mirror."""
 
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +25,16 @@ def make(arch: Arch, target: Path, include: Sequence[str] = ()) -> None:
     if target.exists():
         raise UserError(f"{target} is there already", hint="name another, or remove it")
     image = target.suffix in IMAGES
-    tools = ["mmdebstrap", *(["genext2fs"] if image else [])]
+    # nothing is run in it, so that who is not root needs no user namespace with a range of users, but root's name
+    as_root = [] if os.geteuid() == 0 else ["fakeroot"]
+    tools = ["mmdebstrap", *as_root, *(["genext2fs"] if image else [])]
     if missing := [tool for tool in tools if not shutil.which(tool)]:
         raise UserError(f"{' and '.join(missing)} not found", hint=f"apt install {' '.join(missing)}")
     line = packages.source_line(arch.suite)
     log.info("making a Debian %s (%s) in %s", arch.suite, arch.deb, target)
     argv: list[str | Path] = [
-        *("mmdebstrap", "--quiet", "--variant=extract", f"--architectures={arch.deb}"),
+        *(*as_root, "mmdebstrap", *(["--mode=chrootless"] if as_root else [])),
+        *("--quiet", "--variant=extract", f"--architectures={arch.deb}"),
         f"--format={'ext2' if image else 'directory'}",
         f"--include={','.join(('base-files', 'coreutils', 'bash', 'dash', *include))}",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",  # else programs lie in /usr/bin, and their links nowhere

@@ -24,9 +24,10 @@ def rootfs() -> None:
 @click.option("--include", multiple=True, metavar="PACKAGE", help="One more package. Repeatable.")
 @click.argument("target", type=click.Path(path_type=Path))
 def debian_(arch: str, include: tuple[str, ...], target: Path) -> None:
-    """Make a Debian in TARGET: an image if that ends in .img or .ext2, else a directory. Takes mmdebstrap.
+    """Make a Debian in TARGET: an image if that ends in .img or .ext2, else a directory.
 
-    Its packages are unpacked and not configured, for any architecture without emulation.
+    Takes mmdebstrap, fakeroot where it is not root's, and genext2fs for an image. Its packages are unpacked and not
+    configured, for any architecture without emulation.
 
     \b
     Example:

@@ -122,11 +122,11 @@ def test_a_disk_image_is_the_root_of_tests_and_what_they_write_is_thrown_away(
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
 
 
-@pytest.mark.parametrize("arch", DEFAULT)
+@pytest.mark.parametrize(("arch", "end"), zip(DEFAULT, ("", ".img"), strict=True))
 def test_a_debian_that_kdelta_makes_is_the_root_of_tests_with_the_packages_that_were_asked_for(
-    arch: str, tried: Tried, tmp_path: Path
+    arch: str, end: str, tried: Tried, tmp_path: Path
 ) -> None:
-    target = tmp_path / "debian"
+    target = tmp_path / f"debian{end}"
     made = run_kdelta("rootfs", "debian", "--arch", arch, "--include", "hello", target)
     assert (made.returncode, made.stdout) == (0, f"{target}\n"), made.stderr
     suite = scripts(
