@@ -139,10 +139,12 @@ class Lane:
 
     @property
     def wanted(self) -> Iterator[Name]:
-        """The tests that want another pair, what is suspected of patched first."""
+        """The tests that want another pair: whether it boots at all, then what is suspected of patched first."""
         if self.fell:
             return
-        first = sorted(self.standings.values(), key=lambda one: one.suspect.side is Side.BASE)
+        first = sorted(
+            self.standings.values(), key=lambda one: (one.suspect.name != _BOOT, one.suspect.side is Side.BASE)
+        )
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
             name = change.suite, change.name

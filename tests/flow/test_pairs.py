@@ -134,7 +134,7 @@ def test_a_declared_change_is_run_once_more(validate: Validate, tmp_path: Path) 
     run = validate(FAILS, PASSES, arches=["arm64"])
     assert verdict(run)[0] == "validated"
     kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
-    assert len(kept) == 1
+    assert [pair["suite"] for pair in kept] == ["(boot)", "example"]
 
 
 def test_a_kernel_that_dies_each_time_is_regressed_and_one_that_died_once_is_not(validate: Validate) -> None:  # noqa: F811
@@ -148,7 +148,7 @@ def test_each_test_of_its_own_is_run_again_alone(validate: Validate, suite: Path
     run = validate(PASSES, FAILS.replace("exit 1\n", ""), arches=["arm64"])
     assert changes(run) == {"first": "same", "second": "regressed", "(exit)": "same"}
     kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
-    assert {pair["program"] for pair in kept} == {"second"}
+    assert {pair["program"] for pair in kept if pair["suite"] != "(boot)"} == {"second"}
 
 
 def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
@@ -211,6 +211,17 @@ def test_a_patched_kernel_that_does_not_boot_once_accuses_nobody(validate: Valid
     assert words.startswith("patched/arm64-fast: panic: VFS; not against chance when run again ")
 
 
+def test_boots_that_come_up_are_counted_whatever_else_is_run_in_them(validate: Validate) -> None:  # noqa: F811
+    many = "program:\nsay 1..25\n" + "".join(f"say ok {number} t{number}\n" for number in range(1, 26))
+    fails = itertools.chain((True,), itertools.cycle((True, False)))  # the first pass, and every other pair
+    take = booting(lambda side, _: side is Side.PATCHED and next(fails))
+    run = validate(many, f"# patched\n{many}", take=take, arches=["arm64"], rerun={"pairs": 8})
+    assert boots(run).change == "flaky-on-patched"
+    evidence = boots(run).evidence
+    assert evidence and (evidence.patched.came, evidence.patched.of, evidence.base.came) == (6, 11, 0)
+    assert verdict(run)[0] == "inconclusive"
+
+
 def test_benchmarks_in_boots_of_which_patched_makes_none_are_not_clean(validate: Validate, suite: Path) -> None:  # noqa: F811
     (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
     measures = "program:\nsay speed 1 ns\n"
@@ -271,7 +282,7 @@ def test_a_report_under_one_of_several_programs_is_run_again_with_that_program(
     assert found.change == "regressed"
     assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
-    assert {pair.program for pair in kept} == {"loud one"}
+    assert {pair.program for pair in kept if pair.suite != "(boot)"} == {"loud one"}
     assert verdict(run) == ("regressed", "arm64: 1 regressed: example/loud one/(report) WARNING in do_madvise")
 
 
@@ -363,7 +374,7 @@ def test_a_report_in_the_guest_of_one_test_is_run_again_with_that_test(
     found = report(run)
     assert (found.name, found.change) == ("first/(report) WARNING in do_madvise", "regressed")
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
-    assert {pair.program for pair in kept} == {"first"}
+    assert {pair.program for pair in kept if pair.suite != "(boot)"} == {"first"}
 
 
 BOOT_WARNS = "".join(f"boot-kmsg: {line}\n" for line in WARNING.splitlines())
