@@ -236,6 +236,46 @@ def test_benchmarks_in_boots_of_which_patched_makes_none_are_not_clean(validate:
     assert verdict(run)[0] == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("happens", "name"),
+    [
+        (["panic"], "(exit)"),
+        (["exit 1"], "(exit)"),
+        ([f"kmsg '{line}'" for line in WARNING.splitlines()], "(report) WARNING in do_madvise"),
+    ],
+)
+def test_what_goes_wrong_in_boots_for_benchmarks_alone_is_not_clean(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    happens: list[str],
+    name: str,
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
+    measures = "program:\nsay speed 1 ns\n" + "".join(f"rarely {one}\n" for one in happens)
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        now = "patched" in machine.image.parts and workdir.parent.name == "boots"
+        return scripted.take(machine, workdir=workdir, draw=lambda: now, **asked)  # type: ignore[arg-type]
+
+    run = validate(measures, f"# patched\n{measures}", take=take, arches=["arm64"], boots=4)
+    [found] = [change for change in run.tests if change.name == name]
+    assert found.change == "flaky-on-patched"
+    assert found.evidence and (found.evidence.patched.came, found.evidence.base.came) == (4, 0)
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_without_pairs_boots_for_benchmarks_leave_the_first_pass_of_other_suites_as_it_is(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    more = suite.with_name("more")
+    shutil.copytree(suite, more)
+    (more / "suite.yaml").write_text("name: more\nkind: bench\nsources: [main.c]\n")
+    both = [str(suite), str(more)]
+    run = validate(PASSES, FAILS, arches=["arm64"], boots=2, rerun={"pairs": 0}, suites=both)
+    assert second(run).change == "regressed"
+
+
 WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())
 RARELY = [f"rarely {line}" for line in WARNS.splitlines()]
 
