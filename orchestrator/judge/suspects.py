@@ -34,9 +34,9 @@ class Suspect:
     since: int = 0
 
     def came(self, one: Sheet) -> bool | None:
-        """Did it come? None if nobody saw."""
+        """Did it come? None if nobody saw: what skips would else be called good."""
         seen = one.observe(*self.name)
-        if seen is None:
+        if seen is None or seen.outcome is Outcome.SKIP:
             return None
         if seen.outcome in (Outcome.LOST, Outcome.MISSING):  # a kernel that dies takes it along
             return True if one.run.guest.outcome.bad and not self.fingerprint else None
