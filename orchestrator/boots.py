@@ -8,7 +8,7 @@ from orchestrator.job import Job
 from orchestrator.judge import measure
 from orchestrator.judge.measure import Yardstick
 from orchestrator.judge.sheet import SUITE_END
-from orchestrator.model import BOOT, Cell, Lane, Pair, Side
+from orchestrator.model import Cell, Lane, Pair, Side
 from orchestrator.trial import paired
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Trial, Yard
@@ -20,7 +20,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     """Boot both sides of a lane anew as often as is asked for, and run every benchmark in each boot."""
     boots = job.plan.request.pipeline.boots
     measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
-    if boots == 1 or not measured or len(trials) < len(Side) or any(load(job, lane)):
+    if boots == 1 or not measured or len(trials) < len(Side) or load(job, lane):
         return
     done: list[Pair] = []
     steady = {side: replace(one, machine=one.machine.steady) for side, one in trials.items()}
@@ -43,10 +43,9 @@ def yardstick(job: Job) -> Yardstick:
     return Yardstick(least, measure.ERROR / len(job.plan.lanes), lambda suite, name: suites[suite].worsens(name))
 
 
-def load(job: Job, lane: Lane) -> tuple[list[Pair], list[Pair]]:
-    """Read what more boots measured, and which of them did not come up."""
-    both = store.load_pairs(_file(job, lane)) or []
-    return [pair for pair in both if pair.suite != BOOT], [pair for pair in both if pair.suite == BOOT]
+def load(job: Job, lane: Lane) -> list[Pair]:
+    """Read what more boots gave: what they measured, and whether they came up."""
+    return store.load_pairs(_file(job, lane)) or []
 
 
 def forget(job: Job, lane: Lane) -> None:

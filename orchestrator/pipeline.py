@@ -7,6 +7,7 @@ from orchestrator import boots, checks, consoles, coverage, delta, flakes, pairs
 from orchestrator.job import Job
 from orchestrator.judge import diff, earlier, known, settle, strength, verdict
 from orchestrator.model import (
+    BOOT,
     Cell,
     Change,
     ConsoleLine,
@@ -92,8 +93,9 @@ def compare(job: Job) -> Run:
         base, patched = (given(job, cell) for cell in cells(lane))
         if base.guest.console or patched.guest.console:
             lines += consoles.new_lines(job, lane, base.guest, patched.guest)
-            measured, fallen = boots.load(job, lane)
-            changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched), fallen)
+            more = boots.load(job, lane)
+            changes += _settled(job, lane, base, pairs.compared(job, lane, base, patched), more)
+            measured = [pair for pair in more if pair.suite != BOOT]
             metrics += diff.pair_metrics(base, patched, measured, boots.yardstick(job))
     run, declared = job.run, bool(job.plan.expectations)
     guests = tuple(known.mark(guest, job.plan.known_issues) for guest in run.guests)
@@ -126,17 +128,21 @@ def compare(job: Job) -> Run:
     )
 
 
-def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change], fallen: list[Pair]) -> list[Change]:
+def _settled(job: Job, lane: Lane, base: GuestRun, changes: list[Change], more: list[Pair]) -> list[Change]:
     """What becomes of a lane's first pass by what was run again, and what earlier runs say of it.
 
-    `fallen` are boots for benchmarks that did not come up.
+    `more` are boots for benchmarks, which are pairs as well. Where no others were made the first pass stands for what
+    these did not run.
     """
     again = pairs.load(job, lane)
-    done = None if again is None and not fallen else [*(again or ()), *fallen]
-    settled = changes if done is None else settle.settle(changes, done, pairs.alpha(job), base.guest.splats)
+    done = [*(again or ()), *more]
+    ran = {pair.suite for pair in done} if again is None else {change.suite for change in changes}
+    tried = [change for change in changes if change.suite in ran]
+    settled = [change for change in changes if change.suite not in ran]
+    settled += settle.settle(tried, done, pairs.alpha(job), base.guest.splats)
     here = (build for build in job.run.builds if build.side is Side.BASE and Lane(build.arch, build.flavour) == lane)
     image = next((build.image_sha256 for build in here if build.image_sha256), None)
-    seen = [base, *(pair.base for pair in again or ())]
+    seen = [base, *(pair.base for pair in done)]
     return (
         earlier.tell(settled, flakes.note(job.plan.cache_dir, image, f"{job.run.started} {job.run.id}", seen))
         if image

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     """Where a symptom is seen."""
 
     BUILD = "build"
+    BOOT = "boot"
     END = "end"
     SPLAT = "splat"
     TEST = "test"
@@ -85,15 +86,20 @@ def symptoms(run: Run) -> list[Symptom]:
     told = sorted(verdict.reports(run.tests, run.guests), key=lambda one: one[0].change is ChangeKind.REGRESSED)
     rows = {(Lane(row.arch, row.flavour), title): row for row, title in told}  # of one title, what regressed counts
     ends, splats = _of_ends(run.guests, run.tests), _of_splats(run.guests, rows)
-    return [*_of_builds(run.builds), *ends, *splats, *_of_tests(run.tests), *_of_metrics(run.metrics)]
+    pairs = _of_pairs(run.tests)
+    return [*_of_builds(run.builds), *ends, *splats, *pairs, *_of_tests(run.tests), *_of_metrics(run.metrics)]
 
 
 def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     """In how many of its runs does a tree show it? None where nobody can tell."""
     if symptom.kind is Kind.TEST:
         return _show_test(symptom, tree)
+    if symptom.kind is Kind.BOOT:
+        fell = tree.guest.boot_seconds is None
+        return Seen(int(fell), 1) if tree.guest.outcome.bad or not fell else None
     if symptom.kind is Kind.SPLAT:
-        found = any(symptom.key in (_named(splat), splat.identity) for splat in tree.guest.splats)
+        names = ((_named(splat), splat.identity, (splat.title,)) for splat in tree.guest.splats)
+        found = any(symptom.key in some for some in names)
     else:
         found = (str(tree.guest.outcome),) == symptom.key
     whole = verdict.lived(tree.guest) and not tree.guest.more_splats
@@ -148,6 +154,18 @@ def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Ch
             yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", "", *rates)
 
 
+def _of_pairs(changes: Iterable[Change]) -> Iterator[Symptom]:
+    """What pairs alone have shown of a kernel: that it does not boot, or a report, known by its title alone."""
+    for change in changes:
+        if change.change is not ChangeKind.REGRESSED or change.patched.outcome is not Outcome.MISSING:
+            continue
+        lane, rates = Lane(change.arch, change.flavour), _rates(change)
+        if title := sheet.reported(change.name):
+            yield Symptom(Kind.SPLAT, lane, (title,), title, "", *rates)
+        elif change.suite == BOOT:
+            yield Symptom(Kind.BOOT, lane, (), "does not boot", "", *rates)
+
+
 def _named(splat: Splat) -> tuple[str, str]:
     """What a report is called, whoever called the function that it names: that may differ from tree to tree."""
     return splat.kind, splat.title
@@ -157,7 +175,7 @@ def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
     for change in changes:
         mine = change.suite != BOOT and not sheet.reported(change.name)  # those are the guest's
         if change.change is ChangeKind.REGRESSED and mine:
-            key = (change.suite, change.name, "" if change.base.outcome.good else change.patched.outcome)
+            key = (change.suite, change.name, change.patched.outcome if change.base.outcome.bad else "")
             lane = Lane(change.arch, change.flavour)
             words = f"{change.suite}/{change.name} ({change.base.outcome} -> {change.patched.outcome})"
             yield Symptom(Kind.TEST, lane, key, words, change.suite, *_rates(change, key[2]))

@@ -125,8 +125,15 @@ def pair_metrics(
         )
         said = measure.effect(samples, by.minimum, by.error / judged if kind else measure.ERROR)
         counted = steady and named in measured
-        pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said, kind, counted))
+        missed = _missed(samples, first.get(named, []))
+        pairs.append(MetricPair(*named, guest.arch, guest.flavour, before, after, said, kind, counted, missed))
     return pairs
+
+
+def _missed(boots: Sequence[Boot], first: Sequence[Boot]) -> int:
+    """In how many boots fewer than base did patched measure what it can: it did in one, or in the first pass?"""
+    fewer = sum(bool(before) - bool(after) for before, after in boots)
+    return max(0, fewer) if any(after for _, after in (*boots, *first)) else 0
 
 
 def _boots(runs: Sequence[tuple[GuestRun, GuestRun]]) -> dict[tuple[str, str, str], list[Boot]]:

@@ -97,7 +97,14 @@ class Sheet:
         """Every test that was seen to fail in it; reports belong to programs."""
         bad = {(result.suite, result.name): None for result in self.run.results if result.outcome in _FAILURES}
         bad |= {(suite, SUITE_END): None for suite, ends in self.ends.items() if any(e.outcome.bad for e in ends)}
-        return bad | dict.fromkeys(self.taints)
+        return bad | dict.fromkeys(self.taints) | dict.fromkeys(self._taken)
+
+    @property
+    def _taken(self) -> Iterator[Name]:
+        """The ends of programs, or the tests with guests of their own, that a kernel took along as it died."""
+        if self.run.guest.outcome.bad:
+            every = (end for ends in self.ends.values() for end in ends if end.outcome is Outcome.LOST)
+            yield from ((end.suite, end.test or SUITE_END) for end in every)
 
     def _trouble(self, suite: str, part: str) -> Observed:
         """Did all of a suite, or a program or test of it, leave the kernel's word alone?"""

@@ -34,9 +34,9 @@ class Suspect:
     since: int = 0
 
     def came(self, one: Sheet) -> bool | None:
-        """Did it come? None if nobody saw."""
+        """Did it come? None if nobody saw: what skips would else be called good."""
         seen = one.observe(*self.name)
-        if seen is None:
+        if seen is None or seen.outcome is Outcome.SKIP:
             return None
         if seen.outcome in (Outcome.LOST, Outcome.MISSING):  # a kernel that dies takes it along
             return True if one.run.guest.outcome.bad and not self.fingerprint else None
@@ -139,10 +139,12 @@ class Lane:
 
     @property
     def wanted(self) -> Iterator[Name]:
-        """The tests that want another pair, what is suspected of patched first."""
+        """The tests that want another pair: whether it boots at all, then what is suspected of patched first."""
         if self.fell:
             return
-        first = sorted(self.standings.values(), key=lambda one: one.suspect.side is Side.BASE)
+        first = sorted(
+            self.standings.values(), key=lambda one: (one.suspect.name != _BOOT, one.suspect.side is Side.BASE)
+        )
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
             name = change.suite, change.name

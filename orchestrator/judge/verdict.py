@@ -315,8 +315,8 @@ def _alike(tests: Sequence[Change]) -> list[Outcome]:
     return sorted({outcome for test in tests for outcome in (test.base.outcome, test.patched.outcome)})
 
 
-def _of_metrics(metrics: Iterable[MetricPair]) -> Iterable[Reason]:
-    """What became worse for sure, or is gone, of that of which somebody said what is worse."""
+def _of_metrics(metrics: Sequence[MetricPair]) -> Iterable[Reason]:
+    """What became worse for sure, or is gone, of what somebody said which way is worse; what did not always come."""
     judged = [pair for pair in metrics if pair.worse]
     for pair in judged:
         if (effect := pair.effect) and pair.worsened:
@@ -328,6 +328,10 @@ def _of_metrics(metrics: Iterable[MetricPair]) -> Iterable[Reason]:
     for arch, flavour in sorted({(pair.arch, pair.flavour) for pair in gone}):
         names = _names([pair for pair in gone if (pair.arch, pair.flavour) == (arch, flavour)])
         yield VerdictValue.INCONCLUSIVE, f"{arch}-{flavour}: measured on base and not on patched: {names}"
+    for pair in metrics:
+        if pair.missed and pair not in gone:
+            words = f"measured in fewer boots than on base: {pair.suite}/{pair.name} ({pair.missed} fewer)"
+            yield VerdictValue.INCONCLUSIVE, f"{pair.arch}-{pair.flavour}: {words}"
 
 
 def _of_findings(findings: Iterable[FindingRecord]) -> Iterable[Reason]:

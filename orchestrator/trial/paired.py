@@ -27,19 +27,17 @@ def run(
 
     The `number` says which side is first, so that what warms up or wears out favours none. What is said is kept below
     `where` in the directories of `trials`; `look` adds to a guest's record what its console tells, by the directory
-    that this is in. What cannot run alone is left out, and nothing is booted for it. Where a side does not come up
-    there is but the pair that says so, of the suite `(boot)`.
+    that this is in. What cannot run alone is left out, and nothing is booted for it. The first pair is of the suite
+    `(boot)`: whether both came up, whoever asked; only failures would be counted else. Where one did not there is no
+    other.
     """
     turns = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
     able = {(base.name, patched.name): (base, patched) for base, patched in turns if base and patched}  # each once
-    boots = any(suite == BOOT for suite, _ in names)
-    if not able and not boots:
+    if not able and all(suite != BOOT for suite, _ in names):
         return []
     with _couple(trials, take, yard, look, where) as both:
-        if both.faults:
-            return [both.booted()]
-        booted = [both.booted()] if boots else []
-        return booted + [both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values()]
+        booted, able = both.booted(), {} if both.faults else able
+        return [booted, *(both.run(base, patched, base_first=number % 2 == 1) for base, patched in able.values())]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_a_declared_change_is_run_once_more(validate: Validate, tmp_path: Path) 
     run = validate(FAILS, PASSES, arches=["arm64"])
     assert verdict(run)[0] == "validated"
     kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
-    assert len(kept) == 1
+    assert [pair["suite"] for pair in kept] == ["(boot)", "example"]
 
 
 def test_a_kernel_that_dies_each_time_is_regressed_and_one_that_died_once_is_not(validate: Validate) -> None:  # noqa: F811
@@ -148,7 +148,7 @@ def test_each_test_of_its_own_is_run_again_alone(validate: Validate, suite: Path
     run = validate(PASSES, FAILS.replace("exit 1\n", ""), arches=["arm64"])
     assert changes(run) == {"first": "same", "second": "regressed", "(exit)": "same"}
     kept = json.loads((tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json").read_text())
-    assert {pair["program"] for pair in kept} == {"second"}
+    assert {pair["program"] for pair in kept if pair["suite"] != "(boot)"} == {"second"}
 
 
 def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
@@ -211,6 +211,17 @@ def test_a_patched_kernel_that_does_not_boot_once_accuses_nobody(validate: Valid
     assert words.startswith("patched/arm64-fast: panic: VFS; not against chance when run again ")
 
 
+def test_boots_that_come_up_are_counted_whatever_else_is_run_in_them(validate: Validate) -> None:  # noqa: F811
+    many = "program:\nsay 1..25\n" + "".join(f"say ok {number} t{number}\n" for number in range(1, 26))
+    fails = itertools.chain((True,), itertools.cycle((True, False)))  # the first pass, and every other pair
+    take = booting(lambda side, _: side is Side.PATCHED and next(fails))
+    run = validate(many, f"# patched\n{many}", take=take, arches=["arm64"], rerun={"pairs": 8})
+    assert boots(run).change == "flaky-on-patched"
+    evidence = boots(run).evidence
+    assert evidence and (evidence.patched.came, evidence.patched.of, evidence.base.came) == (6, 11, 0)
+    assert verdict(run)[0] == "inconclusive"
+
+
 def test_benchmarks_in_boots_of_which_patched_makes_none_are_not_clean(validate: Validate, suite: Path) -> None:  # noqa: F811
     (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
     measures = "program:\nsay speed 1 ns\n"
@@ -223,6 +234,46 @@ def test_benchmarks_in_boots_of_which_patched_makes_none_are_not_clean(validate:
     run = validate(measures, f"# patched\n{measures}", take=take, arches=["arm64"], boots=3)
     assert boots(run).change == "flaky-on-patched"
     assert verdict(run)[0] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("happens", "name"),
+    [
+        (["panic"], "(exit)"),
+        (["exit 1"], "(exit)"),
+        ([f"kmsg '{line}'" for line in WARNING.splitlines()], "(report) WARNING in do_madvise"),
+    ],
+)
+def test_what_goes_wrong_in_boots_for_benchmarks_alone_is_not_clean(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    happens: list[str],
+    name: str,
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
+    measures = "program:\nsay speed 1 ns\n" + "".join(f"rarely {one}\n" for one in happens)
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        now = "patched" in machine.image.parts and workdir.parent.name == "boots"
+        return scripted.take(machine, workdir=workdir, draw=lambda: now, **asked)  # type: ignore[arg-type]
+
+    run = validate(measures, f"# patched\n{measures}", take=take, arches=["arm64"], boots=4)
+    [found] = [change for change in run.tests if change.name == name]
+    assert found.change == "flaky-on-patched"
+    assert found.evidence and (found.evidence.patched.came, found.evidence.base.came) == (4, 0)
+    assert verdict(run)[0] == "inconclusive"
+
+
+def test_without_pairs_boots_for_benchmarks_leave_the_first_pass_of_other_suites_as_it_is(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    more = suite.with_name("more")
+    shutil.copytree(suite, more)
+    (more / "suite.yaml").write_text("name: more\nkind: bench\nsources: [main.c]\n")
+    both = [str(suite), str(more)]
+    run = validate(PASSES, FAILS, arches=["arm64"], boots=2, rerun={"pairs": 0}, suites=both)
+    assert second(run).change == "regressed"
 
 
 WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())
@@ -271,7 +322,7 @@ def test_a_report_under_one_of_several_programs_is_run_again_with_that_program(
     assert found.change == "regressed"
     assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
-    assert {pair.program for pair in kept} == {"loud one"}
+    assert {pair.program for pair in kept if pair.suite != "(boot)"} == {"loud one"}
     assert verdict(run) == ("regressed", "arm64: 1 regressed: example/loud one/(report) WARNING in do_madvise")
 
 
@@ -363,7 +414,7 @@ def test_a_report_in_the_guest_of_one_test_is_run_again_with_that_test(
     found = report(run)
     assert (found.name, found.change) == ("first/(report) WARNING in do_madvise", "regressed")
     kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
-    assert {pair.program for pair in kept} == {"first"}
+    assert {pair.program for pair in kept if pair.suite != "(boot)"} == {"first"}
 
 
 BOOT_WARNS = "".join(f"boot-kmsg: {line}\n" for line in WARNING.splitlines())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import (
+    BOOT,
     Change,
     ChangeKind,
     Culprit,
@@ -160,6 +161,33 @@ def test_how_often_a_report_shows_is_known_from_its_row() -> None:
     assert looked_for((), (new,), flaky) == []
     [found] = looked_for((), (new,), regressed, flaky)
     assert (found.kind, found.patched, found.base) == (Kind.SPLAT, Seen(6, 6), Seen(0, 6))
+
+
+def test_a_test_that_only_pairs_have_shown_is_looked_for_however_it_fails() -> None:
+    row = change("t", suite="s", base=Outcome.MISSING, patched=Outcome.MISSING, kind=ChangeKind.REGRESSED)
+    [wanted] = looked_for((), (), replace(row, evidence=again(0, 7, 7)))
+    assert culprit.show(wanted, tree(Outcome.FAIL)) == Seen(1, 1)
+
+
+@pytest.mark.parametrize("suite", ["s", BOOT])
+def test_a_report_that_only_pairs_have_shown_is_looked_for_by_its_title(suite: str) -> None:
+    row = change("(report) WARNING in f", LANE.arch, patched=Outcome.MISSING, suite=suite, kind=ChangeKind.REGRESSED)
+    [wanted] = looked_for((), (), replace(row, evidence=again(0, 7, 9)))
+    assert (wanted.kind, wanted.patched, wanted.base) == (Kind.SPLAT, Seen(8, 10), Seen(0, 10))
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in f", "f", "caller"),))) == Seen(1, 1)
+    assert culprit.show(wanted, tree(Outcome.PASS, splats=(report("WARNING in g", "g"),))) == Seen(0, 1)
+    assert looked_for((), (), replace(row, change=ChangeKind.FLAKY_ON_PATCHED)) == []
+
+
+def test_a_kernel_that_does_not_boot_in_pairs_alone_is_looked_for() -> None:
+    row = change("(exit)", LANE.arch, patched=Outcome.MISSING, suite=BOOT, kind=ChangeKind.REGRESSED)
+    [wanted] = looked_for((), (), replace(row, evidence=again(0, 4, 5)))
+    assert (wanted.kind, wanted.words, wanted.patched) == (Kind.BOOT, "does not boot", Seen(5, 6))
+    panicked = tree(guest=GuestOutcome.PANIC)
+    assert culprit.show(wanted, panicked) == Seen(0, 1)  # under a test
+    assert culprit.show(wanted, replace(panicked, guest=replace(panicked.guest, boot_seconds=None))) == Seen(1, 1)
+    lost = tree(guest=GuestOutcome.KILLED)
+    assert culprit.show(wanted, replace(lost, guest=replace(lost.guest, boot_seconds=None))) is None
 
 
 def looked_for(base: tuple[Splat, ...], patched: tuple[Splat, ...], *rows: Change) -> list[Symptom]:

@@ -230,6 +230,34 @@ def test_a_metric_that_patched_lacks_is_told_and_where_its_worse_is_named_nothin
         assert (f"bench/t on arm64: {side} alone",) in [one.lines for one in outline.sections(run)]
 
 
+@pytest.mark.parametrize(
+    ("first", "base", "patched", "missed"),
+    [
+        (1, (1, 1, 1, 1), (1, 1, 1, 1), 0),
+        (1, (1, 1, 1, 1), (0, 1, 0, 0), 3),
+        (1, (1, 1, 1, 1), (0, 0, 0, 0), 4),  # it can: it did in the first pass
+        (0, (1, 1, 1, 1), (0, 0, 0, 0), 0),  # it has another name now
+        (1, (1, 1, 0, 0), (0, 0, 1, 1), 0),  # it does not always come
+    ],
+)
+def test_a_metric_that_patched_measures_in_fewer_boots_than_base_is_told_and_nothing_is_good(
+    first: int, base: tuple[int, ...], patched: tuple[int, ...], missed: int
+) -> None:
+    def side(which: Side, came: int) -> GuestRun:
+        return measured(which, *([100.0] * came))
+
+    more = [
+        Pair("bench", "", side(Side.BASE, one), side(Side.PATCHED, two)) for one, two in zip(base, patched, strict=True)
+    ]
+    [pair] = diff.pair_metrics(side(Side.BASE, 1), side(Side.PATCHED, first), more)
+    assert pair.missed == missed
+    answer = verdict.decide((), sample_run().guests, [change("t")], declared=False, metrics=[pair])
+    assert answer.value is (VerdictValue.INCONCLUSIVE if missed else VerdictValue.CLEAN)
+    assert (f"arm64-fast: measured in fewer boots than on base: bench/t ({missed} fewer)" in answer.reasons) is bool(
+        missed
+    )
+
+
 def test_metrics_that_judge_share_the_error_and_others_keep_their_own() -> None:
     def low(*judged: str) -> float:
         names = [f"t{number}" for number in range(10)]

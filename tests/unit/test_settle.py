@@ -228,6 +228,17 @@ def test_a_pair_of_which_one_side_was_not_seen_is_none() -> None:
     assert found.evidence and found.evidence.base.of == 0
 
 
+def test_a_pair_in_which_one_side_could_not_test_is_none() -> None:
+    changes = first(PASS, FAIL)
+    skips = until_settled(changes, (pair(SKIP, FAIL) for _ in range(60)))
+    assert len(skips) == 5  # nobody sees it
+    found = settled(changes, [pair(SKIP, FAIL)] * 8)
+    assert found.change is ChangeKind.UNDECIDED
+    assert found.evidence and found.evidence.base.of == 0
+    assert settled(changes, [*[pair(SKIP, FAIL)] * 8, *[pair(PASS, FAIL)] * 6]).change is ChangeKind.REGRESSED
+    assert settled(first(FAIL, PASS), [pair(FAIL, SKIP)] * 8).change is ChangeKind.UNDECIDED
+
+
 def test_a_failure_that_only_a_pair_shows_is_suspected_from_the_next_pair_on() -> None:
     changes = first(PASS, PASS)
     assert not wants(changes, [])
