@@ -23,7 +23,7 @@ $(CURDIR)/prog:
 
 @pytest.fixture
 def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[no-untyped-def]
-    """A tree with two targets, whose programs are a header that says when it was made."""
+    """A tree with two targets, whose programs are a header that says when it was made; the second knows no limit."""
     with (fakelinux / "Makefile").open("a") as makefile:
         makefile.write(HEADERS)
     for part in ("include", "scripts", "usr", "arch/arm64"):
@@ -33,6 +33,7 @@ def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[
         directory = fakelinux / selftests.TREE / target
         directory.mkdir(parents=True)
         (directory / "Makefile").write_text(TARGET)
+    (directory / "settings").write_text("timeout=0\n")
     git(fakelinux, "add", ".")
     git(fakelinux, "commit", "-q", "-m", "selftests")
     asked = Pipeline(kernel=f"git:{fakelinux}", series=str(make_series("line\n")), arches=["arm64"])
@@ -54,6 +55,12 @@ def test_a_program_that_is_named_twice_with_other_arguments_is_two_tests(todo: P
     ]
     once = made(todo, tmp_path / "again", "one", "programs: [one/prog -a]\n")
     assert [(run.name, run.command) for run in once.runs] == [("one/prog", "./prog -a")]
+
+
+def test_a_target_that_knows_no_limit_has_kdeltas_longest_unless_the_suite_says_one(todo: Plan, tmp_path: Path) -> None:
+    asked = [("one", ""), ("two", ""), ("two", "timeout: 7\n")]
+    found = [made(todo, tmp_path / str(number), *one) for number, one in enumerate(asked)]
+    assert [run.seconds for one in found for run in one.runs] == [45, 1800, 7]
 
 
 def test_the_headers_of_a_tree_are_made_once_for_all_suites_of_selftests(todo: Plan, tmp_path: Path) -> None:
