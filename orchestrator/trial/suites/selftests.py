@@ -140,7 +140,7 @@ def _build(suite: Suite, order: Order, sources: Path, work: Path, cache_dir: Pat
     except Escape as fault:
         return fault.message
     if done.charge or done.timed_out:
-        return done.charge or f"no end in {order.limit_seconds:.0f} s"
+        return done.charge or f"no end in {order.limit_seconds:.0f} s (limits.build)"
     return "" if (work / "answer.json").is_file() else "make gave no reason"
 
 
