@@ -286,6 +286,12 @@ def test_a_triple_fault_is_told_from_a_reboot_where_qemu_tells() -> None:
 
 
 LINES = {
+    "[   31.0] Kernel panic - not syncing: System is deadlocked on memory": Trouble(
+        Fate.PANIC, "out of memory: System is deadlocked on memory"
+    ),
+    "[   31.0] Out of memory (oom_kill_allocating_task): Killed process 91 (tail) total-vm:1kB": Trouble(
+        Fate.OUT_OF_MEMORY, "Out of memory (oom_kill_allocating_task): Killed process 91 (tail) total-vm:1kB"
+    ),
     "[   12.3] Kernel panic - not syncing: Fatal exception": Trouble(Fate.PANIC, "Fatal exception"),
     "[   12.3][  T123] Kernel panic - not syncing: VFS: no root": Trouble(Fate.PANIC, "VFS: no root"),
     "Kernel panic - not syncing": Trouble(Fate.PANIC, "no reason given"),
