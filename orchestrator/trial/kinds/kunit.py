@@ -14,8 +14,6 @@ _STAMP = re.compile(
 _START = re.compile(r"([ \t]*)K?TAP version [0-9]+\s*$|[ \t]+# Subtest: ")
 _CASE = re.compile(r"([A-Za-z0-9_]+): ")
 _TOTALS = re.compile(r"(\S+): pass:[0-9]+ fail:[0-9]+ skip:[0-9]+ total:([0-9]{1,18})$")
-
-
 _LOST = re.compile(r"\*\* [0-9]+ printk messages dropped \*\*")
 
 
