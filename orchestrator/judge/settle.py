@@ -34,8 +34,7 @@ def settle(
 def _settle(lane: Lane, change: Change) -> Change:
     name = change.suite, change.name
     standing, course = lane.standings.get(name), lane.course(name)
-    later = standing and standing.suspect.since and not name[1].startswith("(")  # those may be of several programs
-    if standing and (standing.tried or later):
+    if standing and (standing.tried or standing.suspect.since):
         return replace(change, change=_judged(standing, change), evidence=_evidence(standing))
     if not course.pairs:
         return change

@@ -192,6 +192,23 @@ def test_another_report_than_base_gives_is_regressed_whatever_they_are_called(ag
     assert verdict.decide((), (base.guest, patched.guest), found, declared=False).value is VerdictValue.REGRESSED
 
 
+def test_what_the_only_pair_shows_is_told_whatever_it_is() -> None:
+    base, patched = run(Side.BASE, {"t": PASS}), run(Side.PATCHED, {"t": PASS})
+    changes = diff.compare(base, patched, ["s"], [])
+    tainted = replace(patched, ends=(SuiteEnd("s", 0, PASS, "", taint="D"),))
+    ended, dead = run(Side.PATCHED, {"t": PASS}, FAIL), run(Side.PATCHED, {}, LOST, GuestOutcome.PANIC)
+
+    def shown(again: GuestRun) -> dict[str, str]:
+        found = settle.settle(changes, [Pair("s", "", base, again)], ALPHA)
+        value = verdict.decide((), (base.guest, patched.guest), found, declared=False).value
+        assert value is VerdictValue.INCONCLUSIVE
+        return {change.name: str(change.change) for change in found if change.change is not ChangeKind.SAME}
+
+    assert shown(said(patched, WARNS)) == {"(report) WARNING in f": "flaky-on-patched"}
+    assert shown(tainted) == {"(taint)": "flaky-on-patched"}
+    assert shown(ended) == shown(dead) == {"(exit)": "flaky-on-patched"}
+
+
 def test_a_kernel_that_dies_takes_its_tests_along_in_pairs_as_well() -> None:
     dead = run(Side.PATCHED, {}, LOST, GuestOutcome.PANIC)
     changes = diff.compare(run(Side.BASE, {"t": PASS}), dead, ["s"], [])
