@@ -299,7 +299,7 @@ def _judged(entry: Entry) -> Entry:
 def _still_bad(then: Entry, now: Entry, book: Book) -> bool:
     """Does something still fail that regressed then?"""
     with contextlib.suppress(UserError):
-        return bool(ask.still_bad(book, ask.find(book, then.directory), ask.find(book, now.directory)))
+        return bool(ask.still_bad(book, [ask.find(book, one.directory) for one in (then, now)])[0])
     return False
 
 
