@@ -30,6 +30,11 @@ class Entry:
         """Does it wait for somebody to look at it?"""
         return self.verdict in (VerdictValue.REGRESSED, VerdictValue.UNMET)
 
+    @property
+    def answered(self) -> bool:
+        """Did it give an answer? `inconclusive` is none."""
+        return self.verdict not in ("", VerdictValue.INCONCLUSIVE)
+
 
 def entries(book: Book) -> list[Entry]:
     """All that nightly runs have done, the newest last."""
@@ -38,8 +43,8 @@ def entries(book: Book) -> list[Entry]:
 
 
 def newest(found: list[Entry]) -> dict[str, Entry]:
-    """The last one of each item that gave an answer; `inconclusive` is none."""
-    return {one.item: one for one in found if one.verdict not in ("", VerdictValue.INCONCLUSIVE)}
+    """The last one of each item that gave an answer."""
+    return {one.item: one for one in found if one.answered}
 
 
 def begin(book: Book, entry: Entry) -> None:

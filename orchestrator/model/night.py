@@ -37,14 +37,14 @@ class ItemReport:
 
 @dataclass(frozen=True)
 class NightReport:
-    """One nightly run: its items, the `open` ones of all nights (item: directory), run directories that went."""
+    """One nightly run: its items, the `open` runs of all nights (item: directories), run directories that went."""
 
     began: str
     seconds: float
     items: tuple[ItemReport, ...]
-    open: dict[str, str]
+    open: dict[str, tuple[str, ...]]
     pruned: tuple[str, ...]
-    schema: str = "kdelta.nightly/1"
+    schema: str = "kdelta.nightly/2"
 
     @property
     def exit_code(self) -> int:

@@ -15,6 +15,7 @@ from kvm.snapshot import Take
 from orchestrator import cache, culprits, job, pipeline, plan, store, sweep
 from orchestrator.config import Nightly
 from orchestrator.history import ask, nights, write
+from orchestrator.history.ask import Spot
 from orchestrator.history.book import Book
 from orchestrator.history.nights import Entry
 from orchestrator.job import Job, Watch
@@ -94,8 +95,8 @@ def run(asked: Request, place: Place) -> NightReport:
         reports = found.failed + _all(found.items, place, budget)
         disk.clear(place.own / "mail")
         regressed = _open(place.book)
-        still_open = {item: one for item, one in regressed.items() if found.holds(item)}
-        reports += _gone(one for item, one in regressed.items() if item not in still_open)
+        still_open = {item: some for item, some in regressed.items() if found.holds(item)}
+        reports += _gone(one for item, some in regressed.items() if item not in still_open for one in some)
         pruned = _prune(place, nightly, still_open, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
@@ -104,7 +105,7 @@ def run(asked: Request, place: Place) -> NightReport:
         time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         round(time.time() - began, 1),
         tuple(reports),
-        {name: one.directory for name, one in still_open.items()},
+        {item: tuple(one.directory for one in some) for item, some in still_open.items()},
         pruned,
     )
 
@@ -272,11 +273,27 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _open(book: Book) -> dict[str, Entry]:
-    """What waits for somebody, of every item: the newest regression, unless what failed passes by now."""
-    done = [_judged(one) for one in nights.entries(book)]
-    newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
-    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+def _open(book: Book) -> dict[str, list[Entry]]:
+    """The runs of every item that wait for somebody, the oldest first."""
+    answered: dict[str, list[Entry]] = {}
+    for one in map(_judged, nights.entries(book)):
+        if one.answered:
+            answered.setdefault(one.item, []).append(one)
+    waiting = {item: _waiting(done, book)[::-1] for item, done in answered.items() if any(one.open for one in done)}
+    return {item: some for item, some in waiting.items() if some}
+
+
+def _waiting(done: list[Entry], book: Book) -> list[Entry]:
+    """The newest run of an item if it is bad, and each one before in which something regressed that still fails, unless
+    all of that regressed again in a newer one that waits; the newest first.
+    """
+    bad, waiting, told = _still_bad(done, book), list[Entry](), set[Spot]()
+    for one in reversed(done):
+        found = bad.get(one, set())
+        if one.open and (one is done[-1] or found - told):
+            waiting.append(one)
+            told |= found
+    return waiting
 
 
 def _gone(closed: Iterable[Entry]) -> Iterator[ItemReport]:
@@ -296,16 +313,18 @@ def _judged(entry: Entry) -> Entry:
     return entry
 
 
-def _still_bad(then: Entry, now: Entry, book: Book) -> bool:
-    """Does something still fail that regressed then?"""
-    with contextlib.suppress(UserError):
-        return bool(ask.still_bad(book, [ask.find(book, one.directory) for one in (then, now)])[0])
-    return False
+def _still_bad(done: list[Entry], book: Book) -> dict[Entry, set[Spot]]:
+    """What regressed in each run of an item and was not seen to pass since."""
+    runs = {}
+    for one in done:
+        with contextlib.suppress(UserError):  # the history may have been made anew since
+            runs[one] = ask.find(book, one.directory)
+    return dict(zip(runs, ask.still_bad(book, list(runs.values())), strict=True))
 
 
-def _prune(place: Place, nightly: Nightly, still_open: Mapping[str, Entry], now: float) -> tuple[str, ...]:
+def _prune(place: Place, nightly: Nightly, still_open: Mapping[str, list[Entry]], now: float) -> tuple[str, ...]:
     """Remove old run directories of nightly runs, and what is left of the reports of old nights."""
-    keep, named = nightly.keep, {one.directory for one in still_open.values()}
+    keep, named = nightly.keep, {one.directory for some in still_open.values() for one in some}
     oldest = int(now - keep.days * _DAY)
     going = nights.prune(nights.entries(place.book), named, runs=keep.runs, oldest=oldest)
     inside = [path for path in going if path.parent == place.results and job.resumable(path)]

@@ -15,7 +15,8 @@ def summary(report: NightReport) -> str:
     for one in sorted(report.items, key=_rank):
         lines += _of_item(one)
     if report.open:
-        lines += ["open regressions:", *(f"  {item}  {directory}" for item, directory in sorted(report.open.items()))]
+        named = ((item, directory) for item, some in sorted(report.open.items()) for directory in some)
+        lines += ["open regressions:", *(f"  {item}  {directory}" for item, directory in named)]
     lines += [f"removed {len(report.pruned)} old run directories"] if report.pruned else []
     return "".join(f"{clean.line(line)}\n" for line in lines)
 

@@ -1,6 +1,7 @@
 """Nights on the fake tree: real git and make, guests that follow the script in their image."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,11 +99,44 @@ def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinu
     commit(fakelinux, f"touches it\n{FAILS}")
     report = spend(keep=NightlyKeep(runs=1))
     assert (ends(report), report.open, report.pruned) == (["clean"], opened, ())
-    assert all(Path(where).is_dir() for where in opened.values())
+    assert all(Path(where).is_dir() for [where] in opened.values())
     commit(fakelinux, f"repairs it\n{PASSES}")
     report = spend(keep=NightlyKeep(runs=1))
     assert (ends(report), report.open) == (["clean"], {})
-    assert set(opened.values()) < set(report.pruned)
+    assert {where for [where] in opened.values()} < set(report.pruned)
+
+
+def test_every_run_of_an_item_stays_open_whose_regressions_still_fail(spend: Night, fakelinux: Path) -> None:
+    def tonight(text: str, first: str, second: str) -> list[str]:
+        commit(fakelinux, f"{text}\nprogram:\nsay 1..2\nsay {first} 1 t1\nsay {second} 2 t2\n")
+        report = spend(keep=NightlyKeep(runs=1), asks={"bisect": False})
+        ran.append(report.items[0].directory)
+        named = [where for some in report.open.values() for where in some]
+        assert all(Path(where).is_dir() for where in named)
+        assert named == re.findall(r"^  git:.* (/\S+)$", words.summary(report), re.MULTILINE)
+        return [f"run {ran.index(where) + 1}" for where in named]
+
+    ran: list[str] = []
+    commit(fakelinux, f"start\n{PASSES.replace('first', 't1').replace('second', 't2')}")
+    assert tonight("breaks t1", "not ok", "ok") == ["run 1"]
+    assert tonight("breaks t2", "not ok", "not ok") == ["run 1", "run 2"]
+    assert tonight("repairs t2", "not ok", "ok") == ["run 1"]
+    assert tonight("breaks t2 again", "not ok", "not ok") == ["run 1", "run 4"]
+    assert tonight("repairs t1", "ok", "not ok") == ["run 4"]
+    assert tonight("repairs all", "ok", "ok") == []
+
+
+def test_a_run_is_not_open_beside_a_newer_one_in_which_all_of_it_regressed_again(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),)
+    for version in ("first", "second"):
+        make_series(f"{version} version\n{FAILS}").rename(queue / "one")
+        report = spend(queues=where, trees=False)
+        assert list(report.open.values()) == [(report.items[0].directory,)]
+        shutil.rmtree(queue / "one")
 
 
 def test_what_cannot_be_read_for_one_night_keeps_its_regressions_open(
@@ -131,7 +165,7 @@ def test_a_branch_that_has_gone_is_told_and_one_that_was_never_there_is_a_failur
 ) -> None:
     commit(fakelinux, f"start\n{PASSES}")
     commit(fakelinux, f"breaks it\n{FAILS}")
-    [opened] = spend().open.values()
+    [[opened]] = spend().open.values()
     git(fakelinux, "branch", "-m", "main", "trunk")
     report = spend()
     assert (sorted(ends(report)), report.exit_code, report.open) == (["failed", "gone"], 125, {})
@@ -366,7 +400,7 @@ def test_a_bisection_that_the_budget_ends_keeps_the_verdict_and_goes_on_the_next
 
     report = spend(take=endless_between, budget=20)
     [item] = report.items
-    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [item.directory])
+    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [(item.directory,)])
     assert item.words.endswith("not looked for to the end: the time was spent, and the next night goes on")
     assert list(report.open.values()) == list(spend(budget=0.01).open.values())  # nobody has looked at it since
     again = spend()
