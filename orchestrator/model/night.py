@@ -11,6 +11,7 @@ class ItemEnd(StrEnum):
 
     RAN = "ran"
     KNOWN = "known"  # it was done before, and nothing in it has changed
+    UNJUDGED = "unjudged"  # it was inconclusive each time, and is tried no more until something in it changes
     FAILED = "failed"
     LEFT = "left"  # the time was spent
     GONE = "gone"  # a branch that is there no more, and had a regression that was open
@@ -48,7 +49,8 @@ class NightReport:
 
     @property
     def exit_code(self) -> int:
-        """That of the worst of what ran; an item that failed counts as inconclusive."""
+        """That of the worst of what ran; an item that failed, or is unjudged, counts as inconclusive."""
         ran = [VerdictValue(one.verdict) for one in self.items if one.end is ItemEnd.RAN]
-        ran += [VerdictValue.INCONCLUSIVE for one in self.items if one.end is ItemEnd.FAILED]
+        unknown = (ItemEnd.FAILED, ItemEnd.UNJUDGED)
+        ran += [VerdictValue.INCONCLUSIVE for one in self.items if one.end in unknown]
         return min(ran, key=list(VerdictValue).index, default=VerdictValue.CLEAN).exit_code

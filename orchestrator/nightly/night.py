@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from orchestrator.request import Request
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
+_TRIES = 3  # of an item that is inconclusive: what took its guests is over by then, or is there every night
 # What else of pipeline.yaml decides what a run looks at.
 _DECIDE = {
     *("toolchain", "each_patch", "enable_touched", "checks"),
@@ -97,7 +98,9 @@ def run(asked: Request, place: Place) -> NightReport:
         regressed = _open(place.book)
         still_open = {item: some for item, some in regressed.items() if found.holds(item)}
         reports += _gone(one for item, some in regressed.items() if item not in still_open for one in some)
-        pruned = _prune(place, nightly, still_open, began)
+        named = {one.directory for some in still_open.values() for one in some}
+        named |= {one.directory for one in reports if one.end is ItemEnd.UNJUDGED}
+        pruned = _prune(place, nightly, named, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
             sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
@@ -179,12 +182,13 @@ def _said(fault: Exception, item: Item) -> str:
 
 
 def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
-    """Run an item whose content is new, or was cut off."""
+    """Run an item whose content is new, was cut off, or gave no answer yet."""
     todo = plan.make(item.request)
     content = _content(todo, item.tip)
     if known := _ended(done, content, place.book):
         return known
-    begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
+    cut_off = [Path(one.directory) for one in done if one.content == content and not one.verdict]
+    begun = [directory for directory in cut_off if job.resumable(directory)]
     now = datetime.datetime.now().astimezone()
     directory = (
         begun[-1] if begun else store.new_directory(place.results, item.branch or todo.applied.series.title, now)
@@ -207,13 +211,19 @@ def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemRep
 
 
 def _ended(done: list[Entry], content: str, book: Book) -> ItemReport | None:
-    """What is known of a content that was run to its end; where another one came since, this is the newest again."""
-    known = next((one for one in done if one.content == content and one.verdict), None)
-    if known is None:
+    """What is known of a content that was run to its end; where another one came since, this is the newest again.
+
+    Nothing is where a run was cut off, or was inconclusive and may be tried again.
+    """
+    tried = [one for one in done if one.content == content]
+    if not tried or not (known := tried[-1]).verdict or not (known.answered or len(tried) >= _TRIES):
         return None
     if known is not done[-1]:
         nights.renew(book, known, int(time.time()))
-    return ItemReport(known.item, ItemEnd.KNOWN, verdict=known.verdict, directory=known.directory)
+    end, words = ItemEnd.KNOWN, ""
+    if not known.answered:
+        end, words = ItemEnd.UNJUDGED, f"inconclusive {len(tried)} times, and not run again as it is: {known.directory}"
+    return ItemReport(known.item, end, verdict=known.verdict, words=words, directory=known.directory)
 
 
 def _content(todo: Plan, tip: str) -> str:
@@ -322,9 +332,9 @@ def _still_bad(done: list[Entry], book: Book) -> dict[Entry, set[Spot]]:
     return dict(zip(runs, ask.still_bad(book, list(runs.values())), strict=True))
 
 
-def _prune(place: Place, nightly: Nightly, still_open: Mapping[str, list[Entry]], now: float) -> tuple[str, ...]:
-    """Remove old run directories of nightly runs, and what is left of the reports of old nights."""
-    keep, named = nightly.keep, {one.directory for some in still_open.values() for one in some}
+def _prune(place: Place, nightly: Nightly, named: Container[str], now: float) -> tuple[str, ...]:
+    """Remove old run directories of nightly runs, but those that are named, and the reports of old nights."""
+    keep = nightly.keep
     oldest = int(now - keep.days * _DAY)
     going = nights.prune(nights.entries(place.book), named, runs=keep.runs, oldest=oldest)
     inside = [path for path in going if path.parent == place.results and job.resumable(path)]

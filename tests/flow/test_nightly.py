@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm import disk, proc
-from kvm.errors import InfraError, Interrupted, UserError
+from kvm.errors import BootError, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import ask, book, nights
@@ -457,6 +457,65 @@ def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_w
     report = spend(queues=where, trees=False)
     assert ends(report) == ["clean", "clean"]
     assert report.items[0].item.endswith("b")
+
+
+def killed_from_outside(machine: Machine, **asked: object) -> object:
+    raise BootError("QEMU was killed", kind="killed", log=_console(**asked), hint="was it the OOM killer?")
+
+
+def _console(*, workdir: Path, **_: object) -> Path:
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "console.log").touch()
+    return workdir / "console.log"
+
+
+def test_what_gave_no_answer_is_tried_again_and_has_the_one_that_it_gives_then(
+    spend: Night, fakelinux: Path, history: book.Book
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    first = spend(take=killed_from_outside)
+    assert (ends(first), first.exit_code) == (["inconclusive"], 125)
+    second = spend()
+    [item] = second.items
+    assert (ends(second), second.exit_code, len(item.culprits)) == (["regressed"], 1, 1)
+    assert item.directory != first.items[0].directory
+    assert [one.verdict for one in nights.entries(history)] == ["inconclusive", "regressed"]
+    third = spend(keep=NightlyKeep(runs=1))
+    assert (ends(third), third.pruned) == (["known"], (first.items[0].directory,))
+
+
+def test_what_never_gives_an_answer_is_told_every_night_and_not_tried_for_ever(
+    spend: Night, fakelinux: Path, results: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    tries = [spend(take=killed_from_outside) for _ in range(3)]
+    assert [ends(one) for one in tries] == [["inconclusive"]] * 3
+    for _ in range(2):
+        report = spend(keep=NightlyKeep(runs=1))
+        [item] = report.items
+        assert (ends(report), report.exit_code) == (["unjudged"], 125)
+        assert f"inconclusive 3 times, and not run again as it is: {item.directory}" in words.summary(report)
+    assert [str(path.parent) for path in results.glob("*/run.json")] == [item.directory]
+    commit(fakelinux, f"next\n{PASSES}")
+    assert ends(spend()) == ["clean"]
+
+
+def test_a_second_try_that_is_cut_off_goes_on_the_next_night(spend: Night, fakelinux: Path, history: book.Book) -> None:
+    def stopped(machine: Machine, **asked: object) -> object:
+        raise Interrupted
+
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    spend(take=killed_from_outside)
+    with pytest.raises(Interrupted):
+        spend(take=stopped)
+    proc.stop.clear()
+    [_, begun] = nights.entries(history)
+    report = spend()
+    assert (ends(report), report.items[0].directory) == (["clean"], begun.directory)
+    assert [one.verdict for one in nights.entries(history)] == ["inconclusive", "clean"]
 
 
 def test_two_nights_never_run_at_once(spend: Night, results: Path, fakelinux: Path) -> None:
