@@ -201,7 +201,7 @@ class _Hunt:
         search = Bisection(own / "git", self.way.store, good=self.way.good, bad=self.way.bad)
         while commit := search.next:
             search.mark(commit, self._answer(commit))
-        disk.write(self.log, search.log)
+            disk.write(self.log, search.log)  # of one that is cut off, too
         if search.repaired:
             give_up(self.job, f"{self.symptom.words} is repaired by a commit that base has and patched has not")
         return tuple(map(self.way.suspect, search.first_bad))

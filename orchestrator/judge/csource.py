@@ -14,7 +14,8 @@ from tree_sitter import Language, Node, Parser
 _JUMPS = frozenset({"return_statement", "goto_statement", "break_statement", "continue_statement"})
 _SIMPLE = _JUMPS | {"expression_statement", "declaration"}
 _ASKED_ONCE = frozenset({"if_statement", "switch_statement"})  # a loop's condition is asked again
-_CHOICES = frozenset({"if_statement", "while_statement"})
+_QUESTION = "conditional_expression"  # a ? b : c
+_CHOICES = frozenset({"if_statement", "while_statement", _QUESTION})
 _PUNCTUATION = re.compile(rb"[\s{}()\[\];,\\]*(?:(?:else|do)\b)?[\s{}()\[\];,\\]*")
 _LEAD = re.compile(rb"[\s}]*(?:else\b)?\s*")  # before what a line is about
 _LARGEST = 4 << 20  # characters that are read; no source of a kernel is so long
@@ -83,8 +84,10 @@ class Source:
         return self._root.descendant_for_point_range(*here) if column < len(text) else None
 
     def _unit(self, line: int) -> Node | None:
-        """The simple statement, or the condition of another one, that a line is in."""
+        """The simple statement, the condition of another one, or the arm of a `?:`, that a line is in."""
         for node in upwards(self._leaf(line)):
+            if arm := _arm(node):
+                return arm
             if node.type in _SIMPLE:
                 return node
             if head := node.child_by_field_name("condition"):
@@ -92,6 +95,13 @@ class Source:
             if node.type == "compound_statement":
                 break
         return None
+
+
+def _arm(node: Node) -> Node | None:
+    """The arm of a `?:` that a node is, or the sign of."""
+    if node.parent is None or node.parent.type != _QUESTION or node == node.parent.child_by_field_name("condition"):
+        return None
+    return node if node.is_named else node.next_sibling
 
 
 def parse(content: bytes) -> Node:

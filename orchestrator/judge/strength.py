@@ -49,7 +49,10 @@ def _of_lines(
     coverage = [line for line in coverage if (line.arch, line.flavour) in lanes]
     if not coverage:
         return NOT_MEASURED
-    return "; ".join([_measured(coverage, uncompiled), *_caught(mutants)])
+    flavours, seen = {line.flavour for line in coverage}, {line.arch for line in coverage}
+    missed = sorted({arch for arch, flavour in lanes if flavour in flavours} - seen)
+    nowhere = [f"not measured on {' and '.join(missed)}"] if missed else []
+    return "; ".join([_measured(coverage, uncompiled), *nowhere, *_caught(mutants)])
 
 
 def _blind(guests: Sequence[GuestRecord]) -> list[str]:
@@ -73,7 +76,7 @@ def _measured(coverage: Sequence[LineCoverage], uncompiled: Sequence[Uncompiled]
         lines = _by_place(line for line in coverage if line.side is side)
         if code := {place: states for place, states in lines.items() if any(state.code for state in states.values())}:
             return _counted(code, word, arches, _enable(uncompiled))
-    return "no changed line is code that could run"
+    return "no changed line is a statement that could be seen to run"
 
 
 def _by_place(lines: Iterable[LineCoverage]) -> dict[Place, dict[str, LineState]]:

@@ -132,10 +132,8 @@ def line(number: int, state: LineState, arch: str = "arm64", side: Side = Side.P
     return LineCoverage(side, arch, "coverage", "mm/a.c", number, state)
 
 
-def said(
-    *lines: LineCoverage, uncompiled: tuple[Uncompiled, ...] = (), arches: tuple[str, ...] = ("x86_64", "arm64")
-) -> str:
-    builds = [replace(RECORD, arch=arch) for arch in arches]
+def said(*lines: LineCoverage, uncompiled: tuple[Uncompiled, ...] = (), arches: tuple[str, ...] = ()) -> str:
+    builds = [replace(RECORD, arch=arch) for arch in arches or sorted({line.arch for line in lines})]
     return strength.sentence(builds, uncompiled, lines, FILES)
 
 
@@ -151,6 +149,14 @@ def test_the_sentence_counts_what_ran_on_every_architecture() -> None:
     assert said(*both, *more) == (
         "38 of 40 changed lines ran on both architectures; 1 on arm64 alone; 1 never ran (mm/a.c:51)"
     )
+
+
+def test_an_architecture_that_gave_no_counts_is_named() -> None:
+    assert said(line(1, LineState.RAN)) == "1 of 1 changed line ran on arm64"
+    builds = [replace(RECORD, arch=arch) for arch in ("x86_64", "arm64")]
+    builds.append(replace(RECORD, arch="riscv64", flavour="fast"))
+    words = strength.sentence(builds, (), [line(1, LineState.RAN)], FILES)
+    assert words == "1 of 1 changed line ran on arm64; not measured on x86_64"
 
 
 def test_what_ran_on_some_of_several_architectures_is_counted() -> None:
@@ -192,7 +198,7 @@ def test_checkers_that_were_off_are_said_with_what_ran() -> None:
 def test_a_series_that_only_takes_lines_away_is_judged_by_those_of_base() -> None:
     gone = line(7, LineState.RAN, side=Side.BASE)
     assert said(gone, line(3, LineState.PLAIN)) == "1 of 1 removed line ran on arm64"
-    assert said(line(3, LineState.PLAIN)) == "no changed line is code that could run"
+    assert said(line(3, LineState.PLAIN)) == "no changed line is a statement that could be seen to run"
 
 
 def test_what_was_not_measured_is_never_called_covered() -> None:

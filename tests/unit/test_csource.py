@@ -102,6 +102,15 @@ def test_a_choice_among_declarations_of_if_and_endif_is_no_neighbour() -> None:
     assert 3 not in {*Source(text).together(7)}
 
 
+def test_an_arm_of_a_question_runs_by_itself() -> None:
+    source = Source("int f(int a)\n{\n\treturn a > 0 ?\n\t\tg(a) :\n\t\t-22;\n}\n")
+    assert [source.acts(line) for line in (3, 4, 5)] == [True] * 3
+    assert not {3, 4} & {*source.together(5)}
+    assert source.condition(5) == range(3, 4)
+    signs = Source("int f(int a)\n{\n\treturn a > 0\n\t\t? g(a)\n\t\t: -22;\n}\n")
+    assert (signs.acts(5), [*signs.together(5)]) == (True, [5])
+
+
 @given(st.text(alphabet="if(){};:=x /*#\\\n\"'elsdo", max_size=200))
 def test_no_text_makes_it_fail(text: str) -> None:
     source = Source(text)
