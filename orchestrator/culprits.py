@@ -199,6 +199,7 @@ class _Hunt:
             self.job.recorder.note(f"{self.way.name}: {self.symptom.words} shows without any of them")
             return ()
         search = Bisection(own / "git", self.way.store, good=self.way.good, bad=self.way.bad)
+        disk.write(self.log, search.log)
         while commit := search.next:
             search.mark(commit, self._answer(commit))
             disk.write(self.log, search.log)  # of one that is cut off, too
