@@ -151,6 +151,22 @@ def test_each_test_of_its_own_is_run_again_alone(validate: Validate, suite: Path
     assert {pair["program"] for pair in kept if pair["suite"] != "(boot)"} == {"second"}
 
 
+def test_a_test_of_its_own_that_patched_does_not_list_is_not_asked_for_there(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    booted = []
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        booted.append(workdir)
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, PASSES.replace("say ok 2 second\n", ""), take=take, arches=["arm64"])
+    assert changes(run)["second"] == "removed"
+    assert len(booted) == 2
+
+
 def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
     ran = []
 
