@@ -56,13 +56,14 @@ _RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
         (Fate.RCU_STALL, rb"(?:rcu: )?INFO: (\w+ (?:self-)?detected (?:expedited )?stalls? on .*)"),
         (Fate.RCU_STALL, rb"(?:rcu: )?(rcu\w+ kthread (?:starved for|timer wakeup didn't happen for) .*)"),
         (Fate.HUNG_TASK, rb"INFO: (task .* blocked (?:in I/O wait )?for more than \d+ seconds.*)"),
-        (Fate.OUT_OF_MEMORY, rb"(Out of memory: Killed process .*)"),
+        (Fate.OUT_OF_MEMORY, rb"(Out of memory(?: \(oom_kill_allocating_task\))?: Killed process .*)"),
     )
 )
 # What every rule needs: floods are looked through at the speed of one search.
 WORTH = re.compile(
     rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |kthread |for more than|Out of memory|Linux version "
 )
+_STARVED = "System is deadlocked on memory"  # a panic, whose words do not say of what
 BANNER = re.compile(_TIME + rb"Linux version \d")
 
 # QMP's SHUTDOWN reasons (QEMU qapi/run-state.json); after a panic, whose line is said before, a guest resets.
@@ -85,7 +86,8 @@ def of_line(line: bytes, since: float = 0.0) -> Trouble | None:
     for fate, rule in _RULES:
         for start in starts:
             if found := rule.match(line, start):
-                return Trouble(fate, (found[1] or b"no reason given").decode("utf-8", "replace").strip())
+                words = (found[1] or b"no reason given").decode("utf-8", "replace").strip()
+                return Trouble(fate, f"out of memory: {words}" if words == _STARVED else words)
     return None
 
 

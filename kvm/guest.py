@@ -75,8 +75,9 @@ class Guest:
         """Mount a root file system of the user's for `inside`; raises UserError when that cannot be."""
         done = self.run(root.mount, timeout=self._limits.command_seconds)
         if done.exit_status or done.timed_out:
+            said = self._limits.late() if done.timed_out else done.stderr.decode("utf-8", "replace").strip()
             raise UserError(
-                f"root file system {root.path}: {done.stderr.decode('utf-8', 'replace').strip()}",
+                f"root file system {root.path}: {said}",
                 hint="it needs the directories proc, sys, dev, tmp and run, and a file system that the kernel has",
                 log=self.console,
             )
@@ -90,7 +91,7 @@ class Guest:
         """Copy a file into the guest, executable."""
         quoted = shlex.quote(to)
         command, what = f"cat >{quoted} && chmod 755 {quoted}", f"{path.name} could not be pushed to {to}"
-        must(self, command, what, timeout=self._limits.command_seconds, stdin=path.read_bytes())
+        must(self, command, what, self._limits, stdin=path.read_bytes())
 
     def interact(self) -> None:
         """Lend the caller's terminal to a shell on the guest's console, until that ends."""
@@ -108,7 +109,7 @@ class Guest:
     def keep(self, into: Path) -> None:
         """Write all that it is to the new directory `into`, which `snapshot.reopen` reads; it goes on."""
         with self._vm.outliving():
-            state.keep(self._vm, into)
+            state.keep(self._vm, into, self._limits)
 
     def begin(self) -> None:
         """Begin with another program: what the kernel warned of before explains nothing of its end."""
@@ -128,7 +129,7 @@ class Guest:
         if self._access is None:
             keys = ssh.make_keys()
             what = "the guest's SSH server did not start"
-            must(self, ssh.server(keys), what, timeout=self._limits.command_seconds, stdin=keys.dropbear)
+            must(self, ssh.server(keys), what, self._limits, stdin=keys.dropbear)
             self._access = ssh.Access(self._vm.forward(ssh.PORT), keys)
         return self._access
 
@@ -169,12 +170,12 @@ class Guest:
         raise self._vm.lost(trouble, going.said())
 
 
-def must(guest: Guest, command: str, what: str, *, timeout: float, stdin: bytes = b"") -> None:
+def must(guest: Guest, command: str, what: str, limits: Limits, *, stdin: bytes = b"") -> None:
     """Run a command of our own, which does not fail in a guest that is well; raises RefusedError, which says `what`."""
-    done = guest.run(command, timeout=timeout, stdin=stdin)
+    done = guest.run(command, timeout=limits.command_seconds, stdin=stdin)
     if done.exit_status or done.timed_out:
-        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        raise RefusedError(f"{what}: {'no end in time' if done.timed_out else said}", log=guest.console)
+        said = limits.late() if done.timed_out else (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        raise RefusedError(f"{what}: {said}", log=guest.console)
 
 
 def write_by_hand(machine: Machine, workdir: Path) -> None:

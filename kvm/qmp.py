@@ -13,6 +13,14 @@ from kvm.errors import InfraError
 ANSWER_SECONDS = 60.0  # of a host that is busy: an end of QEMU is seen at once
 
 
+class _Wait:
+    """A wait that begins now: when it ends, and how long that is in words."""
+
+    def __init__(self, seconds: float, spelled: str = "") -> None:
+        self.end = time.monotonic() + seconds
+        self.spelled = spelled or f"{seconds:g} s"
+
+
 class Monitor:
     """A synchronous QMP client; owns its socket."""
 
@@ -40,21 +48,21 @@ class Monitor:
         socket.send_fds(self._socket, [command], [fd])
         self._receive("return")
 
-    def await_event(self, name: str, timeout: float) -> dict[str, Any]:
-        """Return the data of the next event `name` that nobody has had yet."""
-        deadline = time.monotonic() + timeout
+    def await_event(self, name: str, timeout: float, spelled: str = "") -> dict[str, Any]:
+        """Return the data of the next event `name` that nobody has had yet; `spelled` says where `timeout` is from."""
+        wait = _Wait(timeout, spelled)
         while True:
             while self._events:
                 event = self._events.pop(0)
                 if event["event"] == name:
                     return dict(event["data"])
-            self._next(deadline)
+            self._next(wait)
 
     def heard(self, name: str) -> list[dict[str, Any]]:
         """Return the data of all events `name` that have come, without waiting; no other event is kept."""
         with contextlib.suppress(InfraError):
             while True:
-                self._next(0)
+                self._next(_Wait(0))
         found = [dict(event["data"]) for event in self._events if event["event"] == name]
         self._events = [event for event in self._events if event["event"] == "SHUTDOWN"]
         return found
@@ -66,30 +74,30 @@ class Monitor:
         """
         with contextlib.suppress(InfraError):
             while True:
-                self._next(time.monotonic())
+                self._next(_Wait(0))
         reasons = [event["data"]["reason"] for event in self._events if event["event"] == "SHUTDOWN"]
         return reasons[-1] if reasons else None
 
     def _receive(self, wanted: str) -> Any:
-        deadline = time.monotonic() + self.patience
+        wait = _Wait(self.patience)
         while True:
-            message = self._next(deadline)
+            message = self._next(wait)
             if "error" in message:
                 raise InfraError(f"QEMU's monitor: {message['error'].get('desc', message['error'])}")
             if wanted in message:
                 return message[wanted]
 
-    def _next(self, deadline: float) -> dict[str, Any]:
+    def _next(self, wait: "_Wait") -> dict[str, Any]:
         """Return the next message; events are kept for `await_event`."""
-        message: dict[str, Any] = json.loads(self._line(deadline))
+        message: dict[str, Any] = json.loads(self._line(wait))
         if "event" in message:
             self._events.append(message)
         return message
 
-    def _line(self, deadline: float) -> bytes:
+    def _line(self, wait: "_Wait") -> bytes:
         while b"\n" not in self._buffer:
-            if not proc.wait_readable([self._socket.fileno()], deadline - time.monotonic()):
-                raise InfraError(f"QEMU's monitor did not answer for {self.patience:.0f} s")
+            if not proc.wait_readable([self._socket.fileno()], wait.end - time.monotonic()):
+                raise InfraError(f"QEMU's monitor did not answer for {wait.spelled}")
             try:
                 chunk = self._socket.recv(65536)
             except ConnectionResetError:

@@ -78,7 +78,7 @@ class Snapshot:
                 raise GuestLost(halted.lost.message, kind=halted.lost.kind, log=halted.running.console.path)
             with halted.running.outliving():
                 if halted.devices is not None:
-                    state.load(halted.running, halted.devices)
+                    state.load(halted.running, halted.devices, limits)
                 state.go_on(halted.running)
             restored = Guest(halted.running, time.monotonic() - began, limits)
             if self.machine.root:
@@ -135,7 +135,7 @@ class _Waiting:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix=_WAITING, dir=self._workdir))
             running = stack.enter_context(_incoming(kept, devices, Path(home)))
             if ACCELS[kept.machine.accel].halts:
-                state.load(running, devices)
+                state.load(running, devices, self._limits)
                 halted = self._warmed(running)
             else:
                 halted = _Halted(running, devices=devices)
@@ -176,7 +176,7 @@ def take(
             booted = Guest(running, round(time.monotonic() - began, 3), limits)
             prepare(booted)
             with running.outliving():
-                state.save(running, devices)
+                state.save(running, devices, limits)
         waiting = stack.enter_context(
             contextlib.closing(_Waiting(_Kept(machine, given, memory, devices), workdir, limits))
         )
@@ -197,7 +197,7 @@ def reopen(machine: Machine, kept: Path, *, workdir: Path, limits: Limits) -> It
         memory.truncate(machine.memory_mib << 20)
         parts = Parts((kept / state.NONCE).read_text(encoding="ascii"), disk)
         with _incoming(_Kept(machine, parts, memory, devices), devices.fileno(), workdir) as running:
-            state.load(running, devices.fileno())
+            state.load(running, devices.fileno(), limits)
             state.go_on(running)
             yield Guest(running, 0, limits)
 

@@ -13,27 +13,27 @@ from typing import IO
 from kvm import disk
 from kvm.errors import InfraError
 from kvm.qmp import Monitor
-from kvm.vm import VM
+from kvm.vm import VM, Limits
 
-SAVE_SECONDS, SETTLE_SECONDS = 60.0, 0.01
+SETTLE_SECONDS = 0.01
 STATE, DISK, NONCE = "state", "disk", "nonce"  # files of a guest that is kept
 
 
-def save(running: VM, to: IO[bytes]) -> None:
-    """Halt the guest, and write its state."""
+def save(running: VM, to: IO[bytes], limits: Limits) -> None:
+    """Halt the guest, and write its state, for which there is twice the time of a boot."""
     monitor = running.monitor
     monitor.execute("stop")
     _ignore_memory(monitor)
     monitor.pass_file("state", to.fileno())
     monitor.execute("migrate", uri="fd:state")
-    _finish(monitor)
+    _finish(monitor, limits)
 
 
-def load(halted: VM, state: int) -> None:
-    """Read it, from a descriptor that QEMU has inherited."""
+def load(halted: VM, state: int, limits: Limits) -> None:
+    """Read it, from a descriptor that QEMU has inherited, in as much time."""
     _ignore_memory(halted.monitor)
     halted.monitor.execute("migrate-incoming", uri=f"fd:{state}")
-    _finish(halted.monitor)
+    _finish(halted.monitor, limits)
 
 
 def go_on(halted: VM) -> None:
@@ -42,16 +42,16 @@ def go_on(halted: VM) -> None:
     halted.monitor.execute("cont")
 
 
-def keep(running: VM, into: Path) -> None:
+def keep(running: VM, into: Path, limits: Limits) -> None:
     """Write all that it is to the new directory `into`, and let it go on. A state that cannot be kept is said."""
     into.mkdir(parents=True)
     with disk.kept(into, "the guest's state"):
         with (into / STATE).open("xb") as state:
-            save(running, state)
+            save(running, state, limits)
         with (into / DISK).open("xb") as own:
             copy(running.parts.disk, own)
         (into / NONCE).write_text(running.parts.nonce, encoding="ascii")
-    _settle(running.monitor)
+    _settle(running.monitor, limits)
     running.monitor.execute("cont")
 
 
@@ -72,16 +72,17 @@ def _ignore_memory(monitor: Monitor) -> None:
     monitor.execute("migrate-set-capabilities", capabilities=wanted)
 
 
-def _settle(monitor: Monitor) -> None:
+def _settle(monitor: Monitor, limits: Limits) -> None:
     """Wait until QEMU, which says that a migration is complete a moment before it is, lets its guest go on."""
-    deadline = time.monotonic() + SAVE_SECONDS
+    deadline = time.monotonic() + 2 * limits.boot_seconds
     while monitor.execute("query-status")["status"] == "finish-migrate" and time.monotonic() < deadline:
         time.sleep(SETTLE_SECONDS)
 
 
-def _finish(monitor: Monitor) -> None:
+def _finish(monitor: Monitor, limits: Limits) -> None:
     """Wait until a migration has ended; raises InfraError when it failed."""
-    while (status := monitor.await_event("MIGRATION", SAVE_SECONDS)["status"]) not in ("completed", "failed"):
+    wait = 2 * limits.boot_seconds, f"twice {limits.spell('boot', limits.boot_seconds)}"
+    while (status := monitor.await_event("MIGRATION", *wait)["status"]) not in ("completed", "failed"):
         pass
     if status == "failed":
         raise InfraError("QEMU could not keep or restore a guest's state")

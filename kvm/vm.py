@@ -44,6 +44,10 @@ class Limits:
         """Put a deadline into words: how long it is, which of the user's limits it is, and the factor."""
         return f"{seconds:.0f} s (limits.{name} of {seconds / self.scale:g} s x {self.scale:g})"
 
+    def late(self) -> str:
+        """Say of a command of ours that it took too long: it has the time of a boot."""
+        return f"no end after {self.spell('boot', self.command_seconds)}"
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -212,8 +212,8 @@ class _Hunt:
         self.builds.add(log)
         try:
             kernel = self._build(commit, log)
-        except BuildError:
-            return Answer.BAD if self.symptom.kind is Kind.BUILD else Answer.SKIP
+        except BuildError as fault:
+            return Answer.BAD if self.symptom.kind is Kind.BUILD and not fault.unfinished else Answer.SKIP
         known = {build.identity: build.side for build in self.job.run.builds if build.arch == kernel.cell.arch}
         if self.symptom.kind is Kind.BUILD or known.get(kernel.identity) is Side.BASE:
             return Answer.GOOD

@@ -110,6 +110,7 @@ def compare(job: Job) -> Run:
         metrics=metrics,
         findings=run.findings,
         declared=declared,
+        left_out=job.plan.left_out,
         empty=job.plan.empty,
     )
     files = () if job.plan.empty else run.series.files

@@ -48,6 +48,7 @@ class Plan:
     applied: Applied
     suites: tuple[Suite, ...]
     expectations: tuple[Expectation, ...]
+    left_out: tuple[str, ...]  # suites of which the series declares results, and which do not run
     expect_file: Path | None
     orders: dict[Cell, Order]
     splat_rules: SplatRules
@@ -107,7 +108,7 @@ class Plan:
 
     def without_suites(self) -> "Plan":
         """The same, for a boot alone."""
-        return replace(self, suites=(), expectations=())
+        return replace(self, suites=(), expectations=(), left_out=())
 
     def steps(self, lane: Lane) -> list[tuple[int, Patch, Order]]:
         """What is to be built of `between`: number, last patch, order."""
@@ -151,7 +152,8 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
     splat_rules = splats.rules()
     known_issues = splats.known(Path(pipeline.known) if pipeline.known else None, datetime.date.today())
     expect_file = _expect_file(Path(pipeline.series))
-    expectations = tuple(_expectations(expect_file, chosen)) if expect_file else ()
+    declared = list(_expectations(expect_file)) if expect_file else []
+    names = {suite.name for suite in chosen}
     if pipeline.whole:
         origin, base, applied = span.read(pipeline.series, pipeline.kernel, cache_dir)
     else:
@@ -166,7 +168,8 @@ def make(request: Request, mails: Mails | None = None) -> Plan:
         cover=next((letter for letter in mails.mails if not letter.diff), None),
         applied=applied,
         suites=chosen,
-        expectations=expectations,
+        expectations=tuple(one for one in declared if one.suite in names),
+        left_out=tuple(dict.fromkeys(one.suite for one in declared if one.suite not in names)),
         expect_file=expect_file,
         orders=_orders(request, chosen, origin, applied),
         splat_rules=splat_rules,
@@ -319,15 +322,12 @@ def _expect_file(series_path: Path) -> Path | None:
     return file if series_path.exists() and file.is_file() else None
 
 
-def _expectations(file: Path, chosen: Iterable[Suite]) -> Iterable[Expectation]:
-    names = {suite.name for suite in chosen}
-
+def _expectations(file: Path) -> Iterable[Expectation]:
     def unknown(content: _ExpectFile) -> Iterable[Fault]:
         for name, expected in content.suites.items():
             for test in set(expected.fixed) & set(expected.same):
                 yield ("suites", name), f"{test} stands both under fixed and same"
 
     for name, expected in yamlfile.read(file, _ExpectFile, unknown).suites.items():
-        if name in names:
-            for change, tests in ((ChangeKind.FIXED, expected.fixed), (ChangeKind.SAME, expected.same)):
-                yield from (Expectation(name, test, change) for test in tests)
+        for change, tests in ((ChangeKind.FIXED, expected.fixed), (ChangeKind.SAME, expected.same)):
+            yield from (Expectation(name, test, change) for test in tests)

@@ -109,8 +109,9 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Names what the entry holds."""
-        return digest([self.directory])
+        """Names what the entry holds, with the suites of the corpus that it runs."""
+        suites = sorted({SUITES / name for name in self.answer.run.suites if (SUITES / name).is_dir()})
+        return digest([self.directory, *suites])
 
 
 def load(directory: Path) -> Entry:

@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import math
 import posixpath
 import secrets
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -15,6 +17,7 @@ from kvm.errors import Error, InfraError, UserError
 from orchestrator import cache
 
 _BLOCK = 1 << 20
+_FRESH_SECONDS = 86400.0  # what is older is stored anew when it is used, so that who tidies up leaves it
 
 
 class Blobs:
@@ -25,7 +28,7 @@ class Blobs:
         self._fs, self._root = _opened(url)
 
     def put(self, file: Path) -> str:
-        """Store a file, unless its content is there, and return its hash."""
+        """Store a file, unless its content is there and fresh, and return its hash."""
         digest = cache.sha256(file)
         with file.open("rb") as source:
             self._write(_place(digest), source, anew=False)
@@ -79,13 +82,18 @@ class Blobs:
             source.seek(0)
             self._write(f"names/{name}", source, anew=True)
 
-    def named(self, name: str) -> str | None:
-        """Return the hash to which `name` leads."""
+    def named(self, name: str, *, fresh: bool = False) -> str | None:
+        """Return the hash to which `name` leads, if what has it is there, and `fresh` if it must be."""
         try:
             with self._asking(), self._reading(f"names/{name}", missing=True) as source:
-                return bytes(source.read(64)).decode("ascii")
+                digest = bytes(source.read(64)).decode("ascii")
         except FileNotFoundError:
             return None
+        return digest if self.has(digest, fresh=fresh) else None
+
+    def has(self, digest: str, *, fresh: bool = False) -> bool:
+        """Is what has this hash there, and so new, if it must be `fresh`, that nobody will tidy it up yet?"""
+        return self._age(_place(digest)) < (_FRESH_SECONDS if fresh else math.inf)
 
     def _reading(self, place: str, *, missing: bool = False) -> IO[bytes]:
         try:
@@ -100,8 +108,7 @@ class Blobs:
         """Write it whole: by a rename where files have names of their own, as one object where they are objects."""
         final = posixpath.join(self._root, place)
         with self._asking():
-            self._fs.invalidate_cache()
-            if not anew and self._fs.exists(final):
+            if not anew and self._age(place) < _FRESH_SECONDS:
                 return
             renames = "file" in self._fs.protocol or "sftp" in self._fs.protocol
             draft = f"{final}.{secrets.token_hex(8)}" if renames else final
@@ -110,6 +117,18 @@ class Blobs:
                 shutil.copyfileobj(source, out, _BLOCK)
             if renames:
                 self._fs.mv(draft, final)
+
+    def _age(self, place: str) -> float:
+        """For how many seconds it has been there: endless for what is not there, none where the store does not tell."""
+        path = posixpath.join(self._root, place)
+        with self._asking():
+            self._fs.invalidate_cache()
+            try:
+                return float(time.time() - self._fs.modified(path).timestamp())
+            except FileNotFoundError:
+                return math.inf
+            except NotImplementedError:
+                return 0.0 if self._fs.exists(path) else math.inf
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:

@@ -75,25 +75,35 @@ class Cluster(Engine):
     def _done(self, job: Job, asked: Errand, wanted: Ability, mib: float) -> Told:
         """Have it done, unless it was already, for this very run, and put on record what came of it."""
         name = _name(job, asked)
-        digest = self._blobs.named(f"told/{name}")
-        if digest is None:
+        told = self._told(job, name)
+        if told is None:
             written = errand.write(asked, self._blobs)
             with self.task(f"{wanted.kind} {asked.lane}"):
                 digest = self._line.do(
                     (self._blobs.url, written, name), wanted, mib, lambda words: _heard(job, asked.lane, words)
                 )
-        told = errand.told(digest, self._blobs)
+            told = errand.told(digest, self._blobs)
         self._blobs.fetch_directory(told.files, job.directory)
         job.recorder.absorb(told.run)
         whole = TimelineEntry(f"{wanted.kind} {asked.lane} on {told.host}", 0.0, told.seconds)
         self.relay((whole, *told.timeline), told.seconds)
         return told
 
+    def _told(self, job: Job, name: str) -> Told | None:
+        """What came of an errand that was done already, if the store still has all of it."""
+        digest = self._blobs.named(f"told/{name}")
+        told = errand.told(digest, self._blobs) if digest else None
+        if told is None or not self._blobs.has(told.files):
+            return None
+        orders = (job.plan.orders[kernel.cell] for kernel in told.kernels)
+        return told if all(goods.has_build(one, job.plan.cache_dir, self._blobs) for one in orders) else None
+
 
 def _name(job: Job, asked: Errand) -> str:
     """Name an errand by its run and by all that it is made of, so that it is found again, and never another."""
     run = (socket.gethostname(), str(job.directory), job.run.started)
-    made_of = sorted(asked.packs.values()), sorted(asked.files.values()), [order.key for order in asked.orders]
+    # a tree that is packed again is the same tree
+    made_of = sorted(asked.packs), sorted(asked.files.values()), [order.key for order in asked.orders]
     # a run that goes on reads its series from its own directory; what that is, the orders' keys say
     pipeline = asked.plan.request.pipeline.model_dump_json(exclude={"series", "base", "nightly"})
     return blobs.key(run, asked.lane, made_of, pipeline, ability.code())

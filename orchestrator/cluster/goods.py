@@ -28,7 +28,7 @@ def send_trees(todo: Plan, blobs: Blobs) -> dict[str, str]:
 
 def _send(origin: Source, tree: str, base: str, blobs: Blobs) -> str:
     name = f"trees/{tree}-{base}"
-    if known := blobs.named(name):
+    if known := blobs.named(name, fresh=True):
         return known
     wanted = f"{tree}\n^{base}\n" if base else f"{tree}\n"
     with tempfile.NamedTemporaryFile(prefix="kdelta-pack-") as file:
@@ -55,8 +55,13 @@ def take_trees(origin: Source, packs: dict[str, str], blobs: Blobs, cache_dir: P
 def send_build(order: Order, cache_dir: Path, blobs: Blobs) -> None:
     """Store a kernel that was built here, for whoever would build the same."""
     name = f"builds/{order.key}"
-    if blobs.named(name) is None:
+    if blobs.named(name, fresh=True) is None:
         blobs.name(name, blobs.put_directory(cache_dir / "builds" / order.key))
+
+
+def has_build(order: Order, cache_dir: Path, blobs: Blobs) -> bool:
+    """Is a kernel here, or in the store?"""
+    return bool(kbuild.find(order, cache_dir) or blobs.named(f"builds/{order.key}"))
 
 
 def take_build(order: Order, cache_dir: Path, blobs: Blobs) -> KernelBuild | None:

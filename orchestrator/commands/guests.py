@@ -99,7 +99,7 @@ def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, t
 def _show(keys: Path | None, alive: Guest, done: CommandResult) -> None:
     """Show what a program gave, and hand its guest over."""
     click.echo(clean.printable((done.stdout + done.stderr).decode("utf-8", "replace")), nl=False)
-    ended = "did not end in time" if done.timed_out else f"ended with status {done.exit_status}"
+    ended = f"did not end in {done.seconds:.0f} s" if done.timed_out else f"ended with status {done.exit_status}"
     _hand_over(keys, alive, f"the program {ended}")
 
 

@@ -1,6 +1,7 @@
 """What the history is asked: which runs there are, one test over time, two runs side by side."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ _has, _skips = schema.member.alias("has"), schema.member.alias("skips")
 
 Story = list[tuple[PastRun, Sight]]
 State = tuple[Outcome, Outcome]
+Lane = tuple[str, str]  # architecture, flavour
+States = dict[Lane, dict[int, State]]
+Spot = tuple[Lane, int]  # one test, by its number, in one lane
 
 
 def runs(book: Book, most: int | None = None) -> list[PastRun]:
@@ -139,23 +143,49 @@ def compare(book: Book, first: PastRun, second: PastRun) -> list[Moved]:
     )
 
 
-def still_bad(book: Book, then: PastRun, now: PastRun) -> list[int]:
-    """The tests that regressed in one run and fail on patched in a later one, by their numbers."""
+def still_bad(book: Book, runs: Sequence[PastRun]) -> list[set[Spot]]:
+    """What regressed in each of the runs of one thing, the oldest first, and was not seen to pass in a later one."""
     with book.reading() as connection:
-        regressed = connection.scalars(
-            select(_result.test_id)
-            .join(schema.lane, _lane.id == _result.lane_id)
-            .where(_lane.run_id == _id(then), _result.change == ChangeKind.REGRESSED)
-        ).all()
-        states = _states(connection, now).values()
-    return sorted({test for test in regressed for lane in states if (got := lane.get(test)) and got[1].bad})
+        states = functools.cache(lambda number: _states(connection, runs[number]))
+        return [
+            {
+                spot
+                for spot in _regressed(connection, run)
+                if not _repaired(spot, (states(later) for later in reversed(range(number + 1, len(runs)))))
+            }
+            for number, run in enumerate(runs)
+        ]
+
+
+def _regressed(connection: Connection, run: PastRun) -> Iterator[Spot]:
+    found = (
+        select(_lane.arch, _lane.flavour, _result.test_id)
+        .join(schema.lane, _lane.id == _result.lane_id)
+        .where(_lane.run_id == _id(run), _result.change == ChangeKind.REGRESSED)
+    )
+    for row in connection.execute(found):
+        yield (row.arch, row.flavour), row.test_id
+
+
+def _repaired(spot: Spot, later: Iterable[States]) -> bool:
+    """Does the test pass by the newest of these runs, which come first, that saw how it ended, or is it run no more?
+
+    A lane without tests says nothing: its kernels were the same, or did not boot.
+    """
+    lane, test = spot
+    for states in later:
+        if lane not in states or (states[lane] and test not in states[lane]):
+            return True
+        if states[lane] and ((patched := states[lane][test][1]).good or patched.bad):
+            return patched.good
+    return False
 
 
 def _id(run: PastRun) -> ScalarSelect[int]:
     return select(_run.id).where(_run.name == run.name, _run.began == run.began).scalar_subquery()
 
 
-def _states(connection: Connection, of: PastRun) -> dict[tuple[str, str], dict[int, State]]:
+def _states(connection: Connection, of: PastRun) -> States:
     """The outcomes on both sides of every test of a run, by lane."""
     lanes = connection.execute(select(schema.lane).where(_lane.run_id == _id(of))).all()
     return {(lane.arch, lane.flavour): _outcomes(connection, lane) for lane in lanes}

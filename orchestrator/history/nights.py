@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 
 from orchestrator.history.book import Book
 from orchestrator.history.schema import night
@@ -13,7 +13,7 @@ from orchestrator.model import VerdictValue
 
 @dataclass(frozen=True)
 class Entry:
-    """One item with one content; `began` is when the item came to have it, in seconds since the epoch.
+    """One run of an item with one content; `began` is when the item came to have it, in seconds since the epoch.
 
     `verdict` is "" while it has not ended.
     """
@@ -30,6 +30,11 @@ class Entry:
         """Does it wait for somebody to look at it?"""
         return self.verdict in (VerdictValue.REGRESSED, VerdictValue.UNMET)
 
+    @property
+    def answered(self) -> bool:
+        """Did it give an answer? `inconclusive` is none."""
+        return self.verdict not in ("", VerdictValue.INCONCLUSIVE)
+
 
 def entries(book: Book) -> list[Entry]:
     """All that nightly runs have done, the newest last."""
@@ -38,29 +43,28 @@ def entries(book: Book) -> list[Entry]:
 
 
 def newest(found: list[Entry]) -> dict[str, Entry]:
-    """The last one of each item that gave an answer; `inconclusive` is none."""
-    return {one.item: one for one in found if one.verdict not in ("", VerdictValue.INCONCLUSIVE)}
+    """The last one of each item that gave an answer."""
+    return {one.item: one for one in found if one.answered}
 
 
 def begin(book: Book, entry: Entry) -> None:
-    """Say that an item is begun; what was said of the same content before goes."""
+    """Say that an item is begun; what was said of the same content when it was cut off goes."""
+    same = (night.c.item == entry.item, night.c.content == entry.content)
     with book.writing() as connection:
-        connection.execute(delete(night).where(night.c.item == entry.item, night.c.content == entry.content))
+        connection.execute(delete(night).where(*same, night.c.verdict == ""))
         connection.execute(insert(night).values(**entry.__dict__))
 
 
 def end(book: Book, entry: Entry, verdict: str) -> None:
     """Say what came of an item that was begun."""
-    same = (night.c.item == entry.item, night.c.content == entry.content)
     with book.writing() as connection:
-        connection.execute(update(night).where(*same).values(verdict=verdict))
+        connection.execute(update(night).where(*_same(entry)).values(verdict=verdict))
 
 
 def renew(book: Book, entry: Entry, now: int) -> None:
     """Say that an item has now again what it had then."""
-    same = (night.c.item == entry.item, night.c.content == entry.content)
     with book.writing() as connection:
-        connection.execute(update(night).where(*same).values(began=now))
+        connection.execute(update(night).where(*_same(entry)).values(began=now))
 
 
 def prune(found: list[Entry], named: Container[str], *, runs: int, oldest: int) -> list[Path]:
@@ -76,6 +80,11 @@ def prune(found: list[Entry], named: Container[str], *, runs: int, oldest: int) 
         for number, one in enumerate(reversed(there))
         if (number >= runs or one.began < oldest) and one.directory not in cut_off and one.directory not in named
     ]
+
+
+def _same(entry: Entry) -> tuple[ColumnElement[bool], ...]:
+    named = {name: getattr(entry, name) for name in ("item", "content", "directory")}
+    return tuple(night.c[name] == value for name, value in named.items())
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

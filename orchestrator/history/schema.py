@@ -4,7 +4,7 @@ share. So 1,000 runs of 10,000 tests are some ten thousand members of sets and t
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-HEAD = "0002"  # the newest revision below migrations/versions
+HEAD = "0003"  # the newest revision below migrations/versions
 
 metadata = MetaData(
     naming_convention={
@@ -89,7 +89,8 @@ result = Table(
 )
 
 # What a nightly run has done: `item` is where it comes from, `content` the trees and all else that it was made of; one
-# without a `verdict` was cut off. `tip` is the commit of a branch.
+# without a `verdict` was cut off. `tip` is the commit of a branch. A content that gave no answer is run again, in
+# another `directory`.
 night = Table(
     "night",
     metadata,
@@ -100,5 +101,5 @@ night = Table(
     Column("began", BigInteger, nullable=False),
     Column("directory", Text, nullable=False),
     Column("verdict", Text, nullable=False),
-    UniqueConstraint("item", "content"),
+    UniqueConstraint("item", "content", "directory"),
 )

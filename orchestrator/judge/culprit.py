@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.judge import measure, sheet, verdict
+from orchestrator.judge import fingerprint, measure, sheet, verdict
 from orchestrator.model import (
     BOOT,
     BuildRecord,
@@ -45,6 +45,14 @@ class Kind(StrEnum):
     METRIC = "metric"
 
 
+class Taken(StrEnum):
+    """Did patched's guest end before a test could end, and how far had it come?"""
+
+    NO = "no"
+    AT_BOOT = "at boot"
+    LATER = "later"
+
+
 @dataclass(frozen=True)
 class Seen:
     """In how many of the runs of a tree it showed."""
@@ -64,7 +72,7 @@ class Symptom:
     """Something that patched has and base has not. `key` says what is looked for, the same in every lane.
 
     `patched` and `base` say how often they showed it in runs of the suite, all suites where that is "". `effect` is a
-    metric's.
+    metric's. A test that was `taken` along by patched's guest shows in a tree whose guest ends there, too.
     """
 
     kind: Kind
@@ -75,6 +83,7 @@ class Symptom:
     patched: Seen = _ONCE
     base: Seen = _NEVER
     effect: Effect | None = None
+    taken: Taken = Taken.NO
 
     def seen(self, more: Seen, *, bad: bool) -> "Symptom":
         """The same, known from the runs of one more tree, a bad one or a good one."""
@@ -86,8 +95,8 @@ def symptoms(run: Run) -> list[Symptom]:
     told = sorted(verdict.reports(run.tests, run.guests), key=lambda one: one[0].change is ChangeKind.REGRESSED)
     rows = {(Lane(row.arch, row.flavour), title): row for row, title in told}  # of one title, what regressed counts
     ends, splats = _of_ends(run.guests, run.tests), _of_splats(run.guests, rows)
-    pairs = _of_pairs(run.tests)
-    return [*_of_builds(run.builds), *ends, *splats, *pairs, *_of_tests(run.tests), *_of_metrics(run.metrics)]
+    pairs, tests = _of_pairs(run.tests), _of_tests(run.tests, run.guests)
+    return [*_of_builds(run.builds), *ends, *splats, *pairs, *tests, *_of_metrics(run.metrics)]
 
 
 def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
@@ -132,7 +141,7 @@ def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
     for build in builds:
         lane = Lane(build.arch, build.flavour)
         if build.side is Side.PATCHED and build.error and not build.unfinished and lane not in broken:
-            yield Symptom(Kind.BUILD, lane, (), "does not build")
+            yield Symptom(Kind.BUILD, lane, (fingerprint.fold(build.error),), "does not build")
 
 
 def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterator[Symptom]:
@@ -171,14 +180,22 @@ def _named(splat: Splat) -> tuple[str, str]:
     return splat.kind, splat.title
 
 
-def _of_tests(changes: Iterable[Change]) -> Iterator[Symptom]:
+def _of_tests(changes: Iterable[Change], guests: Iterable[GuestRecord]) -> Iterator[Symptom]:
+    patched = {Lane(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.PATCHED}
     for change in changes:
         mine = change.suite != BOOT and not sheet.reported(change.name)  # those are the guest's
         if change.change is ChangeKind.REGRESSED and mine:
             key = (change.suite, change.name, change.patched.outcome if change.base.outcome.bad else "")
             lane = Lane(change.arch, change.flavour)
             words = f"{change.suite}/{change.name} ({change.base.outcome} -> {change.patched.outcome})"
-            yield Symptom(Kind.TEST, lane, key, words, change.suite, *_rates(change, key[2]))
+            rates = _rates(change, key[2])
+            yield Symptom(Kind.TEST, lane, key, words, change.suite, *rates, taken=_taken(change, patched.get(lane)))
+
+
+def _taken(change: Change, patched: GuestRecord | None) -> Taken:
+    if change.patched.outcome not in (Outcome.CRASH, Outcome.LOST, Outcome.MISSING) or not patched:
+        return Taken.NO
+    return Taken.AT_BOOT if patched.boot_seconds is None else Taken.LATER
 
 
 def _rates(change: Change, wanted: str = "") -> tuple[Seen, Seen]:
@@ -209,7 +226,8 @@ def _show_test(symptom: Symptom, tree: GuestRun) -> Seen | None:
     found = sheet.of(tree).observe(suite, name)
     if found and (seen := _count(found.repeats, outcome)):
         return seen
-    return Seen(1, 1) if tree.guest.outcome.bad and not outcome else None
+    where = Taken.AT_BOOT if tree.guest.boot_seconds is None else Taken.LATER
+    return Seen(1, 1) if tree.guest.outcome.bad and where is symptom.taken and not outcome else None
 
 
 def _count(outcomes: Iterable[Outcome], wanted: str) -> Seen | None:

@@ -36,7 +36,7 @@ def compare(
     changes = []
     for suite, name in sorted(names):
         before, after = (one.observe(suite, name) for one in sheets)
-        if before or after:
+        if before or after or (suite, name) in expected:
             changes.append(
                 Change(
                     suite=suite,
@@ -45,7 +45,9 @@ def compare(
                     flavour=patched.guest.flavour,
                     base=before or Observed(Outcome.MISSING),
                     patched=after or Observed(Outcome.MISSING),
-                    change=classify(before, after, patched_fault=patched.guest.outcome.bad),
+                    change=classify(before, after, patched_fault=patched.guest.outcome.bad)
+                    if before or after
+                    else ChangeKind.MISSING,
                     expected=expected.get((suite, name)),
                     fingerprint=next(
                         (fingerprint.of(seen) for seen in (after, before) if seen and seen.outcome.bad), ""

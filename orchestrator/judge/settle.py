@@ -3,10 +3,11 @@
 What may be claimed, and with which error rate: docs/judgement.md.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from orchestrator.judge import chance, diff, sheet, suspects
+from orchestrator.judge import chance, diff, fingerprint, sheet, suspects
 from orchestrator.judge.sheet import SUITE_END, Name
 from orchestrator.judge.suspects import Course, Lane, Standing, Suspect
 from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Pair, Rate, Side, Splat
@@ -23,7 +24,7 @@ def settle(
     settled = [
         change
         if change.change is ChangeKind.SAME and (change.suite, change.name) not in failed
-        else _settle(lane, change)
+        else _of_all_its_failures(lane, _settle(lane, change))
         for change in lane.changes
     ]
     settled += [_unheard_of(lane, name) for name in _new(lane)]
@@ -43,6 +44,16 @@ def _settle(lane: Lane, change: Change) -> Change:
         return change
     rates = course.count(Suspect(name, Side.PATCHED))
     return replace(change, change=kind, evidence=_rates(rates, Side.PATCHED) if rates.of else None)
+
+
+def _of_all_its_failures(lane: Lane, change: Change) -> Change:
+    """Patched may fail in several ways: who knows one of them does not know the others."""
+    if sheet.reported(change.name):  # whose fingerprint is of another kind
+        return change
+    runs = (pair.patched.observe(change.suite, change.name) for pair in lane.course((change.suite, change.name)).pairs)
+    ways = Counter(fingerprint.of(seen) for seen in runs if seen and seen.outcome.bad)
+    del ways[change.fingerprint]
+    return replace(change, fingerprint=ways.most_common(1)[0][0]) if ways else change
 
 
 def _judged(standing: Standing, first: Change) -> ChangeKind:

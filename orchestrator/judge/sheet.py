@@ -18,6 +18,16 @@ _TROUBLE = {
     "W": "warning",
     "L": "soft lockup",
 }
+# Kinds of reports that set such a flag (add_taint() in Linux); any report may be one that warns.
+_SETS = {
+    "M": {"call-trace", "unknown"},
+    "B": {"bad-page", "slab", "kasan", "kfence", "kmsan", "bug", "call-trace", "unknown"},
+    "D": {
+        *("oops", "bug", "general-protection", "panic", "list-corruption", "usercopy", "fortify", "cfi", "vfs"),
+        *("stack-corruption", "spinlock", "call-trace", "unknown"),
+    },
+    "L": {"soft-lockup", "call-trace", "unknown"},
+}
 
 _BADNESS = (
     *(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP, Outcome.FAIL),
@@ -152,7 +162,8 @@ def _by_suite(ends: Iterable[SuiteEnd]) -> dict[str, list[SuiteEnd]]:
 
 def _taint(run: GuestRun, end: SuiteEnd) -> str:
     """The flags of trouble that a program gave its kernel, where no report, which is judged, tells of it."""
-    return "" if run.guest.splats else "".join(letter for letter in end.taint if letter in _TROUBLE)
+    said = {splat.kind for splat in run.guest.splats} if end.taint else set()
+    return "".join(letter for letter in end.taint if letter in _TROUBLE and not said & _SETS.get(letter, said))
 
 
 def _spoiled(run: GuestRun, end: SuiteEnd) -> tuple[Outcome, str]:

@@ -34,6 +34,7 @@ def decide(  # noqa: PLR0913  (all that was seen)
     changes: Sequence[Change],
     *,
     declared: bool,
+    left_out: Sequence[str] = (),
     steps: Sequence[StepRecord] = (),
     uncompiled: Sequence[Uncompiled] = (),
     metrics: Sequence[MetricPair] = (),
@@ -42,7 +43,8 @@ def decide(  # noqa: PLR0913  (all that was seen)
 ) -> Verdict:
     """Combine builds, guests and tests: the worst reason decides, and every reason is kept, worst first.
 
-    `declared` says that the series names what it must change: then nothing bad means `validated`, else `clean`.
+    `declared` says that the series names what it must change: then nothing bad means `validated`, else `clean`, as
+    where suites of which it declares results were `left_out`.
     `empty` says that the series changes no file.
     """
     if empty:
@@ -60,8 +62,9 @@ def decide(  # noqa: PLR0913  (all that was seen)
         *_of_metrics(metrics),
         *_of_findings(findings),
         *_of_expectations(builds, changes, declared),
+        *((VerdictValue.CLEAN, f"{suite}: of what the series declares nothing was tested") for suite in left_out),
     ]
-    good = VerdictValue.VALIDATED if declared else VerdictValue.CLEAN
+    good = VerdictValue.VALIDATED if declared and not left_out else VerdictValue.CLEAN
     value = min((value for value, _ in reasons), key=_ORDER.index, default=good)
     value = good if value in (VerdictValue.VALIDATED, VerdictValue.CLEAN) else value
     ordered = sorted(reasons, key=lambda reason: _ORDER.index(reason[0]))
@@ -364,6 +367,8 @@ def _of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], d
     expected = [change for change in changes if change.expected is not None]
     met, unmet = ([change for change in expected if change.unmet is unmet] for unmet in (False, True))
     wrong = [change for change in unmet if not (change.known and change.expected is ChangeKind.SAME)]
+    if absent := [change for change in wrong if change.base.outcome is change.patched.outcome is Outcome.MISSING]:
+        yield VerdictValue.INCONCLUSIVE, f"declared, and not seen on either side: {_names(absent)}"
     for change in wrong:
         # what was not seen is no broken promise, and what regressed is already said
         if not (change.change.unsure or change.change.flaky or change.change is ChangeKind.REGRESSED):

@@ -11,6 +11,7 @@ class ItemEnd(StrEnum):
 
     RAN = "ran"
     KNOWN = "known"  # it was done before, and nothing in it has changed
+    UNJUDGED = "unjudged"  # it was inconclusive each time, and is tried no more until something in it changes
     FAILED = "failed"
     LEFT = "left"  # the time was spent
     GONE = "gone"  # a branch that is there no more, and had a regression that was open
@@ -37,18 +38,19 @@ class ItemReport:
 
 @dataclass(frozen=True)
 class NightReport:
-    """One nightly run: its items, the `open` ones of all nights (item: directory), run directories that went."""
+    """One nightly run: its items, the `open` runs of all nights (item: directories), run directories that went."""
 
     began: str
     seconds: float
     items: tuple[ItemReport, ...]
-    open: dict[str, str]
+    open: dict[str, tuple[str, ...]]
     pruned: tuple[str, ...]
-    schema: str = "kdelta.nightly/1"
+    schema: str = "kdelta.nightly/2"
 
     @property
     def exit_code(self) -> int:
-        """That of the worst of what ran; an item that failed counts as inconclusive."""
+        """That of the worst of what ran; an item that failed, or is unjudged, counts as inconclusive."""
         ran = [VerdictValue(one.verdict) for one in self.items if one.end is ItemEnd.RAN]
-        ran += [VerdictValue.INCONCLUSIVE for one in self.items if one.end is ItemEnd.FAILED]
+        unknown = (ItemEnd.FAILED, ItemEnd.UNJUDGED)
+        ran += [VerdictValue.INCONCLUSIVE for one in self.items if one.end in unknown]
         return min(ran, key=list(VerdictValue).index, default=VerdictValue.CLEAN).exit_code

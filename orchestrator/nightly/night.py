@@ -5,7 +5,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from kvm.snapshot import Take
 from orchestrator import cache, culprits, job, pipeline, plan, store, sweep
 from orchestrator.config import Nightly
 from orchestrator.history import ask, nights, write
+from orchestrator.history.ask import Spot
 from orchestrator.history.book import Book
 from orchestrator.history.nights import Entry
 from orchestrator.job import Job, Watch
@@ -28,6 +29,7 @@ from orchestrator.request import Request
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
+_TRIES = 3  # of an item that is inconclusive: what took its guests is over by then, or is there every night
 # What else of pipeline.yaml decides what a run looks at.
 _DECIDE = {
     *("toolchain", "each_patch", "enable_touched", "checks"),
@@ -94,9 +96,11 @@ def run(asked: Request, place: Place) -> NightReport:
         reports = found.failed + _all(found.items, place, budget)
         disk.clear(place.own / "mail")
         regressed = _open(place.book)
-        still_open = {item: one for item, one in regressed.items() if found.holds(item)}
-        reports += _gone(one for item, one in regressed.items() if item not in still_open)
-        pruned = _prune(place, nightly, still_open, began)
+        still_open = {item: some for item, some in regressed.items() if found.holds(item)}
+        reports += _gone(one for item, some in regressed.items() if item not in still_open for one in some)
+        named = {one.directory for some in still_open.values() for one in some}
+        named |= {one.directory for one in reports if one.end is ItemEnd.UNJUDGED}
+        pruned = _prune(place, nightly, named, began)
         if any(one.end is ItemEnd.RAN for one in reports):
             cache.let_go()
             sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
@@ -104,7 +108,7 @@ def run(asked: Request, place: Place) -> NightReport:
         time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         round(time.time() - began, 1),
         tuple(reports),
-        {name: one.directory for name, one in still_open.items()},
+        {item: tuple(one.directory for one in some) for item, some in still_open.items()},
         pruned,
     )
 
@@ -178,12 +182,13 @@ def _said(fault: Exception, item: Item) -> str:
 
 
 def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemReport:
-    """Run an item whose content is new, or was cut off."""
+    """Run an item whose content is new, was cut off, or gave no answer yet."""
     todo = plan.make(item.request)
     content = _content(todo, item.tip)
     if known := _ended(done, content, place.book):
         return known
-    begun = [Path(one.directory) for one in done if one.content == content and job.resumable(Path(one.directory))]
+    cut_off = [Path(one.directory) for one in done if one.content == content and not one.verdict]
+    begun = [directory for directory in cut_off if job.resumable(directory)]
     now = datetime.datetime.now().astimezone()
     directory = (
         begun[-1] if begun else store.new_directory(place.results, item.branch or todo.applied.series.title, now)
@@ -206,13 +211,19 @@ def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemRep
 
 
 def _ended(done: list[Entry], content: str, book: Book) -> ItemReport | None:
-    """What is known of a content that was run to its end; where another one came since, this is the newest again."""
-    known = next((one for one in done if one.content == content and one.verdict), None)
-    if known is None:
+    """What is known of a content that was run to its end; where another one came since, this is the newest again.
+
+    Nothing is where a run was cut off, or was inconclusive and may be tried again.
+    """
+    tried = [one for one in done if one.content == content]
+    if not tried or not (known := tried[-1]).verdict or not (known.answered or len(tried) >= _TRIES):
         return None
     if known is not done[-1]:
         nights.renew(book, known, int(time.time()))
-    return ItemReport(known.item, ItemEnd.KNOWN, verdict=known.verdict, directory=known.directory)
+    end, words = ItemEnd.KNOWN, ""
+    if not known.answered:
+        end, words = ItemEnd.UNJUDGED, f"inconclusive {len(tried)} times, and not run again as it is: {known.directory}"
+    return ItemReport(known.item, end, verdict=known.verdict, words=words, directory=known.directory)
 
 
 def _content(todo: Plan, tip: str) -> str:
@@ -272,11 +283,27 @@ def _worse(before: Entry, directory: Path, book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _open(book: Book) -> dict[str, Entry]:
-    """What waits for somebody, of every item: the newest regression, unless what failed passes by now."""
-    done = [_judged(one) for one in nights.entries(book)]
-    newest, regressed = nights.newest(done), {one.item: one for one in done if one.open}
-    return {item: one for item, one in regressed.items() if one is newest[item] or _still_bad(one, newest[item], book)}
+def _open(book: Book) -> dict[str, list[Entry]]:
+    """The runs of every item that wait for somebody, the oldest first."""
+    answered: dict[str, list[Entry]] = {}
+    for one in map(_judged, nights.entries(book)):
+        if one.answered:
+            answered.setdefault(one.item, []).append(one)
+    waiting = {item: _waiting(done, book)[::-1] for item, done in answered.items() if any(one.open for one in done)}
+    return {item: some for item, some in waiting.items() if some}
+
+
+def _waiting(done: list[Entry], book: Book) -> list[Entry]:
+    """The newest run of an item if it is bad, and each one before in which something regressed that still fails, unless
+    all of that regressed again in a newer one that waits; the newest first.
+    """
+    bad, waiting, told = _still_bad(done, book), list[Entry](), set[Spot]()
+    for one in reversed(done):
+        found = bad.get(one, set())
+        if one.open and (one is done[-1] or found - told):
+            waiting.append(one)
+            told |= found
+    return waiting
 
 
 def _gone(closed: Iterable[Entry]) -> Iterator[ItemReport]:
@@ -296,16 +323,18 @@ def _judged(entry: Entry) -> Entry:
     return entry
 
 
-def _still_bad(then: Entry, now: Entry, book: Book) -> bool:
-    """Does something still fail that regressed then?"""
-    with contextlib.suppress(UserError):
-        return bool(ask.still_bad(book, ask.find(book, then.directory), ask.find(book, now.directory)))
-    return False
+def _still_bad(done: list[Entry], book: Book) -> dict[Entry, set[Spot]]:
+    """What regressed in each run of an item and was not seen to pass since."""
+    runs = {}
+    for one in done:
+        with contextlib.suppress(UserError):  # the history may have been made anew since
+            runs[one] = ask.find(book, one.directory)
+    return dict(zip(runs, ask.still_bad(book, list(runs.values())), strict=True))
 
 
-def _prune(place: Place, nightly: Nightly, still_open: Mapping[str, Entry], now: float) -> tuple[str, ...]:
-    """Remove old run directories of nightly runs, and what is left of the reports of old nights."""
-    keep, named = nightly.keep, {one.directory for one in still_open.values()}
+def _prune(place: Place, nightly: Nightly, named: Container[str], now: float) -> tuple[str, ...]:
+    """Remove old run directories of nightly runs, but those that are named, and the reports of old nights."""
+    keep = nightly.keep
     oldest = int(now - keep.days * _DAY)
     going = nights.prune(nights.entries(place.book), named, runs=keep.runs, oldest=oldest)
     inside = [path for path in going if path.parent == place.results and job.resumable(path)]

@@ -15,7 +15,8 @@ def summary(report: NightReport) -> str:
     for one in sorted(report.items, key=_rank):
         lines += _of_item(one)
     if report.open:
-        lines += ["open regressions:", *(f"  {item}  {directory}" for item, directory in sorted(report.open.items()))]
+        named = ((item, directory) for item, some in sorted(report.open.items()) for directory in some)
+        lines += ["open regressions:", *(f"  {item}  {directory}" for item, directory in named)]
     lines += [f"removed {len(report.pruned)} old run directories"] if report.pruned else []
     return "".join(f"{clean.line(line)}\n" for line in lines)
 
@@ -24,7 +25,7 @@ def _word(one: ItemReport) -> str:
     return one.verdict if one.end is ItemEnd.RAN else one.end.value
 
 
-_ORDER = ("regressed", "unmet", "failed", "inconclusive", "left", "gone", "validated", "clean", "known")
+_ORDER = ("regressed", "unmet", "failed", "inconclusive", "unjudged", "left", "gone", "validated", "clean", "known")
 
 
 def _rank(one: ItemReport) -> tuple[int, str]:
@@ -36,8 +37,11 @@ def _counts(report: NightReport) -> str:
     return ", ".join(f"{words.count(word)} {word}" for word in _ORDER if word in words) or "nothing to do"
 
 
+_MARKS = {"regressed": "!", "unmet": "!", "failed": "?", "inconclusive": "?", "unjudged": "?"}
+
+
 def _of_item(one: ItemReport) -> Iterator[str]:
-    mark = {"regressed": "!", "unmet": "!", "failed": "?", "inconclusive": "?"}.get(_word(one), " ")
+    mark = _MARKS.get(_word(one), " ")
     known = f" ({one.verdict})" if one.end in (ItemEnd.KNOWN, ItemEnd.GONE) else ""
     yield f"{mark} {_word(one):12} {one.item}{known}"
     if one.end is ItemEnd.RAN:

@@ -303,7 +303,9 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     """Ask a program which tests it has. The answer is a guest's: only plain names become commands and paths."""
     done = listing(whole, guest, trial.limits)
     names, suite = done.stdout.decode("utf-8", "replace").split(), whole.suite
-    if done.exit_status or not names:
+    if done.timed_out:
+        why = f"{suite.name} --list: {trial.limits.late()}"
+    elif done.exit_status or not names:
         why = f"{suite.name} --list gave exit status {done.exit_status}"
     elif odd := [name for name in names if not NAME.fullmatch(name)]:
         why = f"{odd[0][:100]!r} is no plain name"
@@ -333,7 +335,7 @@ def prepare_guest(trial: Trial, guest: Guest) -> None:
 def _prepare(trial: Trial, guest: Guest) -> None:
 
     def do(command: str, what: str) -> None:
-        must(guest, command, f"{trial.cell}: {what}", timeout=trial.limits.command_seconds)
+        must(guest, command, f"{trial.cell}: {what}", trial.limits)
 
     if trial.counts:
         counters.begin(trial.directory)

@@ -39,10 +39,21 @@ def read(path: Path | None, *, after: bool = False) -> Stretches:
     return found
 
 
-def head(console: Path) -> bytes:
-    """What is looked at of a console: of one that is flooded the beginning."""
+def head(console: Path, since: int = 0) -> bytes:
+    """What is looked at of a console from a place on: of one that is flooded the beginning."""
     with console.open("rb") as log:
+        log.seek(since)
         return log.read(_MOST_BYTES)
+
+
+def of(text: str, name: str) -> tuple[str, bool]:
+    """Return what is said from where a program starts on, and whether that goes on to its end."""
+    marks = [mark for mark in _MARK.finditer(text) if mark[1] == name]
+    starts, ends = ([mark for mark in marks if mark[2] == which] for which in ("starts", "ends"))
+    if not starts:
+        return "", False
+    whole = bool(ends) and ends[-1].start() >= starts[0].end()
+    return text[starts[0].end() : ends[-1].start() if whole else None], whole
 
 
 def _cut(marks: Sequence[re.Match[str]], text: str) -> Iterator[tuple[re.Match[str], str]]:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kvm.guest import CommandResult, Guest
 from kvm.vm import Limits
 from orchestrator.model import GuestOutcome, Outcome, SuiteEnd, TestResult
 from orchestrator.trial import stretch, wrap
-from orchestrator.trial.kinds import status
+from orchestrator.trial.kinds import kunit, status
 from orchestrator.trial.kinds.kind import KINDS, Kind, SuiteKind, judge
 from orchestrator.trial.kinds.parsed import Parsed
 from orchestrator.trial.seen import Seen
@@ -70,6 +71,11 @@ class Turn:
         return name if inside else f"{self.run.name}/{name}"
 
     @property
+    def loads(self) -> bool:
+        """Does it load modules, whose tests the kernel tells of?"""
+        return bool(self.suite.modules)
+
+    @property
     def seconds(self) -> float:
         """Its limit, for hardware virtualisation."""
         return self.run.seconds or self.suite.limit
@@ -99,12 +105,16 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
     said = directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
     wrapped, began = wrap.wrap(turn.name, guest.inside(turn.command(limits.scale))), len(seen.results)
+    since = guest.console.stat().st_size
     guest.begin()
     try:
         done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
+        if turn.loads:
+            _hear(limits, guest, wrapped)
     except GuestLost as fault:
-        said.write_bytes(fault.stdout)
-        own = turn.own(_read(turn, fault.stdout, seen))
+        output, _ = _output(turn, fault.stdout, directory, guest, since)
+        said.write_bytes(output)
+        own = turn.own(_read(turn, output, seen))
         bad = GuestOutcome(fault.kind).bad
         if not bad:
             seen.absolve(began)
@@ -113,8 +123,9 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
         why = f"{fault.message}; {own.output}" if own else fault.message
         _close(turn, SuiteEnd(turn.suite.name, turn.repeat, outcome, why, turn.test), seen)
         raise
-    said.write_bytes(done.stdout)
-    parsed = _read(turn, _whole(done), seen)
+    output, whole = _output(turn, done.stdout, directory, guest, since)
+    said.write_bytes(output)
+    parsed = _read(turn, _ended(done, output), seen, whole=whole)
     stderr, taints = wrapped.unwrap(done.stderr)
     end, taint = _end(turn, done, parsed, stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:], limits.scale), ""
     try:
@@ -137,9 +148,27 @@ def at_boot(turn: Turn, console: Path, fault: GuestError, seen: Seen) -> None:
         _close(turn, SuiteEnd(turn.suite.name, turn.repeat, Outcome.LOST, fault.message), seen)
 
 
-def _read(turn: Turn, output: bytes, seen: Seen) -> Parsed:
+def _output(turn: Turn, printed: bytes, directory: Path, guest: Guest, since: int) -> tuple[bytes, bool]:
+    """Return what there is to be read of a program, and whether that is all that a kernel said of its modules.
+
+    KUnit is read off the console: the kernel's ring forgets its beginning, debugfs the end of a case (Linux 5.10 keeps
+    512 bytes), and of a kernel that dies neither is printed. They are what is left where the console has nothing.
+    """
+    if turn.kind is not KINDS[SuiteKind.KUNIT]:
+        return printed, False
+    if turn.loads:
+        said, whole = stretch.of(stretch.head(guest.console, since).decode("utf-8", "replace"), turn.name)
+    elif turn.payload.at_boot:
+        said, whole = stretch.head(directory / "console.log").decode("utf-8", "replace"), False
+    else:
+        return printed, False
+    return (said.encode(), whole) if kunit.told(said) else (printed, False)
+
+
+def _read(turn: Turn, output: bytes, seen: Seen, *, whole: bool = False) -> Parsed:
     """Add what a program printed; of a suite of several, each has its tests below its name."""
-    parsed = turn.kind.parse(output.decode("utf-8", "replace"), turn.whole, turn.repeat)
+    parse = kunit.whole if whole else turn.kind.parse
+    parsed = parse(output.decode("utf-8", "replace"), turn.whole, turn.repeat)
     own, suite = turn.own(parsed), turn.suite.name
     seen.results += [
         replace(result, suite=suite, name=turn.place(result.name)) for result in parsed.results if result is not own
@@ -180,10 +209,8 @@ def _end(turn: Turn, done: CommandResult, parsed: Parsed, words: str, scale: flo
 
 def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped, *, well: bool) -> None:
     """Look for what makes results worth less: a silent console, and, where not all is `well`, a full disk."""
-    if not wrapped.heard(guest.console):
-        guest.run("sleep 1", timeout=limits.command_seconds)  # printk may be behind
-        if not wrapped.heard(guest.console):
-            seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
+    if not _hear(limits, guest, wrapped):
+        seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
     if not well:
         listing = guest.run("df -Pk /tmp /dev/shm", timeout=limits.command_seconds).stdout
         if full := re.findall(rb" 0 +100% (/[\w/]+)$", listing, re.MULTILINE):
@@ -191,7 +218,18 @@ def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped
             seen.note(GuestOutcome.DISK_FULL, f"no room is left on {where} after {wrapped.name}")
 
 
-def _whole(done: CommandResult) -> bytes:
+def _hear(limits: Limits, guest: Guest, wrapped: wrap.Wrapped) -> bool:
+    """Does the console tell of a program's end? printk may be behind: it is waited for while it goes on."""
+    size, end = -1, time.monotonic() + limits.command_seconds
+    while not (heard := wrapped.heard(guest.console)) and time.monotonic() < end:
+        before, size = size, guest.console.stat().st_size
+        if size == before:
+            break
+        guest.run("sleep 1", timeout=limits.command_seconds)
+    return heard
+
+
+def _ended(done: CommandResult, output: bytes) -> bytes:
     """What a program said; the last line of one that ended by itself is whole, with a newline or without."""
     cut = done.timed_out or done.truncated or status.name_of_signal(done.exit_status)
-    return done.stdout if cut or done.stdout.endswith(b"\n") else done.stdout + b"\n"
+    return output if cut or output.endswith(b"\n") else output + b"\n"

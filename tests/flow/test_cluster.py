@@ -1,8 +1,11 @@
 """Parts of a run done by workers, real processes on this machine: the story, and what it says, stay the same."""
 
+import json
+import os
 import shutil
 import socket
 import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,8 @@ from typing import cast
 
 import pytest
 
+from kvm import proc
+from kvm.errors import InfraError
 from orchestrator import engine, job, pipeline, plan, store
 from orchestrator.cluster import errand, tls
 from orchestrator.cluster.ability import Ability
@@ -98,35 +103,109 @@ def test_a_cluster_says_what_this_machine_says(  # noqa: PLR0917
     assert files(tmp_path / "away") == files(tmp_path / "here")
 
 
+class Near:
+    """A line to one worker in this process, which keeps its files in `top`."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top
+
+    def do(self, args: tuple[str, ...], *_: object) -> str:
+        url, digest, name = args
+        here, directory = errand.Here(self._top / "worker", scripted.take), Path(tempfile.mkdtemp(dir=self._top))
+        told = errand.do(digest, Blobs(url), here, directory, lambda *_: None)
+        Blobs(url).name(f"told/{name}", told)
+        return told
+
+    def best(self, abilities: list[Ability], _mib: float) -> Ability:
+        return abilities[-1]
+
+    def close(self) -> None:
+        pass
+
+    def to(self, store: Path) -> MakeEngine:
+        """An engine with this line, and that store."""
+        return lambda room: Distributed(room, cast(Line, self), Blobs(str(store)))
+
+
 def test_what_a_worker_has_built_before_is_stored_as_well_where_the_store_has_it_not(
     on: Validate,
     request_for: Callable[..., Request],  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    class Near:
-        """A line to one worker in this process."""
-
-        def do(self, args: tuple[str, ...], *_: object) -> str:
-            url, digest, name = args
-            (tmp_path / name).mkdir()
-            here = errand.Here(tmp_path / "worker", scripted.take)
-            return errand.do(digest, Blobs(url), here, tmp_path / name, lambda *_: None)
-
-        def best(self, abilities: list[Ability], _mib: float) -> Ability:
-            return abilities[-1]
-
-        def close(self) -> None:
-            pass
-
-    def away(name: str) -> Run:
-        return on(
-            lambda room: Distributed(room, cast(Line, Near()), Blobs(str(tmp_path / f"store-{name}"))), name, asked
-        )
-
     asked = request_for(FAILS, PASSES, arches=["arm64"])
-    first, again = away("first"), away("again")
+    first, again = (on(Near(tmp_path).to(tmp_path / f"store-{name}"), name, asked) for name in ("first", "again"))
     assert told(first) == told(again)
     assert [one.cached for one in again.builds] == [True, True]
+
+
+def named(top: Path, kind: str) -> list[Path]:
+    """What the names of a kind lead to in a store."""
+    digests = [path.read_text() for path in (top / "names" / kind).iterdir()]
+    return [top / "sha256" / digest[:2] / digest for digest in digests]
+
+
+@pytest.mark.parametrize("kind", ["trees", "builds"])
+def test_what_was_tidied_up_in_the_store_is_stored_again(
+    on: Validate,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    asked, top = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "store"
+    first = on(Near(tmp_path).to(top), "first", asked)
+    for path in named(top, kind):
+        path.unlink()
+    (tmp_path / "worker").rename(tmp_path / "another worker")
+    again = on(Near(tmp_path).to(top), "again", asked)
+    assert told(first) == told(again)
+    assert all(path.is_file() for path in named(top, kind))
+    assert [one.cached for one in again.builds] == [kind == "trees"] * 2
+
+
+def test_what_is_used_from_the_store_is_not_old_there(
+    on: Validate,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    asked, top = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "store"
+    on(Near(tmp_path).to(top), "first", asked)
+    for path in filter(Path.is_file, top.rglob("*")):
+        os.utime(path, (0, 0))
+    again = on(Near(tmp_path).to(top), "again", asked)
+    assert [one.cached for one in again.builds] == [True, True]
+    assert all(path.stat().st_mtime > 0 for kind in ("trees", "builds") for path in named(top, kind))
+
+
+class Cut(Near):
+    """A line that is cut when an errand is done, before what came of it is taken."""
+
+    def do(self, args: tuple[str, ...], *_: object) -> str:
+        super().do(args)
+        raise InfraError("the client was killed")
+
+
+@pytest.mark.parametrize("gone", ["told", "files", "builds"])
+def test_an_errand_of_which_something_was_tidied_up_is_done_again_for_a_run_that_goes_on(
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+    gone: str,
+) -> None:
+    asked, top, run = request_for(FAILS, PASSES, arches=["arm64"]), tmp_path / "store", tmp_path / "run"
+    begun = job.start(
+        plan.make(asked), store.given_directory(run), lambda *_: None, scripted.take, Cut(tmp_path).to(top)
+    )
+    with pytest.raises(InfraError, match="was killed"), begun as of:
+        pipeline.validate(of)
+    proc.stop.clear()
+    [told_] = named(top, "told")
+    files = json.loads(told_.read_bytes())["files"]
+    away = {"told": [told_], "files": [top / "sha256" / files[:2] / files], "builds": named(top, "builds")}
+    for path in away[gone]:
+        path.unlink()
+    with job.resume(run, lambda *_: None, scripted.take, Near(tmp_path).to(top)) as of:
+        ended = pipeline.go_on(of)
+    assert ended.verdict and ended.verdict.value == "clean"
+    assert all(path.is_file() for kind in ("told", "builds") for path in named(top, kind))
 
 
 def answered(address: tuple[str, int], security: ssl.SSLContext | None) -> bool:

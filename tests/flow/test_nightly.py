@@ -1,6 +1,7 @@
 """Nights on the fake tree: real git and make, guests that follow the script in their image."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvm import disk, proc
-from kvm.errors import InfraError, Interrupted, UserError
+from kvm.errors import BootError, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import ask, book, nights
@@ -98,11 +99,44 @@ def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinu
     commit(fakelinux, f"touches it\n{FAILS}")
     report = spend(keep=NightlyKeep(runs=1))
     assert (ends(report), report.open, report.pruned) == (["clean"], opened, ())
-    assert all(Path(where).is_dir() for where in opened.values())
+    assert all(Path(where).is_dir() for [where] in opened.values())
     commit(fakelinux, f"repairs it\n{PASSES}")
     report = spend(keep=NightlyKeep(runs=1))
     assert (ends(report), report.open) == (["clean"], {})
-    assert set(opened.values()) < set(report.pruned)
+    assert {where for [where] in opened.values()} < set(report.pruned)
+
+
+def test_every_run_of_an_item_stays_open_whose_regressions_still_fail(spend: Night, fakelinux: Path) -> None:
+    def tonight(text: str, first: str, second: str) -> list[str]:
+        commit(fakelinux, f"{text}\nprogram:\nsay 1..2\nsay {first} 1 t1\nsay {second} 2 t2\n")
+        report = spend(keep=NightlyKeep(runs=1), asks={"bisect": False})
+        ran.append(report.items[0].directory)
+        named = [where for some in report.open.values() for where in some]
+        assert all(Path(where).is_dir() for where in named)
+        assert named == re.findall(r"^  git:.* (/\S+)$", words.summary(report), re.MULTILINE)
+        return [f"run {ran.index(where) + 1}" for where in named]
+
+    ran: list[str] = []
+    commit(fakelinux, f"start\n{PASSES.replace('first', 't1').replace('second', 't2')}")
+    assert tonight("breaks t1", "not ok", "ok") == ["run 1"]
+    assert tonight("breaks t2", "not ok", "not ok") == ["run 1", "run 2"]
+    assert tonight("repairs t2", "not ok", "ok") == ["run 1"]
+    assert tonight("breaks t2 again", "not ok", "not ok") == ["run 1", "run 4"]
+    assert tonight("repairs t1", "ok", "not ok") == ["run 4"]
+    assert tonight("repairs all", "ok", "ok") == []
+
+
+def test_a_run_is_not_open_beside_a_newer_one_in_which_all_of_it_regressed_again(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    where = (NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}"),)
+    for version in ("first", "second"):
+        make_series(f"{version} version\n{FAILS}").rename(queue / "one")
+        report = spend(queues=where, trees=False)
+        assert list(report.open.values()) == [(report.items[0].directory,)]
+        shutil.rmtree(queue / "one")
 
 
 def test_what_cannot_be_read_for_one_night_keeps_its_regressions_open(
@@ -131,7 +165,7 @@ def test_a_branch_that_has_gone_is_told_and_one_that_was_never_there_is_a_failur
 ) -> None:
     commit(fakelinux, f"start\n{PASSES}")
     commit(fakelinux, f"breaks it\n{FAILS}")
-    [opened] = spend().open.values()
+    [[opened]] = spend().open.values()
     git(fakelinux, "branch", "-m", "main", "trunk")
     report = spend()
     assert (sorted(ends(report)), report.exit_code, report.open) == (["failed", "gone"], 125, {})
@@ -366,7 +400,7 @@ def test_a_bisection_that_the_budget_ends_keeps_the_verdict_and_goes_on_the_next
 
     report = spend(take=endless_between, budget=20)
     [item] = report.items
-    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [item.directory])
+    assert (ends(report), report.exit_code, list(report.open.values())) == (["regressed"], 1, [(item.directory,)])
     assert item.words.endswith("not looked for to the end: the time was spent, and the next night goes on")
     assert list(report.open.values()) == list(spend(budget=0.01).open.values())  # nobody has looked at it since
     again = spend()
@@ -423,6 +457,65 @@ def test_a_budget_that_is_spent_stops_what_runs_and_the_next_night_begins_with_w
     report = spend(queues=where, trees=False)
     assert ends(report) == ["clean", "clean"]
     assert report.items[0].item.endswith("b")
+
+
+def killed_from_outside(machine: Machine, **asked: object) -> object:
+    raise BootError("QEMU was killed", kind="killed", log=_console(**asked), hint="was it the OOM killer?")
+
+
+def _console(*, workdir: Path, **_: object) -> Path:
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "console.log").touch()
+    return workdir / "console.log"
+
+
+def test_what_gave_no_answer_is_tried_again_and_has_the_one_that_it_gives_then(
+    spend: Night, fakelinux: Path, history: book.Book
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    first = spend(take=killed_from_outside)
+    assert (ends(first), first.exit_code) == (["inconclusive"], 125)
+    second = spend()
+    [item] = second.items
+    assert (ends(second), second.exit_code, len(item.culprits)) == (["regressed"], 1, 1)
+    assert item.directory != first.items[0].directory
+    assert [one.verdict for one in nights.entries(history)] == ["inconclusive", "regressed"]
+    third = spend(keep=NightlyKeep(runs=1))
+    assert (ends(third), third.pruned) == (["known"], (first.items[0].directory,))
+
+
+def test_what_never_gives_an_answer_is_told_every_night_and_not_tried_for_ever(
+    spend: Night, fakelinux: Path, results: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    tries = [spend(take=killed_from_outside) for _ in range(3)]
+    assert [ends(one) for one in tries] == [["inconclusive"]] * 3
+    for _ in range(2):
+        report = spend(keep=NightlyKeep(runs=1))
+        [item] = report.items
+        assert (ends(report), report.exit_code) == (["unjudged"], 125)
+        assert f"inconclusive 3 times, and not run again as it is: {item.directory}" in words.summary(report)
+    assert [str(path.parent) for path in results.glob("*/run.json")] == [item.directory]
+    commit(fakelinux, f"next\n{PASSES}")
+    assert ends(spend()) == ["clean"]
+
+
+def test_a_second_try_that_is_cut_off_goes_on_the_next_night(spend: Night, fakelinux: Path, history: book.Book) -> None:
+    def stopped(machine: Machine, **asked: object) -> object:
+        raise Interrupted
+
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    spend(take=killed_from_outside)
+    with pytest.raises(Interrupted):
+        spend(take=stopped)
+    proc.stop.clear()
+    [_, begun] = nights.entries(history)
+    report = spend()
+    assert (ends(report), report.items[0].directory) == (["clean"], begun.directory)
+    assert [one.verdict for one in nights.entries(history)] == ["inconclusive", "clean"]
 
 
 def test_two_nights_never_run_at_once(spend: Night, results: Path, fakelinux: Path) -> None:

@@ -168,6 +168,14 @@ def test_a_declared_change_that_happens_is_validated_and_one_that_does_not_is_un
     assert verdict(validate(FAILS, PASSES))[0] == "validated"
 
 
+def test_what_is_declared_of_a_suite_that_does_not_run_is_not_validated(validate: Validate, tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second]}, other: {fixed: [x]}}\n")
+    value, reasons = verdict(validate(FAILS, PASSES))
+    assert value == "clean"
+    assert "other: of what the series declares nothing was tested" in reasons
+
+
 def test_a_declared_change_that_does_not_happen_is_unmet(validate: Validate, tmp_path: Path) -> None:
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "expect.yaml").write_text("suites: {example: {fixed: [second]}}\n")

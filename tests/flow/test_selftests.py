@@ -1,5 +1,6 @@
 """Selftests out of a fake tree, built in the sandbox."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ $(CURDIR)/prog:
 
 @pytest.fixture
 def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[no-untyped-def]
-    """A tree with two targets, whose programs are a header that says when it was made."""
+    """A tree with two targets, whose programs are a header that says when it was made; the second knows no limit."""
     with (fakelinux / "Makefile").open("a") as makefile:
         makefile.write(HEADERS)
     for part in ("include", "scripts", "usr", "arch/arm64"):
@@ -33,16 +34,17 @@ def todo(fakelinux: Path, make_series, tmp_path: Path) -> Plan:  # type: ignore[
         directory = fakelinux / selftests.TREE / target
         directory.mkdir(parents=True)
         (directory / "Makefile").write_text(TARGET)
+    (directory / "settings").write_text("timeout=0\n")
     git(fakelinux, "add", ".")
     git(fakelinux, "commit", "-q", "-m", "selftests")
     asked = Pipeline(kernel=f"git:{fakelinux}", series=str(make_series("line\n")), arches=["arm64"])
     return plan.make(Request(pipeline=asked, near=str(tmp_path), cache=str(tmp_path / "cache"), jobs=2))
 
 
-def made(todo: Plan, directory: Path, target: str, more: str = "") -> Made:
+def made(todo: Plan, directory: Path, target: str, more: str = "", **other: float) -> Made:
     directory.mkdir()
     (directory / "suite.yaml").write_text(f"name: {target}\nkind: kselftest\ntargets: [{target}]\n{more}")
-    order = todo.orders[Cell(Side.BASE, "arm64", "fast")]
+    order = replace(todo.orders[Cell(Side.BASE, "arm64", "fast")], **other)  # type: ignore[arg-type]
     return selftests.make(suite.load(directory), order, todo.sources(Side.BASE), todo.cache_dir, None)
 
 
@@ -54,6 +56,17 @@ def test_a_program_that_is_named_twice_with_other_arguments_is_two_tests(todo: P
     ]
     once = made(todo, tmp_path / "again", "one", "programs: [one/prog -a]\n")
     assert [(run.name, run.command) for run in once.runs] == [("one/prog", "./prog -a")]
+
+
+def test_a_target_that_knows_no_limit_has_kdeltas_longest_unless_the_suite_says_one(todo: Plan, tmp_path: Path) -> None:
+    asked = [("one", ""), ("two", ""), ("two", "timeout: 7\n")]
+    found = [made(todo, tmp_path / str(number), *one) for number, one in enumerate(asked)]
+    assert [run.seconds for one in found for run in one.runs] == [45, 1800, 7]
+
+
+def test_selftests_that_take_too_long_to_build_say_which_limit_that_is(todo: Plan, tmp_path: Path) -> None:
+    found = made(todo, tmp_path / "one", "one", limit_seconds=0.01)
+    assert [one.why for one in found.unrun] == ["no end in 0 s (limits.build)"]
 
 
 def test_the_headers_of_a_tree_are_made_once_for_all_suites_of_selftests(todo: Plan, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What machines hand to each other is what its name says, and nothing lands outside of where it belongs."""
 
 import io
+import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ def test_a_bucket_of_s3_holds_the_same(tmp_path: Path) -> None:
         theirs = Blobs(url)
         test_what_is_put_comes_back(theirs, tmp_path)
         test_what_is_not_there_is_named(theirs)
+        test_a_name_of_what_has_gone_leads_nowhere(theirs, lambda it: theirs._fs.rm(f"{theirs._root}/{_at(it)}"))
         test_a_name_leads_to_what_it_was_given_last(theirs)
         test_a_directory_comes_back_without_what_is_left_out_and_without_links(theirs, tmp_path)
 
@@ -48,9 +51,41 @@ def test_what_is_not_there_is_named(blobs: Blobs) -> None:
 
 def test_a_name_leads_to_what_it_was_given_last(blobs: Blobs) -> None:
     assert blobs.named("told/one") is None
-    blobs.name("told/one", "a" * 64)
-    blobs.name("told/one", "b" * 64)
-    assert blobs.named("told/one") == "b" * 64
+    first, last = blobs.put_bytes(b"first"), blobs.put_bytes(b"last")
+    blobs.name("told/one", first)
+    blobs.name("told/one", last)
+    assert blobs.named("told/one") == last
+
+
+@pytest.fixture
+def gone(tmp_path: Path) -> Callable[[str], object]:
+    """Tidy up what has a hash."""
+    return lambda digest: (tmp_path / "store" / _at(digest)).unlink()
+
+
+def _at(digest: str) -> str:
+    return f"sha256/{digest[:2]}/{digest}"
+
+
+def test_a_name_of_what_has_gone_leads_nowhere(blobs: Blobs, gone: Callable[[str], object]) -> None:
+    digest = blobs.put_bytes(b"that goes")
+    blobs.name("trees/one", digest)
+    assert (blobs.named("trees/one"), blobs.named("trees/one", fresh=True)) == (digest, digest)
+    gone(digest)
+    assert (blobs.named("trees/one"), blobs.has(digest)) == (None, False)
+    assert blobs.put_bytes(b"that goes") == digest
+    assert blobs.named("trees/one") == digest
+
+
+def test_what_is_old_is_stored_anew_when_it_is_put_again(blobs: Blobs, tmp_path: Path) -> None:
+    digest = blobs.put_bytes(b"content")
+    blobs.name("trees/one", digest)
+    stored = tmp_path / "store" / _at(digest)
+    os.utime(stored, (0, 0))
+    assert (blobs.named("trees/one"), blobs.named("trees/one", fresh=True)) == (digest, None)
+    blobs.put_bytes(b"content")
+    assert stored.stat().st_mtime > 0
+    assert blobs.named("trees/one", fresh=True) == digest
 
 
 def test_a_directory_comes_back_without_what_is_left_out_and_without_links(blobs: Blobs, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.judge import culprit
-from orchestrator.judge.culprit import Kind, Seen, Symptom
+from orchestrator.judge.culprit import Kind, Seen, Symptom, Taken
 from orchestrator.model import (
     BOOT,
     Change,
@@ -115,8 +115,16 @@ def test_a_test_shows_when_it_fails_and_a_tree_where_it_did_not_run_tells_nothin
     assert culprit.show(symptom(), tree(Outcome.PASS, Outcome.PASS)) == Seen(0, 2)
     assert culprit.show(symptom(), tree(Outcome.SKIP)) is None
     assert culprit.show(symptom(), tree()) is None
-    assert culprit.show(symptom(), tree(Outcome.LOST, guest=GuestOutcome.PANIC)) == Seen(1, 1)
-    assert culprit.show(symptom(), tree(Outcome.LOST, guest=GuestOutcome.KILLED)) is None
+
+
+def test_a_guest_that_ended_takes_a_test_along_only_where_patcheds_did() -> None:
+    died, killed = (tree(Outcome.LOST, guest=outcome) for outcome in (GuestOutcome.PANIC, GuestOutcome.KILLED))
+    at_boot = replace(died, guest=replace(died.guest, boot_seconds=None))
+    assert culprit.show(symptom(), died) is None
+    taken = replace(symptom(), taken=Taken.LATER)
+    assert [culprit.show(taken, one) for one in (died, killed, at_boot)] == [Seen(1, 1), None, None]
+    taken = replace(symptom(), taken=Taken.AT_BOOT)
+    assert [culprit.show(taken, one) for one in (died, killed, at_boot)] == [None, None, Seen(1, 1)]
 
 
 def test_a_test_that_failed_on_base_shows_only_the_worse_end() -> None:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import datetime
+import functools
 import itertools
 import multiprocessing
 import re
@@ -169,6 +170,35 @@ def test_a_lane_in_which_one_run_tested_nothing_says_nothing(history: Book) -> N
         assert not ask.compare(history, ask.find(history, first), ask.find(history, second))
 
 
+def waits(history: Book, *runs: Run) -> list[list[str]]:
+    """What regressed in each run, in this order, and does not pass yet."""
+    add(history, *runs)
+    found = ask.still_bad(history, [ask.find(history, one.id) for one in runs])
+    with history.reading() as connection:
+        names = ask.names_of(connection, {test for spots in found for _, test in spots})
+    return [sorted(f"{arch} {names[test][1]}" for (arch, _), test in spots) for spots in found]
+
+
+def test_what_regressed_in_one_lane_is_repaired_there_whatever_fails_in_another(history: Book) -> None:
+    x86 = functools.partial(change, "t", arch="x86_64")
+    broke = run(1, arm("t", PASS, FAIL), x86(base=FAIL, patched=FAIL, kind=ChangeKind.SAME))
+    other = run(2, arm("t", FAIL, FAIL), x86(base=PASS, patched=PASS, kind=ChangeKind.SAME))
+    fixed = run(3, arm("t", FAIL, PASS, kind=ChangeKind.FIXED), x86(base=FAIL, patched=FAIL, kind=ChangeKind.SAME))
+    assert waits(history, broke, other) == [["arm64 t"], []]
+    assert waits(history, broke, fixed) == [[], []]
+
+
+def test_what_regressed_waits_until_it_is_seen_to_pass_or_is_looked_at_no_more(history: Book) -> None:
+    broke = run(1, arm("a", PASS, FAIL), arm("b", PASS, FAIL))
+    nothing = run(2, images="cc")  # the same kernel twice, or one that did not boot
+    lost = run(3, arm("a", PASS, Outcome.LOST, kind=ChangeKind.INFRA), arm("b", SKIP, SKIP))
+    fixed = run(4, arm("a", FAIL, PASS, kind=ChangeKind.FIXED), arm("b", FAIL, FAIL))
+    other = run(5, arm("another"))
+    assert waits(history, broke, nothing, lost) == [["arm64 a", "arm64 b"], [], []]
+    assert waits(history, broke, nothing, lost, fixed, run(6, images="dd")) == [["arm64 b"], [], [], [], []]
+    assert waits(history, broke, nothing, other)[0] == []  # such tests are no more
+
+
 def test_the_beginning_of_a_run_names_it_unless_it_begins_several(history: Book) -> None:
     add(history, run(1), run(12), run(20))
     assert ask.find(history, "run-1").name == "run-1"  # the whole name of one
@@ -268,6 +298,10 @@ KEPT = {
         "insert into night (item, content, tip, began, directory, verdict) values"
         f" ('series x', 'digest', 'f2a6c1b8de04', {NOON}, '/results/run-1', 'regressed')",
     ),
+    "0003": (
+        "insert into night (item, content, tip, began, directory, verdict) values"
+        f" ('series x', 'digest', 'f2a6c1b8de04', {NOON + DAY}, '/results/run-2', 'clean')",
+    ),
 }
 REVISIONS = [step.revision for step in ScriptDirectory(str(book._MIGRATIONS)).walk_revisions()][::-1]
 
@@ -296,7 +330,11 @@ def test_a_history_of_any_earlier_schema_is_brought_up_to_date_with_all_that_it_
         [kept] = ask.runs(opened)
         assert (kept.verdict, kept.title, kept.seconds) == ("regressed", "mm: a title", 548.2)
         known = [(one.item, one.verdict) for one in nights.entries(opened)]
-        assert known == ([("series x", "regressed")] if revision >= "0002" else [])
+        nights_of = {"0001": [], "0002": ["regressed"], "0003": ["regressed", "clean"]}
+        assert known == [("series x", verdict) for verdict in nights_of[revision]]
+        for number in range(2):  # the same content twice is two runs of it
+            nights.begin(opened, nights.Entry("series y", "digest", "", NOON, f"/results/run-{number}", "inconclusive"))
+        assert len(nights.entries(opened)) == len(known) + 2
         add(opened, run(2, arm("a"), arm("b")))
         assert [(one.name, one.worse) for one in ask.compare(opened, kept, ask.find(opened, "run-2"))] == [
             ("b", False),

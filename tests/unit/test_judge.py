@@ -205,6 +205,34 @@ def test_regressed_beats_unmet_beats_inconclusive() -> None:
     assert decide(infra) is VerdictValue.INCONCLUSIVE
 
 
+def test_a_declared_test_that_neither_side_has_is_not_validated() -> None:
+    declared = [Expectation("s", name, ChangeKind.FIXED) for name in ("t", "typo")]
+    found = diff.compare(ran(Side.BASE, {"t": FAIL}), ran(Side.PATCHED, {"t": PASS}), ["s"], declared)
+    answer = verdict.decide((), (), found, declared=True)
+    assert answer.value is VerdictValue.INCONCLUSIVE
+    assert "declared, and not seen on either side: s/typo" in answer.reasons
+
+
+def test_a_suite_that_was_left_out_validates_nothing_of_what_is_declared_of_it() -> None:
+    met = (change(ChangeKind.FIXED, ChangeKind.FIXED),)
+    answer = verdict.decide((), (), met, declared=True, left_out=["other"])
+    assert answer.value is VerdictValue.CLEAN
+    assert "other: of what the series declares nothing was tested" in answer.reasons
+    assert verdict.decide((), (), met, declared=False, left_out=["other"]).value is VerdictValue.CLEAN
+
+
+def test_a_report_explains_a_taint_of_its_own_kind_alone() -> None:
+    warned = Splat("warning", "WARNING in old", "text", ("old",), "f")
+    bad = Splat("bad-page", "BUG: Bad page state", "text", ("old",), "g")
+
+    def tainted(side: Side, letters: str, *splats: Splat) -> GuestRun:
+        ends = (SuiteEnd("s", 0, PASS, "", "", letters),)
+        return GuestRun(guest(side, GuestOutcome.OK, warned, *splats), (), (), ends)
+
+    assert kinds(tainted(Side.BASE, "W"), tainted(Side.PATCHED, "WB"))["(taint)"] is ChangeKind.REGRESSED
+    assert "(taint)" not in kinds(tainted(Side.BASE, "W"), tainted(Side.PATCHED, "WB", bad))
+
+
 def test_declared_changes_of_which_no_test_ran_are_not_validated() -> None:
     assert decide(change(ChangeKind.SAME), declared=True) is VerdictValue.INCONCLUSIVE
 

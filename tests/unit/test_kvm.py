@@ -3,6 +3,7 @@
 import errno
 import itertools
 import platform
+import socket
 import subprocess
 import sys
 import time
@@ -12,13 +13,15 @@ from pathlib import Path
 import pytest
 from inotify_simple import INotify
 
-from kvm import cpio, fate, proc, qemu, root, ssh
+from kvm import cpio, fate, proc, qemu, root, ssh, state
 from kvm.arch import ARCHES
 from kvm.console import Console, Event
-from kvm.errors import Interrupted, UserError
+from kvm.errors import InfraError, Interrupted, UserError
 from kvm.fate import Fate, Trouble
 from kvm.qemu import Machine
+from kvm.qmp import Monitor
 from kvm.root import Form, Root
+from kvm.vm import Limits
 from orchestrator import config
 from orchestrator.model import GuestOutcome
 
@@ -237,6 +240,20 @@ def test_a_stop_request_ends_every_wait() -> None:
         proc.run(["sleep", "30"])
 
 
+def test_a_monitor_that_says_nothing_says_how_long_it_was_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b'{"QMP": {}}\n{"return": {}}\n')
+        with Monitor(ours, timeout=0.1) as monitor:
+            with pytest.raises(InfraError, match=r"did not answer for 0\.1 s$"):
+                monitor.execute("query-status")
+            with pytest.raises(InfraError, match=r"did not answer for 0\.2 s$"):
+                monitor.await_event("STOP", 0.2)
+            limits = Limits(boot_seconds=1, scale=4)
+            with pytest.raises(InfraError, match=r"did not answer for twice 1 s \(limits\.boot of 0\.25 s x 4\)$"):
+                state._finish(monitor, limits)
+
+
 def test_a_timeout_ends_the_whole_group_and_says_so() -> None:
     done = proc.run(["sh", "-c", "sleep 31.7 & sleep 31.7"], timeout=0.2)
     assert done.timed_out
@@ -269,6 +286,12 @@ def test_a_triple_fault_is_told_from_a_reboot_where_qemu_tells() -> None:
 
 
 LINES = {
+    "[   31.0] Kernel panic - not syncing: System is deadlocked on memory": Trouble(
+        Fate.PANIC, "out of memory: System is deadlocked on memory"
+    ),
+    "[   31.0] Out of memory (oom_kill_allocating_task): Killed process 91 (tail) total-vm:1kB": Trouble(
+        Fate.OUT_OF_MEMORY, "Out of memory (oom_kill_allocating_task): Killed process 91 (tail) total-vm:1kB"
+    ),
     "[   12.3] Kernel panic - not syncing: Fatal exception": Trouble(Fate.PANIC, "Fatal exception"),
     "[   12.3][  T123] Kernel panic - not syncing: VFS: no root": Trouble(Fate.PANIC, "VFS: no root"),
     "Kernel panic - not syncing": Trouble(Fate.PANIC, "no reason given"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.judge import chance, diff, reports, settle, suspects, verdict
+from orchestrator.judge import chance, diff, known, reports, settle, suspects, verdict
 from orchestrator.model import (
     BOOT,
     Change,
@@ -23,7 +23,7 @@ from orchestrator.model import (
     TestResult,
     VerdictValue,
 )
-from tests.unit.test_judge import splat
+from tests.unit.test_judge import entry, splat
 
 PASS, FAIL, SKIP, TIMEOUT, CRASH = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.TIMEOUT, Outcome.CRASH
 LOST = Outcome.LOST
@@ -77,6 +77,15 @@ def test_a_break_that_always_shows_is_regressed_after_six_pairs() -> None:
     assert found.evidence
     assert (found.evidence.base.came, found.evidence.patched.came, found.evidence.patched.of) == (0, 6, 6)
     assert found.evidence.value and found.evidence.value >= 1 / ALPHA
+
+
+def test_who_knows_one_failure_of_a_test_does_not_know_another() -> None:
+    known_one, other = (FAIL, "timed out waiting"), (FAIL, "data corrupted")
+    changes = first(PASS, known_one)
+    listed = entry(fingerprint=settled(changes, []).fingerprint)
+    for seen, kind in ((known_one, ChangeKind.KNOWN), (other, ChangeKind.REGRESSED)):
+        [found] = known.mark_tests([settled(changes, [pair(PASS, seen)] * 8)], [listed])
+        assert found.change is kind
 
 
 def test_with_fewer_pairs_it_is_undecided_and_not_guessed() -> None:

@@ -138,16 +138,39 @@ def test_a_patched_kernel_on_which_a_suite_does_not_list_its_tests_is_a_result(t
     assert (found.guest.outcome, found.guest.detail[:30]) == ("lost", "suite one does not list its te")
 
 
-@pytest.mark.parametrize("side", list(Side))
-def test_a_guest_that_cannot_be_set_up_is_the_patched_kernels_fault_and_of_base_the_hosts(
-    tmp_path: Path, side: Side
+def test_a_list_that_takes_too_long_says_how_long_and_which_limit_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = trial(tmp_path / "run", suite("one"))
+    usual = scripted.ScriptedGuest.run
+
+    def slow(guest: scripted.ScriptedGuest, command: str, *, timeout: float, **given: bytes) -> CommandResult:
+        if "--list" in command:
+            return CommandResult(-1, b"one\n", b"", timed_out=True, truncated=False, seconds=timeout)
+        return usual(guest, command, timeout=timeout, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scripted.ScriptedGuest, "run", slow)
+    todo = replace(trial(tmp_path / "run", suite("one")), limits=Limits(command_seconds=90, scale=3))
+    with pytest.raises(UserError, match=r"no end after 90 s \(limits\.boot of 30 s x 3\)"):
+        run(todo, scripted.take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        (CommandResult(1, b"", b"no space", False, False, 0.1), "no space"),
+        (CommandResult(-1, b"", b"", True, False, 90.0), r"no end after 90 s \(limits\.boot of 30 s x 3\)"),
+    ],
+)
+def test_a_guest_that_cannot_be_set_up_is_the_patched_kernels_fault_and_of_base_the_hosts(
+    tmp_path: Path, side: Side, done: CommandResult, why: str
+) -> None:
+    todo = replace(trial(tmp_path / "run", suite("one")), limits=Limits(command_seconds=90, scale=3))
     todo = replace(todo, cell=replace(todo.cell, side=side))
 
     def take(machine: Machine, *, prepare: Callable[[Guest], None], **asked: object) -> object:
         def fails(guest: Guest) -> None:
-            guest.run = lambda *_, **__: CommandResult(1, b"", b"no space", False, False, 0.1)  # type: ignore[method-assign]
+            guest.run = lambda *_, **__: done  # type: ignore[method-assign]
             prepare(guest)
 
         return scripted.take(machine, prepare=fails, **asked)  # type: ignore[arg-type]
@@ -156,7 +179,7 @@ def test_a_guest_that_cannot_be_set_up_is_the_patched_kernels_fault_and_of_base_
         return run(todo, take, Yard(Places(2, lambda: 9999), durations.of(tmp_path, "arm64")))  # type: ignore[arg-type]
 
     if side is Side.BASE:
-        with pytest.raises(RefusedError, match="no place for suites in the guest: no space"):
+        with pytest.raises(RefusedError, match=f"no place for suites in the guest: {why}"):
             ran()
         proc.stop.clear()
     else:

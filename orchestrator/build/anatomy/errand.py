@@ -67,5 +67,5 @@ def send(script: Path, job: dict[str, object], place: Place, seconds: float) -> 
             answer = Answer(disk.read(work / "answer.json", LARGEST), work, box)
         except OSError as fault:
             said = done.output.strip().splitlines() or ["no word"]
-            raise NoAnswer("no end in time" if done.timed_out else said[-1][:200]) from fault
+            raise NoAnswer(f"no end in {seconds:.0f} s" if done.timed_out else said[-1][:200]) from fault
         yield answer

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 TREE = "tools/testing/selftests"
 SECONDS = 45.0  # kselftest's own limit for a program whose target has no `settings`
+LONGEST_SECONDS = 1800.0  # where `settings` say that there is none (`timeout=0`): nobody waits for ever
 OTHER_NAMES = {"mm": "vm", "vm": "mm"}
 _RECIPE = 1
 _SCRIPT = Path(__file__).with_name("selftests_inside.py")
@@ -139,7 +140,7 @@ def _build(suite: Suite, order: Order, sources: Path, work: Path, cache_dir: Pat
     except Escape as fault:
         return fault.message
     if done.charge or done.timed_out:
-        return done.charge or f"no end in {order.limit_seconds:.0f} s"
+        return done.charge or f"no end in {order.limit_seconds:.0f} s (limits.build)"
     return "" if (work / "answer.json").is_file() else "make gave no reason"
 
 
@@ -188,7 +189,8 @@ def _flat(targets: Mapping[str, _Target]) -> Iterable[tuple[str, _Target]]:
 
 def _run(suite: Suite, name: str, args: str, target: _Target, known_as: str) -> Run:
     directory, _, program = name.rpartition("/")
-    seconds = suite.timeout or (SECONDS if target.seconds is None else target.seconds) or None
+    own = SECONDS if target.seconds is None else target.seconds
+    seconds = suite.timeout or own or LONGEST_SECONDS
     return Run(known_as, f"./{program} {args}".rstrip(), name, directory, seconds)
 
 
