@@ -4,16 +4,17 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
-from orchestrator.model import Cell, Change, GuestRecord, GuestRun, Lane, Pair, Side, Splat
+from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
 from orchestrator.trial.runner import Trial, Yard
+from orchestrator.trial.suites.suite import Isolation
 
 FILE = "pairs.json"
 MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
@@ -29,7 +30,8 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
         return
     with job.engine.task(f"pairs {lane}"):
         again = functools.partial(paired.run, trials, job.take, yard, look(job))
-        done = _pairs(job, lane, functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base), again)
+        stand = functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base)
+        done = _pairs(job, lane, stand, again, _unlisted(job, changes))
     store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
 
@@ -95,14 +97,24 @@ def _named(job: Job, key: str, patched: GuestRun) -> Named:
     return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])
 
 
+def _unlisted(job: Job, changes: Iterable[Change]) -> set[Named]:
+    """The tests with guests of their own that patched has not: its program may fail for being asked for one."""
+    single = {suite.name for suite in job.plan.suites if suite.isolation is Isolation.TEST}
+    return {(one.suite, one.name) for one in changes if one.change is ChangeKind.REMOVED and one.suite in single}
+
+
 def _pairs(
-    job: Job, lane: Lane, stand: Callable[[list[Pair]], suspects.Lane], run: Callable[..., list[Pair]]
+    job: Job,
+    lane: Lane,
+    stand: Callable[[list[Pair]], suspects.Lane],
+    run: Callable[..., list[Pair]],
+    unable: Collection[Named] = (),
 ) -> list[Pair]:
-    """Run, after each round of pairs, what is wanted most then, on kernels booted for it.
+    """Run, after each round of pairs, what is wanted most then, on kernels booted for it, but for what is `unable`.
 
     The seconds do not cut off what is slow before it can be decided at all, as a test that hangs each time.
     """
-    budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](), 0
+    budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](unable), 0
     end, enough = time.monotonic() + budget.seconds, chance.fewest(alpha(job))
     for number in itertools.count(1):
         wanted = (name for name in stand(done).wanted if name not in alone)

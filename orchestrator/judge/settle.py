@@ -84,7 +84,9 @@ def _disagreement(first: Change, course: Course) -> ChangeKind:
         bad, good = (any(test(outcome) for outcome in outcomes) for test in (_bad, _good))
         failed.append((bad, bad and good))
     (base, base_differs), (patched, patched_differs) = failed
-    return diff.flaky_on(base=base, patched=patched) if base_differs or patched_differs else first.change
+    if base_differs or patched_differs:
+        return diff.flaky_on(base=base, patched=patched)
+    return suspects.instead(first, course) or first.change
 
 
 def _bad(outcome: Outcome) -> bool:
@@ -116,7 +118,8 @@ def _unheard_of(lane: Lane, name: Name) -> Change:
 
 def _as_its_tests(change: Change, settled: Sequence[Change]) -> Change:
     """Of several programs, the end is what becomes of them: it was not run again as a whole."""
-    if change.name != SUITE_END or change.evidence or change.change is not ChangeKind.REGRESSED:
+    ended = change.change in (ChangeKind.REGRESSED, ChangeKind.INFRA)
+    if change.name != SUITE_END or change.evidence or not ended:
         return change
     others = [one for one in settled if one.suite == change.suite and one is not change]
     if not any(one.evidence for one in others):

@@ -6,7 +6,7 @@ The first pass names a suspect, and so does a pair in which something new failed
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.judge import chance, fingerprint, sheet
+from orchestrator.judge import chance, diff, fingerprint, sheet
 from orchestrator.judge.chance import Pairs
 from orchestrator.judge.sheet import Name, Sheet
 from orchestrator.model import BOOT, Change, ChangeKind, Observed, Outcome, Pair, Side, Splat
@@ -16,6 +16,14 @@ _WORSE_THAN_FAIL = _BAD - {Outcome.FAIL}
 _ENOUGH = 5  # pairs after which what was seen on both sides may be dropped
 _STABLE = 2  # pairs in which a way to fail must come again, or its words are different each time
 _CONFIRM = 1  # pairs for what is not asked against chance
+# What one side did not test, and in how many pairs it must so that there is no difference. Of what was not seen, or not
+# told, one is as good as the first pass; what was seen to be left out may be left out now and then.
+_UNTESTED = {
+    ChangeKind.INFRA: 1,
+    ChangeKind.MISSING: 1,
+    ChangeKind.REMOVED: _ENOUGH,
+    ChangeKind.RUN_TO_SKIP: _ENOUGH,
+}
 _BOOT = (BOOT, sheet.SUITE_END)
 _ITS_SHARE = 0.25  # of the error that a lane may have, beside its tests: none of them runs where nothing boots
 
@@ -148,9 +156,10 @@ class Lane:
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
             name = change.suite, change.name
-            if name not in self.standings and _confirmed(change):
+            if name not in self.standings and (change.change in _UNTESTED or _confirmed(change)):
                 course = self.course(name)
-                if course.seen(name) < _CONFIRM and len(course.pairs) < _ENOUGH:
+                done = instead(change, course) if change.change in _UNTESTED else course.seen(name) >= _CONFIRM
+                if not done and len(course.pairs) < _ENOUGH:
                     yield name
 
     def course(self, name: Name) -> Course:
@@ -176,6 +185,19 @@ def look(changes: Iterable[Change], pairs: Sequence[Pair], alpha: float, on_base
         for one, yes in zip(found, named, strict=True)
     }
     return replace(lane, standings=standings)
+
+
+def instead(change: Change, course: Course) -> ChangeKind | None:
+    """Say what pairs make of what one side did not test: the same where it is so again; None if nobody knows."""
+    name = change.suite, change.name
+    kinds = [
+        diff.classify(pair.base.observe(*name), pair.patched.observe(*name), patched_fault=False)
+        for pair in course.pairs
+    ]
+    if change.change in kinds and change.change is not ChangeKind.INFRA:  # a guest that is lost again tells nothing
+        return change.change
+    well = [kind for kind in kinds if kind.unchanged or kind is change.expected]
+    return well[0] if 0 < _UNTESTED.get(change.change, 0) <= len(well) else None
 
 
 def _never_boots(one: Standing, alpha: float) -> bool:
@@ -214,8 +236,7 @@ def _first(change: Change) -> Iterator[Suspect]:
 def _confirmed(change: Change) -> bool:
     """Is it enough to see it come out the same once more: it was declared, or there is nothing to compare it with?"""
     declared = change.change is ChangeKind.FIXED and change.expected is ChangeKind.FIXED
-    failed = change.change in (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN) and change.patched.outcome.bad
-    return declared or failed or change.change is ChangeKind.SAME_FAIL
+    return declared or change.change in (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN, ChangeKind.SAME_FAIL)
 
 
 def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:

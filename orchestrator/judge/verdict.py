@@ -151,12 +151,14 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
     for guest in guests:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
         before = base.get((guest.arch, guest.flavour))
+        if _seen_again(guest, guests, changes):
+            yield VerdictValue.CLEAN, f"{name}: {_end(guest)}; what it took along was seen when run again"
+        elif guest.side is Side.BASE and not lived(guest):
+            yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
         if guest.side is Side.BASE:
-            if not lived(guest):
-                yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
             continue
         base_ok = before is not None and lived(before)
-        if not lived(guest):
+        if not lived(guest) and not _seen_again(guest, guests, changes):
             guilty = base_ok and blamed(guest, changes)
             chance = base_ok and guest.outcome.bad and not guilty
             value = VerdictValue.REGRESSED if guilty else VerdictValue.INCONCLUSIVE
@@ -186,6 +188,23 @@ def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:
         and guest.outcome.bad
         and (not again or any(change.change is ChangeKind.REGRESSED for change in again))
     )
+
+
+def _seen_again(guest: GuestRecord, guests: Iterable[GuestRecord], changes: Iterable[Change]) -> bool:
+    """Was a guest killed from outside, and all that it took along seen in pairs?
+
+    What base reports is not all there then: where patched reported anything new nobody can say that base does not.
+    """
+    lane = guest.arch, guest.flavour
+    here = [change for change in changes if (change.arch, change.flavour) == lane]
+    observed = [(change, change.base if guest.side is Side.BASE else change.patched) for change in here]
+    taken = [change for change, seen in observed if seen.outcome in (Outcome.LOST, Outcome.MISSING)]
+    known = guest.side is Side.PATCHED or not any(
+        new_splats(guest, one) for one in guests if one.side is Side.PATCHED and (one.arch, one.flavour) == lane
+    )
+    killed = guest.outcome is GuestOutcome.KILLED  # what breaks a connection may be the kernel, now and then
+    again = all(change.change not in (ChangeKind.INFRA, ChangeKind.MISSING) for change in taken)
+    return killed and known and again and any(change.evidence for change in taken)
 
 
 def lived(guest: GuestRecord) -> bool:

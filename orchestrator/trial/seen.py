@@ -49,7 +49,8 @@ class Seen:
 
     def add(self, later: "Seen") -> None:
         """Put what another guest gave behind it."""
-        worse = self.went_on and later.outcome is not GuestOutcome.OK and not later.went_on
+        graver = self.went_on or (later.outcome.bad and not self.outcome.bad)  # the kernel's fault, and not nobody's
+        worse = graver and later.outcome is not GuestOutcome.OK and not later.went_on
         if self.outcome is GuestOutcome.OK or worse:
             self.outcome, self.detail, self.went_on = later.outcome, later.detail, later.went_on
         self.results += later.results

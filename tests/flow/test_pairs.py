@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvm.errors import BootError
+from kvm.errors import BootError, GuestLost
 from kvm.qemu import Machine
 from orchestrator import store
 from orchestrator.model import Change, Run, Side
@@ -151,6 +151,22 @@ def test_each_test_of_its_own_is_run_again_alone(validate: Validate, suite: Path
     assert {pair["program"] for pair in kept if pair["suite"] != "(boot)"} == {"second"}
 
 
+def test_a_test_of_its_own_that_patched_does_not_list_is_not_asked_for_there(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    booted = []
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        booted.append(workdir)
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, PASSES.replace("say ok 2 second\n", ""), take=take, arches=["arm64"])
+    assert changes(run)["second"] == "removed"
+    assert len(booted) == 2
+
+
 def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate, tmp_path: Path) -> None:  # noqa: F811
     ran = []
 
@@ -162,6 +178,23 @@ def test_both_sides_are_run_in_turn_and_the_order_is_swapped(validate: Validate,
     again = ran[2:]
     assert again[:4] == [Side.BASE, Side.PATCHED, Side.PATCHED, Side.BASE]
     assert again.count(Side.BASE) == again.count(Side.PATCHED)
+
+
+def test_a_guest_that_the_host_killed_is_run_again(validate: Validate) -> None:  # noqa: F811
+    def kill() -> bool:
+        raise GuestLost("QEMU ended", kind="killed")
+
+    lucky = {Side.BASE: itertools.repeat(bool), Side.PATCHED: itertools.chain([kill], itertools.repeat(bool))}
+
+    def take(machine: Machine, **asked: object) -> object:
+        side = next(side for side in Side if side in machine.image.parts)
+        return scripted.take(machine, draw=next(lucky[side]), **asked)  # type: ignore[arg-type]
+
+    run = validate(FLAKY, f"# patched\n{FLAKY}", take=take, arches=["arm64"])
+    assert {guest.side: guest.outcome for guest in run.guests} == {"base": "ok", "patched": "killed"}
+    assert changes(run) == {"first": "same", "second": "same", "(exit)": "same"}
+    words = "patched/arm64-fast: killed: QEMU ended; what it took along was seen when run again"
+    assert verdict(run) == ("clean", words)
 
 
 def booting(which: Callable[[Side, bool], bool]) -> Callable[..., object]:

@@ -16,11 +16,12 @@ from kvm.guest import Guest
 from kvm.qemu import Machine
 from kvm.snapshot import Kept, Take
 from kvm.vm import Limits
-from orchestrator.model import Cell, GuestRun, Outcome, Side
+from orchestrator.model import Cell, GuestOutcome, GuestRun, Outcome, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites import payload, stage
 from orchestrator.trial.suites.payload import Payload, Place
 from orchestrator.trial.suites.run import Run, Unrun
@@ -354,3 +355,15 @@ def test_metrics_come_whatever_the_kind(tmp_path: Path) -> None:
     assert [(metric.name, metric.samples) for metric in bench.metrics] == [("a", (1.0, 2.0))]
     stress = ran(tmp_path, SuiteKind.STRESS_NG, f"say {RUNS}", f"say {RATE}", f"say {OVER}")
     assert [(metric.name, metric.samples) for metric in stress.metrics] == [("cpu.real", (5.0,)), ("cpu.cpu", (6.0,))]
+
+
+def test_of_several_guests_the_kernels_fault_names_the_cell_and_nobodys_where_there_is_no_other() -> None:
+    def named(*outcomes: GuestOutcome) -> GuestOutcome:
+        seen = Seen()
+        for outcome in outcomes:
+            seen.add(Seen(outcome, went_on=outcome is GuestOutcome.CONSOLE_CUT))
+        return seen.outcome
+
+    ok, killed, panic, cut = GuestOutcome.OK, GuestOutcome.KILLED, GuestOutcome.PANIC, GuestOutcome.CONSOLE_CUT
+    assert named(killed, panic) is named(panic, killed) is named(panic, GuestOutcome.HANG) is panic
+    assert named(ok, killed, ok) is named(killed, cut) is named(cut, killed) is killed

@@ -265,6 +265,70 @@ def test_a_pair_in_which_one_side_could_not_test_is_none() -> None:
     assert settled(first(FAIL, PASS), [pair(FAIL, SKIP)] * 8).change is ChangeKind.UNDECIDED
 
 
+@pytest.mark.parametrize("base", [False, True])
+def test_what_nobody_saw_on_one_side_is_what_a_pair_shows(base: bool) -> None:
+    changes = first(LOST, PASS) if base else first(PASS, LOST)
+    assert until_settled(changes, [pair(PASS, PASS)] * 9) == [pair(PASS, PASS)]
+    found = settled(changes, [pair(PASS, PASS)])
+    assert (found.change, found.evidence and found.evidence.patched.of) == (ChangeKind.SAME, 1)
+    failed = first(LOST, FAIL) if base else first(FAIL, LOST)
+    assert settled(failed, [pair(FAIL, FAIL)]).change is ChangeKind.SAME_FAIL
+    assert settled(changes, [pair(PASS, FAIL)] * 7).change is ChangeKind.REGRESSED
+    assert len(until_settled(changes, [pair(PASS, LOST)] * 9)) == 5
+    assert settled(changes, [pair(PASS, LOST)] * 5).change is ChangeKind.INFRA
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"),
+    [
+        (SKIP, ChangeKind.RUN_TO_SKIP),
+        (Outcome.XFAIL, ChangeKind.RUN_TO_SKIP),
+        (Outcome.MISSING, ChangeKind.MISSING),
+        (None, ChangeKind.REMOVED),
+    ],
+)
+def test_what_patched_no_longer_tests_is_that_again_or_in_no_pair(now: Outcome | None, kind: ChangeKind) -> None:
+    def patched(seen: Outcome | None) -> GuestRun:
+        return run(Side.PATCHED, {"t": seen} if seen else {})
+
+    changes = diff.compare(run(Side.BASE, {"t": PASS}), patched(now), ["s"], [])
+    again, well = Pair("s", "", run(Side.BASE, {"t": PASS}), patched(now)), pair(PASS, PASS)
+    assert until_settled(changes, [again] * 9) == [again]
+    assert settled(changes, [again]).change is kind
+    pairs = until_settled(changes, [well] * 9)
+    assert len(pairs) == (1 if kind is ChangeKind.MISSING else 5)
+    assert settled(changes, pairs).change is ChangeKind.SAME
+    assert settled(changes, [*pairs[1:], again]).change is kind
+
+
+def test_what_is_new_is_seen_once_more() -> None:
+    changes = diff.compare(run(Side.BASE, {}), run(Side.PATCHED, {"t": PASS}), ["s"], [])
+    new = Pair("s", "", run(Side.BASE, {}), run(Side.PATCHED, {"t": PASS}))
+    assert until_settled(changes, [new] * 9) == [new]
+    assert settled(changes, [new]).change is ChangeKind.ADDED
+    assert len(until_settled(first(SKIP, PASS), [pair(SKIP, PASS)] * 9)) == 1
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_guest_that_the_host_killed_is_no_matter_where_all_that_it_took_along_was_seen_again(side: Side) -> None:
+    def given(which: Side, end: Outcome = PASS, outcome: GuestOutcome = GuestOutcome.OK) -> GuestRun:
+        return run(which, {"t": LOST if end is LOST else PASS}, end, outcome)
+
+    guests = [given(which, *((LOST, GuestOutcome.KILLED) if which is side else ())) for which in Side]
+    changes = diff.compare(*guests, ["s"], [])
+
+    def decided(*pairs: Pair, splats: tuple[Splat, ...] = ()) -> VerdictValue:
+        rows, records = settle.settle(changes, pairs, ALPHA), [one.guest for one in guests]
+        records[1] = replace(records[1], splats=splats)
+        return verdict.decide((), records, rows, declared=False).value
+
+    well = Pair("s", "", *map(given, Side))
+    assert decided() is decided(Pair("s", "", *guests)) is VerdictValue.INCONCLUSIVE
+    assert decided(well) is VerdictValue.CLEAN
+    assert decided(*[Pair("s", "", given(Side.BASE), run(Side.PATCHED, {"t": FAIL}))] * 7) is VerdictValue.REGRESSED
+    assert decided(well, splats=(WARNS,)) is not VerdictValue.CLEAN
+
+
 def test_a_failure_that_only_a_pair_shows_is_suspected_from_the_next_pair_on() -> None:
     changes = first(PASS, PASS)
     assert not wants(changes, [])
@@ -294,6 +358,17 @@ def test_the_end_of_several_programs_is_as_its_tests_are() -> None:
     again = Pair("s", "a", run(Side.BASE, {"a": PASS}), run(Side.PATCHED, {"a": PASS}))
     found = {change.name: change.change for change in settle.settle(changes, [again] * 19, ALPHA)}
     assert found == {"a": ChangeKind.FLAKY_ON_PATCHED, "(exit)": ChangeKind.FLAKY_ON_PATCHED}
+
+
+def test_the_end_of_several_programs_of_which_some_were_not_seen_is_as_these_are_when_run_again() -> None:
+    lost = run(Side.PATCHED, {"a": LOST, "b": Outcome.MISSING}, LOST, GuestOutcome.KILLED)
+    changes = diff.compare(run(Side.BASE, {"a": PASS, "b": PASS}), lost, ["s"], [])
+    one, two = (Pair("s", name, *(run(side, {name: PASS}) for side in Side)) for name in "ab")
+    wanted = set(suspects.look(changes, [one], ALPHA).wanted)
+    assert ("s", "b") in wanted and ("s", "a") not in wanted
+    found = {change.name: change.change for change in settle.settle(changes, [one], ALPHA)}
+    assert found == {"a": ChangeKind.SAME, "b": ChangeKind.MISSING, "(exit)": ChangeKind.MISSING}
+    assert {change.change for change in settle.settle(changes, [one, two], ALPHA)} == {ChangeKind.SAME}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ChangeKind if kind is not ChangeKind.SAME])
