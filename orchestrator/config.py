@@ -128,8 +128,16 @@ class NightlyKeep(Section):
     days: float = Field(30, gt=0)
 
 
+class NightlyCluster(Section):
+    """Whose workers build and test: what `kdelta run` is given as --scheduler, --store and --tls."""
+
+    scheduler: str
+    store: str
+    tls: str | None = None
+
+
 class Nightly(Section):
-    """What `kdelta nightly` does, in how many seconds, and what it keeps."""
+    """What `kdelta nightly` does, where, in how many seconds, and what it keeps."""
 
     trees: list[NightlyTree] = Field(default_factory=list)
     queues: list[NightlyQueue] = Field(default_factory=list)
@@ -137,6 +145,7 @@ class Nightly(Section):
     flavours: list[str] | None = None
     budget: float = Field(8 * 3600, gt=0)
     keep: NightlyKeep = NightlyKeep()
+    cluster: NightlyCluster | None = None
 
 
 class Pipeline(Section):

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,10 @@ from orchestrator.commands import opening
 from orchestrator.model import ItemEnd, ItemReport, NightReport
 from orchestrator.places import processors
 from orchestrator.publish import night as words
+from orchestrator.request import Request
+
+if TYPE_CHECKING:
+    from orchestrator.cluster.where import Where
 
 
 @click.command()
@@ -41,6 +47,7 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
         hooks.patchwork_token(asked.pipeline.report)
     if not asked.pipeline.unsandboxed:
         sandbox.require()
+    there = _cluster(asked)
     results, runs = Path.cwd() / "results", actions.Night()
 
     def told(one: ItemReport) -> None:
@@ -52,7 +59,8 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
 
     with opening.history() as book:
         with show.Board() as board:
-            report = night.run(asked, night.Place(book, results, opening.publish, board.tell, told=told))
+            place = night.Place(book, results, opening.publish, board.tell, there=there, told=told)
+            report = night.run(asked, place)
         _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
         opening.write_index(book, results)
     summary = words.summary(report)
@@ -62,6 +70,16 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
         click.echo(actions.harmless(summary), nl=False)
     runs.tell(summary)
     return report.exit_code
+
+
+def _cluster(asked: Request) -> "Where | None":
+    """The cluster that pipeline.yaml names, if it does; what is a path begins at the file."""
+    named, near = asked.pipeline.nightly and asked.pipeline.nightly.cluster, Path(asked.near)
+    if not named:
+        return None
+    files = named.store if "://" in named.store else str(near / disk.expanded(named.store))
+    certificates = near / disk.expanded(named.tls) if named.tls else os.environ.get("KDELTA_TLS")
+    return opening.cluster(asked, named.scheduler, files, Path(certificates) if certificates else None)
 
 
 def _write(report: NightReport, name: Path) -> None:

@@ -8,23 +8,28 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvm import disk, proc, snapshot
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from kvm.snapshot import Take
 from orchestrator import cache, culprits, job, pipeline, plan, store, sweep
 from orchestrator.config import Nightly
+from orchestrator.engine import Engine
 from orchestrator.history import ask, nights, write
 from orchestrator.history.ask import Spot
 from orchestrator.history.book import Book
 from orchestrator.history.nights import Entry
-from orchestrator.job import Job, Watch
+from orchestrator.job import Job, MakeEngine, Watch
 from orchestrator.judge import verdict
 from orchestrator.model import ItemEnd, ItemReport, NightReport, VerdictValue
 from orchestrator.nightly import queue
 from orchestrator.nightly.queue import Found, Item
 from orchestrator.plan import Plan
 from orchestrator.request import Request
+
+if TYPE_CHECKING:  # what it needs is an extra
+    from orchestrator.cluster.where import Where
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,8 @@ _DECIDE = {
 class Place:
     """Where a night works: the history, the directory of all results, and who is told of what.
 
-    `publish` writes the report of a run that has ended; `told` hears of each item what became of it.
+    `publish` writes the report of a run that has ended; `told` hears of each item what became of it; `there` is the
+    cluster that builds and tests, if not this machine.
     """
 
     book: Book
@@ -49,7 +55,13 @@ class Place:
     publish: Callable[[Job], object]
     watch: Watch
     take: Take = snapshot.take
+    there: "Where | None" = None
     told: Callable[[ItemReport], object] = lambda _: None
+
+    @property
+    def engine(self) -> MakeEngine:
+        """What does a run's work."""
+        return self.there.engine if self.there else Engine
 
     @property
     def own(self) -> Path:
@@ -195,10 +207,10 @@ def _one(item: Item, done: list[Entry], place: Place, budget: Budget) -> ItemRep
     )
     entry = Entry(item.name, content, item.tip, int(now.timestamp()), str(directory), "")
     nights.begin(place.book, entry)
-    opening = (
-        job.resume(directory, place.watch, place.take) if begun else job.start(todo, directory, place.watch, place.take)
-    )
-    with opening as of:
+    how = (directory, place.watch, place.take, place.engine)
+    with job.resume(*how) if begun else job.start(todo, *how) as of:
+        if place.there:
+            place.there.save(directory)
         run = pipeline.go_on(of) if begun else pipeline.validate(of)
         write.add(place.book, run, directory)
         worse = _looked_at(of, [one for one in done if one.verdict], place.book, budget)

@@ -11,6 +11,8 @@ import pytest
 from kvm import disk, proc
 from kvm.errors import BootError, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
+from orchestrator import store
+from orchestrator.cluster.where import Where
 from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import ask, book, nights
 from orchestrator.job import Job
@@ -18,7 +20,7 @@ from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
 from orchestrator.publish import night as words
 from orchestrator.publish.formats import FORMATS
-from tests import scripted
+from tests import clusters, scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
@@ -55,12 +57,13 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
         queues: tuple[NightlyQueue, ...] = (),
         trees: bool = True,
         asks: dict[str, object] | None = None,
+        there: Where | None = None,
         **keys: object,
     ) -> NightReport:
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
         asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
-        return night.run(asked, night.Place(history, results, published, lambda *_: None, take))
+        return night.run(asked, night.Place(history, results, published, lambda *_: None, take, there))
 
     def published(of: Job) -> None:
         assert of.run.status is RunStatus.DONE  # a report that says it still runs would be wrong for ever
@@ -518,6 +521,31 @@ def test_a_second_try_that_is_cut_off_goes_on_the_next_night(spend: Night, fakel
     assert [one.verdict for one in nights.entries(history)] == ["inconclusive", "clean"]
 
 
+def test_a_night_on_a_cluster_that_is_cut_off_goes_on_there_and_bisects_here(
+    spend: Night, fakelinux: Path, results: Path, tmp_path: Path
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first night\n{PASSES}")
+    with clusters.running(tmp_path / "cluster", "one") as cluster:
+        assert ends(spend(there=cluster.where())) == ["clean"]
+        assert len(cluster.boots()) == 2
+        for text in (f"breaks it\n{FAILS}", f"later\n{FAILS}"):
+            commit(fakelinux, text)
+        (hold := cluster.top / "hold").touch()
+        once: dict[str, object] = {"rerun": {"pairs": 0}}
+        left = spend(there=cluster.where(), asks=once, budget=15)
+        assert (ends(left), len(cluster.boots())) == (["left"], 4)
+        cluster.until(lambda: not cluster.busy(), "the errand goes on")
+        hold.unlink()
+        [item] = spend(there=cluster.where(), asks=once).items
+        boots = len(cluster.boots())
+    assert (item.verdict, [who.split(" ", 1)[1] for who in item.culprits]) == ("regressed", ["mm: breaks it"])
+    assert boots == 6
+    run = store.load(Path(item.directory))
+    assert len(list(results.glob("*/run.json"))) == 2
+    assert [one.task.partition(" on ")[0] for one in run.timeline if " on " in one.task] == ["guests arm64-fast"]
+
+
 def test_two_nights_never_run_at_once(spend: Night, results: Path, fakelinux: Path) -> None:
     (results / "nightly").mkdir(parents=True)
     with disk.alone(results / "nightly"), pytest.raises(UserError, match="another nightly runs"):
@@ -575,6 +603,41 @@ def test_what_is_kept_of_a_night(tmp_path: Path) -> None:
     going = nights.prune(found, {str(tmp_path / "run1")}, runs=1, oldest=0)
     assert [path.name for path in going] == ["run3", "run2"]
     assert [path.name for path in nights.prune(found, (), runs=9, oldest=4)] == ["run3", "run2", "run1"]
+
+
+def test_the_command_spends_its_night_on_the_cluster_that_the_file_names(
+    kdelta: Kdelta,
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"breaks it\n{FAILS}")
+    cache = request_for(None).cache
+    with clusters.running(tmp_path / "cluster", "one", scheme="tls") as cluster:
+        (tmp_path / "pipeline.yaml").write_text(
+            f"kernel: git:{fakelinux}\nsuites: [{suite}]\narches: [arm64]\nbisect: false\nrerun: {{pairs: 0}}\n"
+            f"nightly:\n  trees: [{{kernel: 'git:{fakelinux}', branches: [main]}}]\n"
+            f"  cluster: {{scheduler: '{cluster.url}', store: cluster/store, tls: cluster/tls}}\n"
+        )
+        done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=cache)
+        assert done.returncode == 1, done.stderr
+        assert len(cluster.boots()) == 2
+    [run] = (tmp_path / "results").glob("*/run.json")
+    assert json.loads((run.parent / store.CLUSTER).read_bytes())["scheduler"] == cluster.url
+
+
+def test_a_cluster_that_cannot_be_used_is_a_fault_before_anything_runs(kdelta: Kdelta, tmp_path: Path) -> None:
+    head = "nightly:\n  queues: [{directory: .}]\n  cluster: "
+    for named, said in (
+        ("{scheduler: 'tls://10.0.0.1:8786'}", "pipeline.yaml:3:3: nightly.cluster.store: field required"),
+        ("{scheduler: 'tcp://10.0.0.1:8786', store: here}", "without TLS anybody who reaches it"),
+        ("{scheduler: 'tls://10.0.0.1:8786', store: here, tls: none}", f"no such file: {tmp_path}/none/ca.pem"),
+    ):
+        (tmp_path / "pipeline.yaml").write_text(f"{head}{named}\n")
+        done = kdelta("nightly", KDELTA_HISTORY="")
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
 def test_a_queue_that_is_two_things_is_a_fault_with_its_place(kdelta: Kdelta, tmp_path: Path) -> None:
