@@ -222,6 +222,31 @@ def test_print_shows_what_the_rows_open_and_no_controls(page: Page) -> None:
     assert page.get_by_role("button", name="Copy").is_hidden()
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_on_paper_every_test_is_in_full_or_a_line_and_nothing_is_closed(
+    chromium: Browser, tmp_path: Path, *, script: bool
+) -> None:
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
+    tests = tuple(change(f"number_{number:03}", **broken) for number in range(80))
+    context = chromium.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(written(sample_run(tests=(*tests, change("quiet"))), tmp_path))
+    page.emulate_media(media="print")
+    assert page.locator("#rows .opened").last.is_visible()
+    for name, said in (("#list-changed", "number_079"), ("#list-same", "quiet")):
+        lines = page.locator(f"{name} pre")
+        assert lines.is_visible(), name
+        assert said in lines.inner_text()
+    assert page.locator("#guests").get_by_text("Call Trace:").first.is_visible()
+    if script:  # what somebody asked for is all that is printed
+        page.emulate_media(media="screen")
+        page.fill("#filter-text", "number_003")
+        page.emulate_media(media="print")
+        assert rows(page) == ["madvise_locked/number_003"]
+        assert not page.locator("#list-same pre").is_visible()
+    context.close()
+
+
 def test_on_paper_no_marked_line_is_cut_off(chromium: Browser, tmp_path: Path) -> None:
     why = "expected a page that is there and found none, " * 12
     test = change("t", "x86_64", Outcome.PASS, Outcome.FAIL, ChangeKind.REGRESSED, said=("ok 1\n", f"not ok 1 {why}\n"))

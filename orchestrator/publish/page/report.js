@@ -13,6 +13,7 @@
   // ---- what there is: rows of the page, and lines of the lists
 
   const table = byId("rows");
+  const lists = document.querySelectorAll(".list");
   const unpacked = async (packed) => {
     const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
@@ -108,9 +109,13 @@
     [CLASS, SUITE, LANES, BASE, PATCHED, NOTE].forEach((column, place) => sortable(table.tHead.rows[0].cells[place], column));
     table.tHead.rows[0].cells[0].setAttribute("aria-sort", "ascending");
     table.hidden = byId("filter").hidden = false;
-    byId("filter").addEventListener("input", () => { most = PAGE; show(); });
+    byId("filter").addEventListener("input", () => {
+      most = PAGE;
+      lists.forEach((list) => list.classList.add("unasked")); // on paper, too
+      show();
+    });
     byId("rows-more").addEventListener("click", () => { most += PAGE; show(); });
-    document.querySelectorAll(".list").forEach((list) => { list.hidden = true; });
+    lists.forEach((list) => { list.hidden = true; });
     show();
   }
 
