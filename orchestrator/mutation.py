@@ -45,37 +45,47 @@ def look(job: Job, bounds: Bounds) -> Run:
 
 
 def _choose(job: Job) -> Iterator[tuple[Mutant, LineCoverage]]:
-    """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line."""
+    """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line.
+
+    Of a hunk that only takes lines away, these are base's.
+    """
     boots = {
         Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0
         for guest in job.run.guests
         if guest.side is Side.PATCHED and verdict.lived(guest)  # or there is nothing to hold a mutant against
     }
-    written = [
-        line for line in job.run.coverage if line.side is Side.PATCHED and Lane(line.arch, line.flavour) in boots
-    ]
-    written.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])  # of two lanes the faster one
-    ran = {(line.file, line.line): line for line in reversed(written) if line.state is LineState.RAN}
+    known = [line for line in job.run.coverage if Lane(line.arch, line.flavour) in boots]
+    known.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])  # of two lanes the faster one
+    before, written = ([line for line in known if line.side is side] for side in Side)
+    gone, ran = (
+        {(line.file, line.line): line for line in reversed(lines) if line.state is LineState.RAN}
+        for lines in (before, written)
+    )
     plain = {(line.file, line.line) for line in written if line.state is LineState.PLAIN}  # a `case` has no counter
     taken: list[Mutant] = []
     faults: list[list[Mutant]] = []
-    for file in sorted({file for file, _ in ran}):
+    for file, mapped in sorted(job.plan.lines.by_patched.items()):
+        runs = [run for run in mapped.runs if _in(run, file, ran) or _of_base(run, mapped.base, gone)]
         lines = sorted(number for name, number in {*ran, *plain} if name == file)
-        base, patched = _contents(job, file)
-        taken += mutants.reverted(file, base, patched, [run for run in _runs(job, file) if _in(run, file, ran)])
-        faults += mutants.make(file, patched, lines)
+        if runs or any(name == file for name, _ in ran):
+            base, patched = _contents(job, file)
+            taken += mutants.reverted(file, base, patched, runs)
+            faults += mutants.make(file, patched, lines)
     for one in (*taken, *mutants.in_turn(faults)):
+        mapped = job.plan.lines.by_patched[one.file]
         near = [line for line in ran.values() if line.file == one.file]
+        near = near or [line for line in gone.values() if line.file == mapped.base]
         yield one, min(near, key=lambda line: abs(line.line - one.line))
-
-
-def _runs(job: Job, file: str) -> tuple[hunks.Run, ...]:
-    return job.plan.lines.by_patched[file].runs
 
 
 def _in(run: hunks.Run, file: str, ran: Mapping[tuple[str, int], LineCoverage]) -> bool:
     """Did a line of this hunk run?"""
     return any((file, number) in ran for number in range(run.patched, run.patched + run.added))
+
+
+def _of_base(run: hunks.Run, file: str | None, gone: Mapping[tuple[str, int], LineCoverage]) -> bool:
+    """Does this hunk only take away, and did a line of it run on base?"""
+    return not run.added and any((file, number) in gone for number in range(run.base, run.base + run.removed))
 
 
 def _contents(job: Job, file: str) -> tuple[bytes, bytes]:

@@ -63,7 +63,8 @@ def reverted(file: str, base: bytes, patched: bytes, runs: Iterable[Run]) -> lis
         start = sum(map(len, after[: run.patched - 1]))
         end = start + sum(map(len, after[run.patched - 1 : run.patched - 1 + run.added]))
         other = b"".join(before[run.base - 1 : run.base - 1 + run.removed])
-        words = f"{run.added} line{'s' if run.added != 1 else ''} as base has {'them' if run.added != 1 else 'it'}"
+        count, put_back = run.added or run.removed, "" if run.added else " put back"
+        words = f"{count} line{'s' if count != 1 else ''}{put_back} as base has {'them' if count != 1 else 'it'}"
         found.append(Mutant(file, run.patched, "reverted hunk", words, ((start, end, other),)))
     return found
 

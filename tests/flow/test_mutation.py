@@ -53,6 +53,19 @@ def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp
     assert (run.mutants, run.notes[-1]) == ((), "no mutant was tried: no changed line was seen to run")
 
 
+def test_a_line_that_the_series_only_takes_away_is_put_back(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    texts = "program:\nsay 1..1\nsay ok 1 first\nexit 1\n", "program:\nsay 1..1\nsay ok 1 first\n"
+    todo = plan.make(request_for(*texts, arches=["arm64"]))
+    with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, scripted.take) as started:
+        pipeline.validate(started)
+        ran = LineCoverage(Side.BASE, "arm64", "fast", "mm/madvise.c", 4, LineState.RAN, 1, {"example": 1})
+        started.recorder.add("coverage", ran)
+        run = mutation.look(started, Bounds(9, 1e9))
+    assert [(one.words, one.fate, one.by) for one in run.mutants] == [
+        ("1 line put back as base has it", Fate.CAUGHT, "example/(exit)"),
+    ]
+
+
 @pytest.mark.parametrize(("bounds", "tried"), [(Bounds(1, 1e9), 1), (Bounds(9, 0), 0)])
 def test_no_more_are_tried_than_was_asked_for(request_for, tmp_path: Path, bounds: Bounds, tried: int) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert len(mutated(request_for, tmp_path / "run", bounds, 4, 5).mutants) == tried

@@ -107,6 +107,8 @@ def test_a_hunk_is_put_back_as_base_has_it() -> None:
     assert first.apply(patched) == b"a\nold\nc\nlast\n"
     assert second.apply(patched) == b"a\nnew\nmore\nc\n"
     assert (first.words, second.words) == ("2 lines as base has them", "1 line as base has it")
+    [gone] = mutants.reverted("mm/a.c", base, b"a\nc\n", [Run(base=2, removed=1, patched=2, added=0)])
+    assert (gone.apply(b"a\nc\n"), gone.words) == (base, "1 line put back as base has it")
 
 
 @given(st.binary(max_size=200))
