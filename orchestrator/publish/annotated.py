@@ -55,7 +55,7 @@ class Patch:
     left_out: int = 0
 
 
-def read(run: Run, directory: Path, names: dict[Lane, str], notes: Notes) -> Patch:
+def read(run: Run, directory: Path, names: dict[Lane, str], notes: Notes, share: int = 1) -> Patch:
     """Annotate the diff in the run directory; of a run from which it was not kept there is nothing to show."""
     known: Known = {}
     for line in run.coverage:
@@ -67,12 +67,12 @@ def read(run: Run, directory: Path, names: dict[Lane, str], notes: Notes) -> Pat
     with path.open("rb") as diff:
         text = diff.read(MOST_BYTES).decode("utf-8", "replace")
     files = [_file(lines, known, lanes, notes) for lines in hunks.sections(text)]
-    return _fitted(files, tuple(names[lane] for lane in lanes))
+    return _fitted(files, tuple(names[lane] for lane in lanes), MOST_LINES // share)
 
 
-def _fitted(files: list[File], lanes: tuple[str, ...]) -> Patch:
-    """As many lines as a report holds."""
-    room, kept = MOST_LINES, []
+def _fitted(files: list[File], lanes: tuple[str, ...], room: int) -> Patch:
+    """As many lines as a report has room for."""
+    kept = []
     for file in files:
         if file.rows and room > 0:
             kept.append(File(file.name, file.rows[:room]))

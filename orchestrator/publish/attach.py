@@ -21,7 +21,7 @@ class Attachment:
 class Bag:
     """The room that one report has for files: first come, first held."""
 
-    def __init__(self, room: int = MOST_BYTES) -> None:
+    def __init__(self, room: int) -> None:
         self._room = room
 
     def hold(self, path: Path | None, name: str) -> Attachment | None:

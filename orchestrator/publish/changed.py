@@ -73,13 +73,14 @@ class Rows:
     same: tuple[Opening, ...]
 
 
-def rows(run: Run, names: Names, directory: Path, said: Said) -> Rows:
-    """Every test of the run, each result in one row."""
+def rows(run: Run, names: Names, directory: Path, said: Said, share: int = 1) -> Rows:
+    """Every test of the run, each result in one row; long texts have one part in `share` of their room."""
     every = _rows(run, names)
     changed = [row for row in every if digest.differs(row.tests[0])]
     same = [row for row in every if not digest.differs(row.tests[0])]
-    plain = _Teller(run, names, directory, said, Shelf(excerpt.OUTPUTS_ROOM), Shelf(excerpt.AROUND_ROOM))
-    rooms = (Shelf(excerpt.PACKED_OUTPUTS_ROOM), Shelf(excerpt.PACKED_AROUND_ROOM))
+    first = (Shelf(excerpt.OUTPUTS_ROOM // share), Shelf(excerpt.AROUND_ROOM // share))
+    plain = _Teller(run, names, directory, said, *first)
+    rooms = (Shelf(excerpt.PACKED_OUTPUTS_ROOM // share), Shelf(excerpt.PACKED_AROUND_ROOM // share))
     packed = replace(plain, outputs=rooms[0], consoles=rooms[1])
     return Rows(plain.tell(changed[:MOST_IN_FULL]), packed.tell(changed[MOST_IN_FULL:]), packed.tell(same))
 

@@ -14,10 +14,12 @@ from markupsafe import Markup
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
 from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, timed, told
-from orchestrator.publish.attach import Attachment, Bag, packed
+from orchestrator.publish.attach import MOST_BYTES, Attachment, Bag, packed
 from orchestrator.publish.formats import mail
 from orchestrator.trial import stretch
 
+LARGEST = 5_000_000  # bytes
+_SHARES = (1, 4, 16, 64)
 _PAGE = Path(__file__).parent / "page"
 
 _PIPELINE, _EXPECT = "pipeline.yaml", "series/expect.yaml"
@@ -33,10 +35,22 @@ class File:
 
 
 def render(run: Run, directory: Path) -> str:
-    """The report as text; of `directory` it reads the diff, the consoles, and what it carries along."""
+    """The report as text; of `directory` it reads the diff, the consoles, and what it carries along.
+
+    A mail must still carry it: where long texts make it larger, they have a fourth of their room, and so on.
+    """
+    for share in _SHARES:
+        page = _rendered(run, directory, share)
+        if len(page.encode()) <= LARGEST:
+            break
+    return page
+
+
+def _rendered(run: Run, directory: Path, share: int) -> str:
+    """The report with one part in `share` of the room for long texts."""
     style, script = _own("report.css"), _own("report.js")
-    names, files = digest.lanes(run), _files(run, directory)
-    tests, linked = changed.rows(run, names, directory, _consoles(run, directory)), told.read(run)
+    names, files = digest.lanes(run), _files(run, directory, share)
+    tests, linked = changed.rows(run, names, directory, _consoles(run, directory), share), told.read(run)
     return _environment().get_template("report.html.j2").render(
         run=run,
         digest=digest,
@@ -45,8 +59,8 @@ def render(run: Run, directory: Path) -> str:
         packed=_packed,
         choices=changed.choices(run),
         steps=advice.steps(run, directory, {test: row.anchor for row, _ in tests.full for test in row.tests}),
-        metrics=measured.read(run, names),
-        consoles=rows.consoles(run, names, lambda path: _find(directory, path)),
+        metrics=measured.read(run, names, share),
+        consoles=rows.consoles(run, names, lambda path: _find(directory, path), share),
         quantities=rows.quantities(run, names),
         bars=timed.bars(run),
         busy=(timed.busy(run), timed.plot(run)),
@@ -54,7 +68,7 @@ def render(run: Run, directory: Path) -> str:
         recipe=[path for path in (_PIPELINE, store.DIFF, _EXPECT, "reproduce.sh") if path in files],
         boots=rows.boots(run, directory),
         told=linked,
-        patch=annotated.read(run, directory, names, told.notes(linked)),
+        patch=annotated.read(run, directory, names, told.notes(linked), share),
         reply=mail.body(run),
         kept=files.get,
         policy=policy.of(style, script),
@@ -83,9 +97,12 @@ def _consoles(run: Run, directory: Path) -> changed.Said:
     return said
 
 
-def _files(run: Run, directory: Path) -> dict[str, File]:
+def _files(run: Run, directory: Path, share: int) -> dict[str, File]:
     """Every file that the report names and the run directory holds; what explains most is attached first."""
-    bag, troubled_first = Bag(), sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK)
+    bag, troubled_first = (
+        Bag(MOST_BYTES // share),
+        sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK),
+    )
     builds: list[BuildRecord | StepRecord] = [*run.builds, *run.steps]
     paths = (
         store.RECORD,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PLOTS = 30
+MOST_BY_BOOT = 1000
 MOST_SAMPLES = 150  # of one side, in one plot
 _LARGEST = 1e305  # beyond it there are no axes
 _APART = 0.16  # of a boot, base from patched
@@ -38,7 +39,10 @@ class Boot:
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric: its name for links, both sides in four numbers, boot by boot, and as a plot where there is room."""
+    """One metric: its name for links, both sides in four numbers, boot by boot, and as a plot where there is room.
+
+    Of one that is `cut` there is no more than the numbers.
+    """
 
     anchor: str
     pair: MetricPair
@@ -46,10 +50,11 @@ class Measured:
     spreads: dict[Side, digest.Spread | None]
     boots: tuple[Boot, ...]
     plot: Markup | None
+    cut: bool
 
 
-def read(run: Run, names: dict[Lane, str]) -> list[Measured]:
-    """Every metric, what changed for sure first."""
+def read(run: Run, names: dict[Lane, str], share: int = 1) -> list[Measured]:
+    """Every metric, what changed for sure first; not all of many boot by boot."""
     named = anchors.named("metric", digest.metrics(run), lambda pair: (pair.suite, pair.name, pair.arch, pair.flavour))
     return [
         Measured(
@@ -59,6 +64,7 @@ def read(run: Run, names: dict[Lane, str]) -> list[Measured]:
             {side: digest.spread(_of(pair, side)) for side in Side},
             tuple(_boots(pair)),
             _plot(pair, anchor) if number < MOST_PLOTS else None,
+            number >= MOST_BY_BOOT // share,
         )
         for number, (anchor, pair) in enumerate(named)
     ]

@@ -49,9 +49,9 @@ def _quantity(lane: str, name: str, sides: list[float | None], digits: str, unit
     return Quantity(lane, name, told[0], told[1], change)
 
 
-def consoles(run: Run, names: Names, find: Find) -> dict[str, list[Pane]]:
+def consoles(run: Run, names: Names, find: Find, share: int = 1) -> dict[str, list[Pane]]:
     """The consoles of each lane, base beside patched; those of guests that did not end well get room first."""
-    shelf = Shelf(excerpt.CONSOLES_ROOM)
+    shelf = Shelf(excerpt.CONSOLES_ROOM // share)
     troubled_first = sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK)
     held = {guest: shelf.hold(excerpt.console(find(guest.console))) for guest in troubled_first}
     shown = {name: _lane_consoles(run, lane, name, held) for lane, name in names.items()}

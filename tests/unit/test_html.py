@@ -537,6 +537,27 @@ def test_a_row_opens_the_words_of_both_consoles_around_it_and_the_reports_there(
     assert at in shown
 
 
+def test_a_report_that_nothing_makes_smaller_can_be_mailed_and_says_what_it_has_not(tmp_path: Path) -> None:
+    draw = random.Random(0)
+
+    def noise(size: int) -> str:  # what no packing makes smaller
+        return base64.b64encode(draw.randbytes(size * 3 // 4)).decode()
+
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
+    tests = tuple(change(f"number_{n}", **broken, said=(noise(16_000), noise(16_000))) for n in range(220))
+    metrics = tuple(dataclasses.replace(sample_run().metrics[0], name=f"metric_{number}") for number in range(3_000))
+    run = sample_run(tests=tests, metrics=metrics)
+    write_files(run, tmp_path, console=noise(1_000_000))
+    (tmp_path / "series.diff").write_text(
+        "diff --git a/mm/a.c b/mm/a.c\n--- a/mm/a.c\n+++ b/mm/a.c\n@@ -1,0 +1,2900 @@\n" + f"+{noise(1_400)}\n" * 2_900
+    )
+    report = page(run, tmp_path)
+    assert len(report.source.encode()) <= html.LARGEST
+    assert "not shown: this report holds its fill of long texts" in report.text("tests")
+    assert "more are in run.json" in report.text("metrics")
+    assert "more lines are in series.diff" in report.text("patch")
+
+
 def test_of_ten_thousand_tests_none_is_dropped_and_the_report_can_be_mailed(tmp_path: Path) -> None:
     fixed = {"base": Outcome.FAIL, "kind": ChangeKind.FIXED}
     tests = tuple(change(f"number_{number}", **(fixed if number < 300 else {})) for number in range(10_000))
