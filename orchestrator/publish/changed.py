@@ -39,7 +39,8 @@ class Row:
         """The row as text, its columns set apart by tabs, which no column holds."""
         test = self.tests[0]
         lanes = ", ".join(self.lanes)
-        columns = (test.change, test.base.outcome, test.patched.outcome, lanes, test.suite, test.name, self.note)
+        sides = (f"{side.outcome} {digest.part(side)}".rstrip() for side in (test.base, test.patched))
+        columns = (test.change, *sides, lanes, test.suite, test.name, self.note)
         return "\t".join(map(line, columns))
 
 

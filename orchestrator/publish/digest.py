@@ -24,6 +24,7 @@ from orchestrator.model import (
     Lane,
     MetricPair,
     MutantRecord,
+    Observed,
     Run,
     RunStatus,
     Samples,
@@ -128,6 +129,12 @@ def rates(change: Change) -> str:
 def failed(change: Change) -> str:
     """What the rates of a test count."""
     return "failed this way" if change.both_fail else "failed"
+
+
+def part(observed: Observed) -> str:
+    """How many of its repeats ended as it did, where they do not all agree: `1 of 3`."""
+    agree = len(set(observed.repeats)) <= 1
+    return "" if agree else f"{observed.repeats.count(observed.outcome)} of {len(observed.repeats)}"
 
 
 def noteworthy(run: Run) -> list[Change]:

@@ -128,7 +128,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(digest, name) for name in ("number", "times", "duration")}
+    environment.filters |= {name: getattr(digest, name) for name in ("number", "times", "duration", "part")}
     environment.filters["line"] = lambda text: clean.line(str(text))
     return environment
 

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from orchestrator.model import ChangeKind, Evidence, Outcome, Rate
+from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Rate
 from tests.browser.conftest import EVIL, Watch, written
 from tests.unit.runs import change, sample_run
 
@@ -220,6 +221,52 @@ def test_print_shows_what_the_rows_open_and_no_controls(page: Page) -> None:
     assert page.locator("#rows .opened").first.is_visible()
     assert page.locator("#filter").is_hidden()
     assert page.get_by_role("button", name="Copy").is_hidden()
+
+
+def _flaky(number: int) -> Change:
+    """One test of many: now and then it fails on base, it always does on patched, and it was to be fixed."""
+    again = Evidence(Rate(1, 6, 0, 0.6), Rate(6, 6, 0.54, 1))
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED, "expected": ChangeKind.FIXED, "evidence": again}
+    base = Observed(Outcome.FAIL, "ok\n", (Outcome.PASS, Outcome.FAIL, Outcome.PASS))
+    return dataclasses.replace(change(f"number_{number:03}", **broken, said=("", f"ok\nnot {EVIL}\n")), base=base)
+
+
+def test_a_row_that_the_script_makes_shows_what_one_of_the_page_shows(chromium: Browser, tmp_path: Path) -> None:
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    tests = (*map(_flaky, range(60)), change("passes"))
+    watch = Watch(page, written(sample_run(tests=tests), tmp_path))
+    page.get_by_role("button", name="Show 10 more").click()
+    plain = """(row) => [...row.querySelectorAll("*")].map((one) => [one.tagName, one.className, one.scope,
+        one.ariaLabel, one.childElementCount ? "" : one.textContent].join("|").replace(/number_\\d+/, "number"))"""
+    first, last = (page.locator("#rows tbody.test").nth(at).locator("tr").first.evaluate(plain) for at in (0, 59))
+    assert first == last
+    shown = page.locator("#rows tbody.test").last
+    assert "1 of 3" in shown.inner_text()
+    assert shown.locator(".notes.is-unmet").inner_text().startswith("fixed: unmet")
+    page.select_option("#filter-outcome", "fail")
+    assert page.locator("#filter-count").inner_text() == "60 of 61 rows"
+    assert watch.nothing()
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (360, "light"), (1440, "dark"), (1440, "light")])
+def test_rows_that_the_script_makes_and_what_they_open_fit_and_break_no_rule_of_axe(
+    chromium: Browser, tmp_path: Path, width: int, scheme: str
+) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    tests = (*map(_flaky, range(60)), *(change(f"same_{number}", said=(EVIL, EVIL)) for number in range(3)))
+    watch = Watch(page, written(sample_run(tests=tests), tmp_path))
+    page.select_option("#filter-kind", "")
+    for words in ("number_059", "same_2"):
+        page.fill("#filter-text", words)
+        page.locator("#rows .switch summary").click()
+        page.locator("#rows .detail .panes").first.wait_for()  # unpacked first
+        page.evaluate("document.querySelectorAll('#rows details').forEach((box) => { box.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page)
+        assert found.response["violations"] == [], found.generate_report()
+    assert watch.nothing()
+    page.close()
 
 
 @pytest.mark.parametrize("script", [True, False])

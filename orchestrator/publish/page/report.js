@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const CLASS = 0, BASE = 1, PATCHED = 2, LANES = 3, SUITE = 4, NAME = 5, NOTE = 6;
-  const PAGE = 50;
+  const PAGE = 50, UNMET = /^[\w-]+: unmet(;|$)/;
   const byId = (id) => document.getElementById(id);
   const element = (tag, className, ...children) => {
     const made = document.createElement(tag);
@@ -39,6 +39,13 @@
     return box;
   };
 
+  const seen = (text) => {
+    const [outcome, ...of] = text.split(" ");
+    const cell = element("td", "", element("span", `outcome is-${outcome}`, outcome));
+    if (of.length) cell.append(" ", element("span", "of", of.join(" ")));
+    return cell;
+  };
+
   const made = (record) => {
     const [kind, base, patched, lanes, suite, name, note] = record.columns;
     const link = element("a", "anchor", "#");
@@ -49,8 +56,8 @@
     const opened = element("tr", "opened", element("td"));
     opened.cells[0].colSpan = 7;
     const cells = [element("td", "", element("span", `tag is-${kind}`, kind)), head, element("td", "where", lanes),
-      ...[base, patched].map((outcome) => element("td", "", element("span", `outcome is-${outcome}`, outcome))),
-      element("td", "notes quiet", note), element("td", "", opening(record, opened))];
+      seen(base), seen(patched), element("td", `notes ${UNMET.test(note) ? "is-unmet" : "quiet"}`, note),
+      element("td", "", opening(record, opened))];
     const body = element("tbody", "test", element("tr", "", ...cells), opened);
     body.id = record.id;
     return body;
@@ -69,7 +76,7 @@
     record.text ??= record.words.toLowerCase();
     return (kind === "changed" ? record.changed : !kind || columns[CLASS] === kind)
       && (!asked("suite") || columns[SUITE] === asked("suite"))
-      && (!asked("outcome") || columns[BASE] === asked("outcome") || columns[PATCHED] === asked("outcome"))
+      && (!asked("outcome") || [BASE, PATCHED].some((side) => columns[side].split(" ")[0] === asked("outcome")))
       && (!(asked("arch") || asked("flavour")) || lanesOf(record).some((lane) =>
         (!asked("arch") || lane.arch === asked("arch")) && (!asked("flavour") || lane.flavour === asked("flavour"))))
       && words.every((word) => record.text.includes(word));
