@@ -90,6 +90,72 @@ def test_of_each_kind_of_lock_both_ends_go_and_those_of_no_other(takes: str, giv
     assert lock.apply(text.encode()).decode() == text.replace(gives_back, "").replace(takes, "")
 
 
+@pytest.mark.parametrize(
+    ("asks", "is_told", "gives_back"),
+    [
+        ("if (mutex_lock_interruptible(&a))", "if (0)", "mutex_unlock(&a)"),
+        ("if (mmap_write_lock_killable(mm))", "if (0)", "mmap_write_unlock(mm)"),
+        ("ret = down_read_killable(&a);\n\tif (ret)", "ret = 0;\n\tif (ret)", "up_read(&a)"),
+        ("if (down_interruptible(&a))", "if (0)", "up(&a)"),
+        ("if (down_trylock(&a))", "if (0)", "up(&a)"),
+        ("if (!down_write_trylock(&a))", "if (!1)", "up_write(&a)"),
+        ("if (!spin_trylock_irqsave(&a, flags))", "if (!1)", "spin_unlock_irqrestore(&a, flags)"),
+        ("if (!trylock_page(page))", "if (!1)", "unlock_page(page)"),
+    ],
+)
+def test_a_lock_that_is_asked_for_goes_with_what_gives_it_back(asks: str, is_told: str, gives_back: str) -> None:
+    text = f"int f(void)\n{{\n\t{asks}\n\t\treturn 1;\n\tg();\n\t{gives_back};\n}}\n"
+    found = mutants.in_turn(mutants.make("mm/a.c", text.encode(), [3]))
+    [lock] = [one for one in found if one.kind == "lock not taken"]
+    assert lock.apply(text.encode()).decode() == text.replace(asks, is_told).replace(gives_back, "")
+    assert "dropped statement" not in {one.kind for one in found}
+
+
+def test_a_lock_of_which_nobody_knows_what_it_returns_stays() -> None:
+    text = (
+        b"void f(void)\n{\n\tp = map_lock(a);\n\tmap_lock(a);\n\tmap_unlock(a);\n\twait_killable(a);\n\twait(a);\n}\n"
+    )
+    assert "lock not taken" not in {one.kind for one in mutants.in_turn(mutants.make("mm/a.c", text, range(3, 8)))}
+
+
+ERRORS = b"""\
+int f(struct vma *vma, unsigned long n)
+{
+	if (!vma ||
+		busy(vma))
+		return -EINVAL;
+	if (n > 0x10 || n < 4UL || n == 0644)
+		return -ENOMEM;
+	note(vma,
+		n);
+	return 0xffU;
+}
+"""
+
+
+def errors(*lines: int) -> list[tuple[str, str]]:
+    return [(one.kind, one.words) for one in mutants.in_turn(mutants.make("mm/a.c", ERRORS, lines))]
+
+
+def test_an_error_becomes_success_or_another_error() -> None:
+    assert errors(5) == [("swapped errno", "-EINVAL -> 0"), ("swapped errno", "-EINVAL -> -EPERM")]
+    assert errors(7) == [("swapped errno", "-ENOMEM -> 0"), ("swapped errno", "-ENOMEM -> -EINVAL")]
+
+
+def test_numbers_of_any_base_and_with_a_suffix_are_swapped_for_the_next() -> None:
+    constants = [words for kind, words in errors(6, 10) if kind == "swapped constant"]
+    assert sorted(constants) == ["0644 -> 0645", "0x10 -> 0x11", "0xffU -> 0x100U", "4UL -> 5UL"]
+
+
+def test_what_stands_on_several_lines_has_a_fault_where_only_a_later_one_changed() -> None:
+    assert errors(4) == [("negated operand", "!(busy(vma))"), ("negated condition", "!(!vma || busy(vma))")]
+    assert [kind for kind, _ in errors(3)] == ["negated condition", "swapped operator"]
+    assert errors(9) == [("dropped statement", "without note(vma, n);")]
+    assert errors(8) == errors(8, 9) == errors(9)
+    [negated, _] = mutants.in_turn(mutants.make("mm/a.c", ERRORS, [4]))
+    assert b"if (!vma ||\n\t\t!(busy(vma)))" in negated.apply(ERRORS)
+
+
 def test_what_gives_back_nothing_is_a_statement_like_others() -> None:
     text = b"void f(void)\n{\n\ttear_down(a);\n\ttear_down(a);\n\tspin_lock_init(&a);\n\tspin_unlock(&a);\n}\n"
     assert {one.kind for one in mutants.in_turn(mutants.make("mm/a.c", text, range(3, 7)))} == {"dropped statement"}
