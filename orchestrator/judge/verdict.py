@@ -151,22 +151,26 @@ def _of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iter
     for guest in guests:
         name = f"{guest.side}/{guest.arch}-{guest.flavour}"
         before = base.get((guest.arch, guest.flavour))
-        if _seen_again(guest, guests, changes):
-            yield VerdictValue.CLEAN, f"{name}: {_end(guest)}; what it took along was seen when run again"
-        elif guest.side is Side.BASE and not lived(guest):
-            yield VerdictValue.INCONCLUSIVE, f"{name}: {_end(guest)}"
-        if guest.side is Side.BASE:
-            continue
         base_ok = before is not None and lived(before)
-        if not lived(guest) and not _seen_again(guest, guests, changes):
-            guilty = base_ok and blamed(guest, changes)
-            chance = base_ok and guest.outcome.bad and not guilty
-            value = VerdictValue.REGRESSED if guilty else VerdictValue.INCONCLUSIVE
-            yield value, f"{name}: {_end(guest)}{'; not against chance when run again' if chance else ''}"
-        if base_ok and before:
+        if not lived(guest):
+            yield _of_death(name, guest, guests, changes, base_ok=base_ok)
+        if base_ok and before and guest.side is Side.PATCHED:
             yield from _of_splats(name, before, guest, told)
             if off := sorted({*guest.off} - {*before.off}):
                 yield VerdictValue.INCONCLUSIVE, f"{name}: {', '.join(off)} was off before the end, and base's was not"
+
+
+def _of_death(
+    name: str, guest: GuestRecord, guests: Sequence[GuestRecord], changes: Sequence[Change], *, base_ok: bool
+) -> Reason:
+    """What the end of a guest comes to: base's own comes to no more than that nothing can be compared."""
+    end = f"{name}: {_end(guest)}"
+    if _seen_again(guest, guests, changes):
+        return VerdictValue.CLEAN, f"{end}; what it took along was seen when run again"
+    if base_ok and blamed(guest, changes):
+        return VerdictValue.REGRESSED, end
+    chance = base_ok and guest.outcome.bad
+    return VerdictValue.INCONCLUSIVE, f"{end}{'; not against chance when run again' if chance else ''}"
 
 
 def comparable(guests: Iterable[GuestRecord]) -> Iterator[tuple[GuestRecord, GuestRecord]]:

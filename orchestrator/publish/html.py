@@ -99,10 +99,8 @@ def _consoles(run: Run, directory: Path) -> changed.Said:
 
 def _files(run: Run, directory: Path, share: int) -> dict[str, File]:
     """Every file that the report names and the run directory holds; what explains most is attached first."""
-    bag, troubled_first = (
-        Bag(MOST_BYTES // share),
-        sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK),
-    )
+    bag = Bag(MOST_BYTES // share)
+    troubled_first = sorted(run.guests, key=lambda guest: guest.outcome is GuestOutcome.OK)
     builds: list[BuildRecord | StepRecord] = [*run.builds, *run.steps]
     paths = (
         store.RECORD,
