@@ -11,7 +11,7 @@ from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.intake import series
 from orchestrator.job import Job
-from orchestrator.judge import diff, hunks, known, mutants, verdict
+from orchestrator.judge import diff, ending, hunks, known, mutants
 from orchestrator.judge.mutants import Mutant
 from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineState, MutantRecord, Run, Side
 from orchestrator.trial.kinds.kind import SuiteKind
@@ -52,7 +52,7 @@ def _choose(job: Job) -> Iterator[tuple[Mutant, LineCoverage]]:
     boots = {
         Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0
         for guest in job.run.guests
-        if guest.side is Side.PATCHED and verdict.lived(guest)  # or there is nothing to hold a mutant against
+        if guest.side is Side.PATCHED and ending.lived(guest)  # or there is nothing to hold a mutant against
     }
     known = [line for line in job.run.coverage if Lane(line.arch, line.flavour) in boots]
     known.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])  # of two lanes the faster one

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from orchestrator import consoles, store
 from orchestrator.job import Job
-from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects, verdict
+from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects
 from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
@@ -62,7 +62,7 @@ def compared(job: Job, lane: Lane, base: GuestRun, patched: GuestRun) -> list[Ch
     """The first pass of one lane: its tests, whether it boots, and the reports that only patched gave."""
     names = [suite.name for suite in job.plan.suites]
     before, after = (known.mark(run.guest, job.plan.known_issues) for run in (base, patched))
-    under = _under(job, lane, patched) if verdict.new_splats(before, after) else {}
+    under = _under(job, lane, patched) if reports.new(before, after) else {}
     tests = diff.compare(base, patched, names, job.plan.expectations)
     return [*tests, *diff.boots(before, after), *reports.compare(before, after, under)]
 

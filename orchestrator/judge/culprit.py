@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.judge import fingerprint, measure, sheet, verdict
+from orchestrator.judge import ending, fingerprint, measure, reports, sheet
 from orchestrator.model import (
     BOOT,
     BuildRecord,
@@ -92,7 +92,7 @@ class Symptom:
 
 def symptoms(run: Run) -> list[Symptom]:
     """Return all that makes a run's verdict `regressed`, the gravest first."""
-    told = sorted(verdict.reports(run.tests, run.guests), key=lambda one: one[0].change is ChangeKind.REGRESSED)
+    told = sorted(reports.rows(run.tests, run.guests), key=lambda one: one[0].change is ChangeKind.REGRESSED)
     rows = {(Lane(row.arch, row.flavour), title): row for row, title in told}  # of one title, what regressed counts
     ends, splats = _of_ends(run.guests, run.tests), _of_splats(run.guests, rows)
     pairs, tests = _of_pairs(run.tests), _of_tests(run.tests, run.guests)
@@ -111,7 +111,7 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
         found = any(symptom.key in some for some in names)
     else:
         found = (str(tree.guest.outcome),) == symptom.key
-    whole = verdict.lived(tree.guest) and not tree.guest.more_splats
+    whole = ending.lived(tree.guest) and not tree.guest.more_splats
     repeats = 1 + max((end.repeat for end in tree.ends), default=0)
     return Seen(1, 1) if found else Seen(0, repeats) if whole else None
 
@@ -145,16 +145,16 @@ def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
 
 
 def _of_ends(guests: Iterable[GuestRecord], changes: Sequence[Change]) -> Iterator[Symptom]:
-    for _, guest in verdict.comparable(guests):
-        if verdict.blamed(guest, changes):
+    for _, guest in ending.comparable(guests):
+        if ending.blamed(guest, changes):
             lane = Lane(guest.arch, guest.flavour)
             yield Symptom(Kind.END, lane, (str(guest.outcome),), f"its guest ends by {guest.outcome}")
 
 
 def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Change]) -> Iterator[Symptom]:
-    for before, guest in verdict.comparable(guests):
+    for before, guest in ending.comparable(guests):
         lane, on_base = Lane(guest.arch, guest.flavour), {_named(splat) for splat in before.splats}
-        for splat in verdict.new_splats(before, guest):
+        for splat in reports.new(before, guest):
             row = rows.get((lane, splat.title))
             if splat.known or before.more_splats or (row and row.change is not ChangeKind.REGRESSED):
                 continue

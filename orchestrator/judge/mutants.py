@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tree_sitter import Node
 
-from orchestrator.judge import csource, verdict
+from orchestrator.judge import csource, ending
 from orchestrator.judge.hunks import Run
 from orchestrator.model import Change, ChangeKind, Fate, GuestRecord
 
@@ -114,7 +114,7 @@ def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) 
     if noticed:
         more = f" and {len(noticed) - 1} more" if len(noticed) > 1 else ""
         return Fate.CAUGHT, f"{noticed[0].suite}/{noticed[0].name}{more}"
-    unseen = not verdict.lived(mutant) or any(change.change is ChangeKind.INFRA for change in changes)
+    unseen = not ending.lived(mutant) or any(change.change is ChangeKind.INFRA for change in changes)
     return (Fate.UNKNOWN, mutant.detail) if unseen else (Fate.SURVIVED, "")
 
 

@@ -1,13 +1,12 @@
-"""What every report counts and picks out of a run, and how it writes numbers."""
+"""What every report counts and picks out of a run."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from orchestrator.judge import verdict
+from orchestrator.judge import ending
 from orchestrator.model import (
     BinaryDiff,
     BuildRecord,
@@ -15,8 +14,6 @@ from orchestrator.model import (
     ChangeKind,
     ConsoleLine,
     Culprit,
-    Effect,
-    EffectKind,
     Fate,
     FindingChange,
     FindingRecord,
@@ -27,31 +24,20 @@ from orchestrator.model import (
     Observed,
     Run,
     RunStatus,
-    Samples,
     Side,
     Splat,
     Suspect,
     VerdictValue,
 )
+from orchestrator.publish.figures import counted, duration
 
 _Located = BuildRecord | GuestRecord | ConsoleLine | Change | MetricPair | BinaryDiff
 
 R = TypeVar("R")
 
-DASH = "—"
 _SHORT = 250  # characters of a reason in a line that says what the verdict rests on as well
 WORST_FIRST = tuple(ChangeKind)
 _ALWAYS = (ChangeKind.REGRESSED, ChangeKind.INFRA, ChangeKind.ADDED, ChangeKind.FIXED, ChangeKind.SAME)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Samples in four numbers."""
-
-    n: int
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -146,7 +132,7 @@ def worst_first(change: Change) -> tuple[object, ...]:
     """What tests are sorted by."""
     regressed = change.change is ChangeKind.REGRESSED
     rank = (not regressed, not change.unmet, WORST_FIRST.index(change.change))
-    return (*rank, change.suite, change.name, _lane_order(lane_of(change)))
+    return (*rank, change.suite, change.name, place(change))
 
 
 def merged(records: Iterable[R], key: Callable[[R], Hashable]) -> list[list[R]]:
@@ -179,56 +165,14 @@ def counts(tally: Tally) -> str:
     return f"{tally.lane}: {counted(tally.total, 'test')}{': ' if found else ''}{', '.join(found)}"
 
 
-def metrics(run: Run) -> list[MetricPair]:
-    """Every metric: what changed for sure first, counts before times, then by name and lane."""
-    return sorted(run.metrics, key=lambda pair: (not moved(pair), pair.timed, pair.suite, pair.name, *_place(pair)))
-
-
-def _place(pair: MetricPair) -> tuple[object, ...]:
-    return _lane_order(lane_of(pair))
-
-
-def moved(pair: MetricPair) -> bool:
-    """Did it change for sure?"""
-    return pair.effect is not None and pair.effect.kind in (EffectKind.MORE, EffectKind.LESS)
-
-
-def sure(pair: MetricPair) -> str:
-    """How sure that is: `more: x1.20..x1.31 over 5 boots, from 4 % on seen`; one boot, or side, claims nothing."""
-    effect = pair.effect
-    if effect is None:
-        return f"{pair.alone} alone" if pair.alone else ""
-    if effect.low is None:
-        return "no interval: one boot"
-    bounds = f"{amount(effect, effect.low)}..{amount(effect, effect.high)} over {effect.boots} boots"
-    return f"{effect.kind}: {bounds}, from {visible(pair, effect)} on seen"
-
-
-def against(pair: MetricPair) -> str:
-    """What patched is to base: x1.25; +5,000 where a zero leaves no ratio; a dash where a side is missing."""
-    if pair.effect and pair.effect.ratio is None:
-        return amount(pair.effect, pair.effect.difference)
-    return times(ratio(pair))
-
-
-def amount(effect: Effect, value: float | None) -> str:
-    """One of its numbers: a ratio, or a difference with its sign."""
-    if effect.ratio is not None:
-        return times(value)
-    return f"{'+' if value and value > 0 else ''}{number(value)}"
-
-
-def visible(pair: MetricPair, effect: Effect) -> str:
-    """The smallest change that would have been seen: 4 %, or 12 faults."""
-    part = effect.smallest or 0.0
-    if effect.ratio is None:
-        return f"{number(part)} {pair.unit}"
-    return f"{part * 100:.2g} %" if part < 1 else f"{part * 100:,.0f} %"
+def place(record: _Located) -> tuple[object, ...]:
+    """What lanes are ordered by."""
+    return _lane_order(lane_of(record))
 
 
 def binaries(run: Run) -> list[BinaryDiff]:
     """What the series did to the binary, lane by lane."""
-    return sorted(run.binaries, key=lambda found: _lane_order(lane_of(found)))
+    return sorted(run.binaries, key=place)
 
 
 def findings(run: Run) -> list[FindingRecord]:
@@ -293,31 +237,10 @@ def _suspect(run: Run, suspect: Suspect) -> str:
     return f'{suspect.commit[:12]} ("{suspect.subject}")' if suspect.commit else suspect.subject
 
 
-def counted(number: int, what: str) -> str:
-    """So many of something: `1 test`, `2 tests`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def saved(build: BuildRecord) -> str:
     """The processor time that ccache saved, if there is anything to say of it: at least 4 min 31 s."""
     seconds = build.ccache_saved_cpu_seconds
     return f"at least {duration(seconds)}" if seconds else ""
-
-
-def spread(side: Samples) -> Spread | None:
-    """The samples in four numbers; None if there are none."""
-    if not side.samples:
-        return None
-    values = side.samples
-    return Spread(len(values), statistics.median(values), min(values), max(values))
-
-
-def ratio(pair: MetricPair) -> float | None:
-    """Patched by base, over boots or by the median; None where a side is missing or a zero leaves none."""
-    if pair.effect:
-        return pair.effect.ratio
-    base, patched = spread(pair.base), spread(pair.patched)
-    return patched.median / base.median if base and patched and base.median else None
 
 
 def splats(run: Run, side: Side) -> int:
@@ -328,36 +251,6 @@ def splats(run: Run, side: Side) -> int:
 
 def new_splat(run: Run, guest: GuestRecord, splat: Splat) -> bool:
     """Is it a report of patched that neither base, which lived, nor a list of known issues has?"""
-    base = (before for before, after in verdict.comparable(run.guests) if after is guest)
+    base = (before for before, after in ending.comparable(run.guests) if after is guest)
     fresh = any(splat.identity not in {other.identity for other in before.splats} for before in base)
     return fresh and splat.known is None
-
-
-def number(value: float | None) -> str:
-    """A measured value in about four digits, thousands set apart."""
-    if value is None:
-        return DASH
-    if abs(value) >= 1000 or float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
-
-
-def times(value: float | None) -> str:
-    """A ratio: x1.25."""
-    return DASH if value is None else f"x{value:,.2f}"
-
-
-def duration(seconds: float | None) -> str:
-    """A time: 0.7 s, 12 s, 4 min 31 s."""
-    if seconds is None:
-        return DASH
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{int(seconds) // 60:,} min {int(seconds) % 60} s"
-
-
-def size(amount: int) -> str:
-    """Bytes or characters: 900 B, 64.0 KiB, 1.2 MiB."""
-    if amount < 1024:
-        return f"{amount} B"
-    return f"{amount / 1024:.1f} KiB" if amount < 1024 * 1024 else f"{amount / 1024 / 1024:.1f} MiB"

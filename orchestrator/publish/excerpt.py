@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from orchestrator.publish import digest
+from orchestrator.publish import figures
 from orchestrator.publish.clean import printable
 
 CONSOLE_LIMIT = 64 * 1024
@@ -72,7 +72,7 @@ def around(text: str | None) -> Excerpt:
 def _end(text: str, limit: int, source: str) -> Excerpt:
     if len(text) <= limit:
         return Excerpt(printable(text))
-    note = f"the last {digest.size(limit)} of {digest.size(len(text))}; {source} has all of it"
+    note = f"the last {figures.size(limit)} of {figures.size(len(text))}; {source} has all of it"
     return Excerpt(printable(_from_line_start(text[-limit:])), note, cut=True)
 
 
@@ -86,7 +86,7 @@ def console(path: Path | None) -> Excerpt:
         text = log.read(CONSOLE_LIMIT).decode(errors="backslashreplace")
     if length <= CONSOLE_LIMIT:
         return Excerpt(printable(text), "" if text.strip() else "the console is empty")
-    note = f"the last {digest.size(CONSOLE_LIMIT)} of {digest.size(length)}; the file has all of it"
+    note = f"the last {figures.size(CONSOLE_LIMIT)} of {figures.size(length)}; the file has all of it"
     return Excerpt(printable(_from_line_start(text)), note, cut=True)
 
 

@@ -13,7 +13,20 @@ from markupsafe import Markup
 
 from orchestrator import store
 from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
-from orchestrator.publish import advice, annotated, changed, clean, digest, measured, policy, rows, timed, told
+from orchestrator.publish import (
+    advice,
+    annotated,
+    changed,
+    clean,
+    digest,
+    effects,
+    figures,
+    measured,
+    policy,
+    rows,
+    timed,
+    told,
+)
 from orchestrator.publish.attach import MOST_BYTES, Attachment, Bag, packed
 from orchestrator.publish.formats import mail
 from orchestrator.trial import stretch
@@ -54,6 +67,7 @@ def _rendered(run: Run, directory: Path, share: int) -> str:
     return _environment().get_template("report.html.j2").render(
         run=run,
         digest=digest,
+        effects=effects,
         lanes=names,
         rows=tests,
         packed=_packed,
@@ -126,7 +140,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(digest, name) for name in ("number", "times", "duration", "part")}
+    environment.filters |= {one.__name__: one for one in (figures.number, figures.times, figures.duration, digest.part)}
     environment.filters["line"] = lambda text: clean.line(str(text))
     return environment
 
@@ -134,7 +148,7 @@ def _environment() -> Environment:
 def _shown(value: object) -> object:
     if isinstance(value, Markup):
         return value
-    return digest.DASH if value is None else clean.printable(str(value))
+    return figures.DASH if value is None else clean.printable(str(value))
 
 
 def _own(name: str) -> Markup:

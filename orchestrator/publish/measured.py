@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from orchestrator.model import Lane, MetricPair, Run, Samples, Side
-from orchestrator.publish import anchors, digest, drawing
+from orchestrator.publish import anchors, digest, drawing, effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ class Measured:
     anchor: str
     pair: MetricPair
     lane: str
-    spreads: dict[Side, digest.Spread | None]
+    spreads: dict[Side, effects.Spread | None]
     boots: tuple[Boot, ...]
     plot: Markup | None
     cut: bool
@@ -55,13 +55,13 @@ class Measured:
 
 def read(run: Run, names: dict[Lane, str], share: int = 1) -> list[Measured]:
     """Every metric, what changed for sure first; not all of many boot by boot."""
-    named = anchors.named("metric", digest.metrics(run), lambda pair: (pair.suite, pair.name, pair.arch, pair.flavour))
+    named = anchors.named("metric", effects.metrics(run), lambda pair: (pair.suite, pair.name, pair.arch, pair.flavour))
     return [
         Measured(
             anchor,
             pair,
             names[digest.lane_of(pair)],
-            {side: digest.spread(_of(pair, side)) for side in Side},
+            {side: effects.spread(_of(pair, side)) for side in Side},
             tuple(_boots(pair)),
             _plot(pair, anchor) if number < MOST_PLOTS else None,
             number >= MOST_BY_BOOT // share,
@@ -86,7 +86,7 @@ def _boots(pair: MetricPair) -> Iterator[Boot]:
 @lru_cache(maxsize=256)  # drawn once: a page that is written anew, as tests do, has the same ones
 def _plot(pair: MetricPair, anchor: str) -> Markup | None:
     """Left every sample by boot with the boot's median, right the ratio of each boot and the interval of all."""
-    boots = _boots(pair) if digest.ratio(pair) else ()  # where all have no ratio, some would tell another story
+    boots = _boots(pair) if effects.ratio(pair) else ()  # where all have no ratio, some would tell another story
     ratios = [(number, boot.ratio) for number, boot in enumerate(boots, 1) if boot.ratio]
 
     def draw(figure: "Figure") -> None:

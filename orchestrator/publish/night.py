@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from orchestrator.model import ItemEnd, ItemReport, NightReport
 from orchestrator.publish import clean
-from orchestrator.publish.digest import duration
+from orchestrator.publish.figures import duration
 
 _SHOWN = 5  # of what became worse
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.model import Change, Lane, Run
-from orchestrator.publish import digest
+from orchestrator.publish import digest, effects
 
 MOST = 20  # lines of one section
 _NAMED = 8  # tests of one line
@@ -81,10 +81,10 @@ def _findings(run: Run) -> Iterator[str]:
 
 
 def _metrics(run: Run, names: dict[Lane, str]) -> Iterator[str]:
-    for pair in digest.metrics(run):
-        place, sure = f"{pair.suite}/{pair.name} on {names[digest.lane_of(pair)]}", digest.sure(pair)
-        if digest.moved(pair):
-            yield f"{place}: {digest.against(pair)} ({sure})"
+    for pair in effects.metrics(run):
+        place, sure = f"{pair.suite}/{pair.name} on {names[digest.lane_of(pair)]}", effects.sure(pair)
+        if effects.moved(pair):
+            yield f"{place}: {effects.against(pair)} ({sure})"
         elif pair.alone:
             yield f"{place}: {sure}"
 

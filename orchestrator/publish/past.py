@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.model import Flake, Moved, PastRun, PastSide, Sight
-from orchestrator.publish.digest import counted
+from orchestrator.publish.figures import counted
 
 Story = Sequence[tuple[PastRun, Sight]]
 

@@ -15,7 +15,7 @@ from orchestrator.model import (
     Run,
     Samples,
 )
-from orchestrator.publish import digest
+from orchestrator.publish import digest, effects, figures
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
@@ -26,7 +26,7 @@ CULPRIT_LINES = 4
 def summary(run: Run, report: Path | None) -> str:
     """The verdict and why, the counts of each arch, the changes worst first, the metrics, where the report is."""
     names = digest.lanes(run)
-    pairs = sorted(digest.metrics(run), key=lambda pair: pair.alone is not None)  # what can be compared first
+    pairs = sorted(effects.metrics(run), key=lambda pair: pair.alone is not None)  # what can be compared first
     parts = [
         (_wrapped(f"  {line(digest.strength(run))}", "  "), 2),
         (_reasons(run), REASON_LINES),
@@ -152,15 +152,15 @@ def _metric(pair: MetricPair, lane: str) -> str:
 
 def _against(pair: MetricPair) -> str:
     """What patched is to base, between what, and from which change on it would have been seen."""
-    effect, said = pair.effect, digest.against(pair)
+    effect, said = pair.effect, effects.against(pair)
     if effect is None:
-        return digest.sure(pair) or said
+        return effects.sure(pair) or said
     if effect.low is None:
         return f"{said}, one boot"
-    low, high = (digest.amount(effect, value).lstrip("x") for value in (effect.low, effect.high))
-    return f"{said} in {low}..{high}, sees {line(digest.visible(pair, effect))}"
+    low, high = (effects.amount(effect, value).lstrip("x") for value in (effect.low, effect.high))
+    return f"{said} in {low}..{high}, sees {line(effects.visible(pair, effect))}"
 
 
 def _median(side: Samples) -> str:
-    spread = digest.spread(side)
-    return digest.number(spread.median if spread else None)
+    spread = effects.spread(side)
+    return figures.number(spread.median if spread else None)

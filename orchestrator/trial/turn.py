@@ -1,6 +1,5 @@
 """One program started once in a guest, and all that was seen of it, also when the guest dies under it."""
 
-import re
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from kvm.errors import GuestError, GuestLost
 from kvm.guest import CommandResult, Guest
 from kvm.vm import Limits
 from orchestrator.model import GuestOutcome, Outcome, SuiteEnd, TestResult
-from orchestrator.trial import stretch, wrap
+from orchestrator.trial import room, stretch, wrap
 from orchestrator.trial.kinds import kunit, status
 from orchestrator.trial.kinds.kind import KINDS, Kind, SuiteKind, judge
 from orchestrator.trial.kinds.parsed import Parsed
@@ -212,9 +211,8 @@ def _look_around(limits: Limits, seen: Seen, guest: Guest, wrapped: wrap.Wrapped
     if not _hear(limits, guest, wrapped):
         seen.note(GuestOutcome.CONSOLE_CUT, f"the console says nothing of the end of {wrapped.name}")
     if not well:
-        listing = guest.run("df -Pk /tmp /dev/shm", timeout=limits.command_seconds).stdout
-        if full := re.findall(rb" 0 +100% (/[\w/]+)$", listing, re.MULTILINE):
-            where = b", ".join(full).decode()
+        listing = guest.run(room.LISTING, timeout=limits.command_seconds).stdout
+        if where := ", ".join(room.full(listing)):
             seen.note(GuestOutcome.DISK_FULL, f"no room is left on {where} after {wrapped.name}")
 
 

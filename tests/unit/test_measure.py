@@ -24,7 +24,7 @@ from orchestrator.model import (
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import digest, outline, text
+from orchestrator.publish import effects, outline, text
 from tests.unit.runs import change, sample_run
 from tests.unit.test_html import page
 
@@ -158,12 +158,12 @@ def test_what_several_boots_measured_stands_instead_of_the_first_pass() -> None:
     assert pair.base.samples == (100, 101, 100, 102)
     assert pair.base.boots == ((100, 101), (100, 102))
     assert pair.effect and (pair.effect.boots, pair.effect.kind) == (2, EffectKind.MORE)
-    assert digest.sure(pair).startswith("more: x1.19..x1.20 over 2 boots, from ")
+    assert effects.sure(pair).startswith("more: x1.19..x1.20 over 2 boots, from ")
     assert (pair.counted, pair.timed) == (True, False)
     wide = dataclasses.replace(pair, effect=dataclasses.replace(pair.effect, smallest=2.3))
-    assert digest.sure(wide).endswith("from 230 % on seen")
+    assert effects.sure(wide).endswith("from 230 % on seen")
     [alone] = diff.pair_metrics(*first)
-    assert digest.sure(alone) == "no interval: one boot"
+    assert effects.sure(alone) == "no interval: one boot"
     assert (alone.counted, alone.timed) == (False, True)
 
 
@@ -191,8 +191,8 @@ def test_what_became_worse_from_zero_regresses_and_every_reader_is_told_by_how_m
         "arm64-fast: bench/t became worse: +5,000 ns against base (+4,872.94 to +5,127.06) over 2 boots"
     )
     run = sample_run(metrics=(pair,), verdict=answer)
-    assert "more: +4,873..+5,127 over 2 boots, from " in digest.sure(pair)
-    assert " ns on seen" in digest.sure(pair)
+    assert "more: +4,873..+5,127 over 2 boots, from " in effects.sure(pair)
+    assert " ns on seen" in effects.sure(pair)
     assert "metric     t arm64: 0 → 5,000 ns (+5,000 in +4,873..+5,127, sees " in text.summary(run, None)
     [section] = [one for one in outline.sections(run) if one.title == "Measured"]
     assert section.lines[0].startswith("bench/t on arm64: +5,000 (more: +4,873..+5,127")

@@ -1,6 +1,6 @@
 """What b4 shows beside a mail that it reviews: the run's verdict as it concerns that mail (b4's check protocol)."""
 
-from orchestrator.judge import verdict
+from orchestrator.judge.reasons import builds
 from orchestrator.model import Run, StepRecord
 from orchestrator.publish import digest
 from orchestrator.publish.clean import line
@@ -26,7 +26,7 @@ def judged(run: Run, number: int) -> tuple[str, str]:
     """What the run says of patch `number`, or of the whole series for 0."""
     code = digest.exit_code(run)
     said = f"{digest.answer(run)}: {digest.gist(run)}"
-    broken = verdict.broken_steps(run.builds, run.steps)
+    broken = builds.broken_steps(run.builds, run.steps)
     broke = _broke(broken)
     if number in broke:
         return FAIL, f"does not build after this patch: {broke[number].error}"
