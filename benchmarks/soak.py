@@ -29,6 +29,7 @@ from orchestrator.history import ask
 from orchestrator.history.book import opened
 from orchestrator.model import ItemEnd, NightReport
 from orchestrator.nightly import night
+from orchestrator.nightly.place import Place
 from orchestrator.request import Request
 from tests import branch, scripted
 from tests.flow.conftest import MAKEFILE, git
@@ -136,11 +137,11 @@ class Real(Lab):
         (self.queue / "series.patch").write_text(self.branch.mails("topic"))
 
 
-def spend(lab: Lab, number: int, place: night.Place) -> NightReport:
+def spend(lab: Lab, number: int, place: Place) -> NightReport:
     """One night; every tenth one is killed in its first guest, and begun again."""
     if number % 10 == 3:
         try:
-            night.run(lab.request(), night.Place(place.book, place.results, place.publish, place.watch, _killed))
+            night.run(lab.request(), Place(place.book, place.results, place.publish, place.watch, _killed))
         except Interrupted:
             proc.stop.clear()
             cache.let_go()
@@ -195,7 +196,7 @@ def main() -> int:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="kdelta-soak-") as own, opened(str(Path(own) / "history.sqlite")) as book:
         lab = (Real if options.real else Fake)(Path(own))
-        place = night.Place(book, lab.top / "results", lambda _: None, lambda *_: None, lab.take)
+        place = Place(book, lab.top / "results", lambda _: None, lambda *_: None, lab.take)
         wrong, states = [], []
         for number in range(1, rounds + 1):
             if breaks(number):

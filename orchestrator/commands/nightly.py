@@ -41,6 +41,7 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
       kdelta nightly --pipeline lab.yaml --json >last-night.json
     """
     from orchestrator.nightly import night  # noqa: PLC0415  (sqlalchemy)
+    from orchestrator.nightly.place import Place  # noqa: PLC0415
 
     asked = request.make(cache_dir, file=file, jobs=jobs)
     if to_patchwork:
@@ -59,7 +60,7 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
 
     with opening.history() as book:
         with show.Board() as board:
-            place = night.Place(book, results, opening.publish, board.tell, there=there, told=told)
+            place = Place(book, results, opening.publish, board.tell, there=there, told=told)
             report = night.run(asked, place)
         _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
         opening.write_index(book, results)

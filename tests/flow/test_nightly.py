@@ -18,6 +18,7 @@ from orchestrator.history import ask, book, nights
 from orchestrator.job import Job
 from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
+from orchestrator.nightly.place import Place
 from orchestrator.publish import night as words
 from orchestrator.publish.formats import FORMATS
 from tests import clusters, scripted
@@ -63,7 +64,7 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
         asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
-        return night.run(asked, night.Place(history, results, published, lambda *_: None, take, there))
+        return night.run(asked, Place(history, results, published, lambda *_: None, take, there))
 
     def published(of: Job) -> None:
         assert of.run.status is RunStatus.DONE  # a report that says it still runs would be wrong for ever
