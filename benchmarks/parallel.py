@@ -24,9 +24,10 @@ from orchestrator.build import kbuild
 from orchestrator.model import Cell, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
-from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.runner import run
 from orchestrator.trial.suites import payload, suite
 from orchestrator.trial.suites.payload import Place
+from orchestrator.trial.trial import Trial, Yard
 
 ROOT = Path(__file__).resolve().parent.parent
 

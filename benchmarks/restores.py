@@ -28,6 +28,7 @@ from orchestrator.model import Cell, GuestRun, Side
 from orchestrator.trial import durations, runner
 from orchestrator.trial.suites import payload, suite
 from orchestrator.trial.suites.payload import Place
+from orchestrator.trial.trial import Trial, Yard
 
 LIMITS = Limits(120, 60, 60, 4)
 BOOTS = 5
@@ -185,7 +186,7 @@ def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
 
     def trial(machine: Machine) -> None:
         cell = Cell(Side.BASE, machine.arch.name, "fast")
-        asked = runner.Trial(
+        asked = Trial(
             cell,
             machine,
             LIMITS,
@@ -193,7 +194,7 @@ def one_by_one(machines: list[Machine], count: int, where: Path) -> None:
             1,
             where / str(cell),
         )
-        yard = runner.Yard(room, durations.of(where / "cache", machine.arch.name))
+        yard = Yard(room, durations.of(where / "cache", machine.arch.name))
         results.append(runner.run(asked, snapshot.take, yard))
 
     threads = [threading.Thread(target=trial, args=(machine,)) for machine in machines]

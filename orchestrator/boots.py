@@ -11,7 +11,7 @@ from orchestrator.judge.sheet import SUITE_END
 from orchestrator.model import Cell, Lane, Pair, Side
 from orchestrator.trial import paired
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Trial, Yard
+from orchestrator.trial.trial import Trial, Yard
 
 FILE = "boots.json"
 

@@ -13,8 +13,8 @@ from orchestrator.judge import chance, diff, ending, known, reports, sheet, spla
 from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
-from orchestrator.trial.runner import Trial, Yard
 from orchestrator.trial.suites.suite import Isolation
+from orchestrator.trial.trial import Trial, Yard
 
 FILE = "pairs.json"
 MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run

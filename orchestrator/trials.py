@@ -16,6 +16,7 @@ from orchestrator.plan import Plan
 from orchestrator.trial import durations, layout, runner
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.suite import Suite
+from orchestrator.trial.trial import Trial, Yard
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ def run(job: Job, lane: Lane, supplies: tuple[Supply, ...]) -> None:
     if todo:
         pairs.forget(job, lane)
         boots.forget(job, lane)
-    yard = runner.Yard(job.engine.places, durations.of(cache_dir, arch.name))
+    yard = Yard(job.engine.places, durations.of(cache_dir, arch.name))
     job.engine.gather([job.engine.start(_try, job, one, yard) for one in todo])
     pairs.run(job, lane, trials, yard)
     boots.run(job, lane, trials, yard)
     yard.durations.save()
 
 
-def trial(todo: Plan, supplied: Supply, choice: Choice, directory: Path) -> runner.Trial:
+def trial(todo: Plan, supplied: Supply, choice: Choice, directory: Path) -> Trial:
     """Lay out in `directory` what boots a kernel and tries the suites on it."""
     return layout.trial(
         supplied.kernel,
@@ -65,7 +66,7 @@ def trial(todo: Plan, supplied: Supply, choice: Choice, directory: Path) -> runn
     )
 
 
-def tried(job: Job, trial: runner.Trial, yard: runner.Yard) -> GuestRun:
+def tried(job: Job, trial: Trial, yard: Yard) -> GuestRun:
     """Run one cell's trial, read its console, and keep what its guests gave beside that."""
     with job.engine.task(f"guest {trial.cell}") as placed:
 
@@ -91,11 +92,11 @@ def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, 
     todo = replace(plan, suites=suites)
     whole = trial(todo, supply(todo, kernel, {}), choice, where)
     machine = whole.machine.steady if steady else whole.machine
-    yard = runner.Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
+    yard = Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
     return tried(job, replace(whole.kept_nothing(where), machine=machine, repeats=1), yard)
 
 
-def _try(job: Job, trial: runner.Trial, yard: runner.Yard) -> None:
+def _try(job: Job, trial: Trial, yard: Yard) -> None:
     """Run one cell, and put on record what its guests gave."""
     job.watch(trial.cell, "waits for a place")
     seen = tried(job, trial, yard)

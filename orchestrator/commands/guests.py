@@ -29,7 +29,7 @@ from orchestrator.model import Cell, Side
 from orchestrator.plan import Plan
 from orchestrator.publish import clean
 from orchestrator.trial import again
-from orchestrator.trial.runner import Trial
+from orchestrator.trial.trial import Trial
 
 
 def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,10 +9,10 @@ from kvm.errors import GuestLost, UserError
 from kvm.guest import CommandResult, Guest
 from kvm.snapshot import Kept, Take
 from kvm.state import STATE
-from orchestrator.trial import runner
-from orchestrator.trial.runner import Trial
+from orchestrator.trial import prepare, runner
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.trial import Trial
 from orchestrator.trial.turn import Turn, listing, start
 
 
@@ -47,7 +47,7 @@ def enact(trial: Trial, take: Take, name: str, then: Callable[[Guest, CommandRes
     A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole. What
     fails now and then is run in `tries` guests at most, one after the other, until that fails.
     """
-    ready = functools.partial(runner.prepare_guest, replace(trial, counts=False))  # a run's readings stay
+    ready = functools.partial(prepare.guest, replace(trial, counts=False))  # a run's readings stay
     turn, where, limits = find(trial, name), trial.directory, trial.limits
     with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
         if turn.test and not _lists(trial, kept, turn):

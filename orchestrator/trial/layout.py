@@ -13,8 +13,8 @@ from orchestrator.build import kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.config import Pipeline
 from orchestrator.model import Side
-from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.trial import Trial
 
 SLOW = {"KASAN": 3.0, "PROVE_LOCKING": 2.0}  # option -> how many times slower it makes a kernel, about
 FREE_MIB = 16  # so much of a guest's memory its suites may fill

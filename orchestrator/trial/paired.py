@@ -9,9 +9,9 @@ from kvm.errors import GuestError
 from kvm.snapshot import Kept, Take
 from orchestrator.model import BOOT, GuestOutcome, GuestRecord, GuestRun, Metric, Outcome, Pair, Side, SuiteEnd
 from orchestrator.trial import runner
-from orchestrator.trial.runner import Trial, Yard
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
+from orchestrator.trial.trial import Trial, Yard
 from orchestrator.trial.turn import Turn
 
 AGAIN, BOOTS = "again", "boots"  # below the directory of a cell, a directory for each boot beside the first

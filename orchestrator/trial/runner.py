@@ -10,25 +10,23 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from kvm.errors import BootError, GuestLost, RefusedError, UserError
+from kvm.errors import BootError, GuestLost, UserError
 from kvm.fate import Fate
-from kvm.guest import Guest, must
-from kvm.qemu import Machine
+from kvm.guest import Guest
 from kvm.snapshot import Kept, Take
-from kvm.vm import Limits
-from orchestrator.model import RESTORED, Cell, GuestRecord, GuestRun, Metric, Side
-from orchestrator.places import Need, Places
-from orchestrator.trial import checkers, counters, stints
-from orchestrator.trial.durations import Durations
+from orchestrator.model import RESTORED, GuestRecord, GuestRun, Metric, Side
+from orchestrator.places import Need
+from orchestrator.trial import checkers, counters, prepare, stints
 from orchestrator.trial.kinds.kind import SuiteKind
+from orchestrator.trial.prepare import refusal
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
-from orchestrator.trial.suites.stage import INSIDE, SCRATCH, inside
 from orchestrator.trial.suites.suite import Isolation
+from orchestrator.trial.trial import Trial, Yard
 from orchestrator.trial.turn import Turn, at_boot, listing, start, times
 
 log = logging.getLogger(__name__)
@@ -36,46 +34,6 @@ log = logging.getLogger(__name__)
 _LONGEST_NAME = 150  # of the directory of a guest for all suites
 _IN_VAIN = 2  # so many guests in a row that came to no program: the next one would not, either
 NAME = re.compile(r"[\w:+][\w.:+-]{0,99}", re.ASCII)  # as a path it stays where it is put, as a word it is no option
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one guest is asked to do; `directory` receives the console and the tests' output.
-
-    With `keep_guest` one in which a test failed waits for a person; with `keep_state` what it was right after that
-    program is kept. Of a kernel that `counts` (gcov) it is kept what each program ran.
-    """
-
-    cell: Cell
-    machine: Machine
-    limits: Limits
-    payloads: tuple[Payload, ...]
-    repeats: int
-    directory: Path
-    keep_guest: bool = False
-    keep_state: bool = False
-    counts: bool = False
-
-    def kept_nothing(self, directory: Path) -> "Trial":
-        """The same in another directory, where nothing of a guest is kept or counted."""
-        return replace(self, directory=directory, keep_guest=False, keep_state=False, counts=False)
-
-    def at(self, repeat: int) -> list[Payload]:
-        """The suites that run for the `repeat`th time, from 0."""
-        return [payload for payload in self.payloads if repeat < (payload.suite.repeats or self.repeats)]
-
-    @property
-    def most_repeats(self) -> int:
-        """How often the suite that runs most often does so."""
-        return max([payload.suite.repeats or self.repeats for payload in self.payloads], default=0)
-
-
-@dataclass(frozen=True)
-class Yard:
-    """What the guests of all cells share: the places, and the memory of how long they took."""
-
-    places: Places
-    durations: Durations
 
 
 def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = lambda _: None) -> GuestRun:
@@ -121,8 +79,8 @@ def booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None]
         expected = sum(yard.durations.expect(one.suite.name, one.suite.limit) for one in trial.payloads)
         with yard.places.hold(Need(trial.machine.memory_mib, expected * trial.most_repeats)):
             on_stage("boot")
-            prepare = functools.partial(prepare_guest, trial)
-            taking = take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=prepare)
+            ready = functools.partial(prepare.guest, trial)
+            taking = take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=ready)
             kept = stack.enter_context(taking)
         yield kept
 
@@ -240,12 +198,8 @@ class _Cell:
         """Lend a guest; of a patched kernel that refuses one, or the user's root file system, that is no boot."""
         with contextlib.ExitStack() as stack:
             home = _home(self.trial.directory, name)
-            try:
+            with refusal(self.trial.cell.side):
                 guest = stack.enter_context(self.kept.restore(workdir=home, limits=self.trial.limits))
-            except (RefusedError, UserError) as fault:
-                if self.trial.cell.side is Side.PATCHED:
-                    raise BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log) from fault
-                raise
             yield guest
 
 
@@ -317,39 +271,3 @@ def _listed(trial: Trial, guest: Guest, whole: Turn) -> list[str]:
     if trial.cell.side is Side.PATCHED:  # base's would end the run
         raise GuestLost(words, kind=Fate.LOST, log=guest.console)
     raise UserError(words, hint="isolation: suite needs no list", log=guest.console)
-
-
-def prepare_guest(trial: Trial, guest: Guest) -> None:
-    """Give a guest what every one of the cell has: swap, an empty disk, and the suites' programs.
-
-    Raises BootError where a patched kernel refuses it; of base, which ends the run, that is a RefusedError.
-    """
-    try:
-        _prepare(trial, guest)
-    except RefusedError as fault:
-        if trial.cell.side is Side.PATCHED:
-            raise BootError(fault.message, kind=Fate.NO_BOOT, log=fault.log) from fault
-        raise
-
-
-def _prepare(trial: Trial, guest: Guest) -> None:
-
-    def do(command: str, what: str) -> None:
-        must(guest, command, f"{trial.cell}: {what}", trial.limits)
-
-    if trial.counts:
-        counters.begin(trial.directory)
-        counters.boot(guest, trial.limits, trial.directory)
-    if trial.machine.disk_mib:
-        do("mkswap /dev/vda && swapon /dev/vda", "no swap in the guest")
-    if trial.machine.more_mib:
-        do(f"ln -s {'vdb' if trial.machine.disk_mib else 'vda'} {SCRATCH}", "no disk in the guest")
-    # ramfs is never swapped out: what lies there takes no part in what a test of memory sees
-    do(f"mkdir {INSIDE} && mount -t ramfs suites {INSIDE}", "no place for suites in the guest")
-    for payload in trial.payloads:
-        where = inside(payload.suite.name)
-        guest.push(payload.archive, f"{where}.tar")
-        unpack = f"mkdir {where} && tar -xf {where}.tar -C {where} && rm {where}.tar"
-        do(unpack, f"suite {payload.suite.name} was not unpacked")
-    if trial.counts:
-        counters.reset(guest, trial.limits)

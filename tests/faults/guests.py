@@ -23,10 +23,10 @@ from orchestrator import consoles, places, splats
 from orchestrator.judge import diff, ending, verdict
 from orchestrator.model import Cell, Change, GuestRun, Side
 from orchestrator.places import Places
-from orchestrator.trial import durations, runner
-from orchestrator.trial.runner import Trial, Yard
+from orchestrator.trial import durations, prepare, runner
 from orchestrator.trial.suites import payload, suite
 from orchestrator.trial.suites.payload import Payload, Place
+from orchestrator.trial.trial import Trial, Yard
 from tests.faults.row import Row, Seen
 
 TABLE = Path(__file__).with_name("table.yaml")
@@ -96,7 +96,7 @@ def stage(arch: Arch, image: Path, cache_dir: Path, where: Path) -> Iterator[Sta
     limits = Limits(boot_seconds=240, silence_seconds=60, command_seconds=60)
     whole = Trial(Cell(Side.BASE, arch.name, "faults"), machine, limits, tuple(payloads.values()), 1, where / "boot")
     take = snapshot.take(
-        machine, workdir=whole.directory, limits=limits, prepare=functools.partial(runner.prepare_guest, whole)
+        machine, workdir=whole.directory, limits=limits, prepare=functools.partial(prepare.guest, whole)
     )
     with take as kept:
         yield Stage(machine, payloads, where, kept)

@@ -24,7 +24,7 @@ from orchestrator.model import Cell, GuestRun, Side
 from orchestrator.places import Places
 from orchestrator.request import Request
 from orchestrator.trial import durations, runner
-from orchestrator.trial.runner import Yard
+from orchestrator.trial.trial import Yard
 from tests.conftest import ROOT, kdelta_argv, run_kdelta
 
 BUNDLED = ROOT / "patches" / "madv-dontneed-locked"

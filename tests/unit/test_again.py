@@ -13,10 +13,10 @@ from kvm.vm import Limits
 from orchestrator.model import Cell, Side
 from orchestrator.trial import again, paired
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Trial
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.run import Run
 from orchestrator.trial.suites.suite import Isolation, Suite
+from orchestrator.trial.trial import Trial
 from tests import scripted
 
 WHERE = Path("/nowhere")

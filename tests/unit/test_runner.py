@@ -20,13 +20,14 @@ from orchestrator.model import Cell, GuestOutcome, GuestRun, Outcome, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.runner import run
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites import payload, stage
 from orchestrator.trial.suites.payload import Payload, Place
 from orchestrator.trial.suites.run import Run, Unrun
 from orchestrator.trial.suites.stage import Stage
 from orchestrator.trial.suites.suite import Isolation, Suite
+from orchestrator.trial.trial import Trial, Yard
 from tests import scripted
 
 RUNS = "stress-ng: info:  [1] dispatching hogs: 1 cpu"

@@ -18,9 +18,10 @@ from orchestrator.model import Cell, GuestRun, Side
 from orchestrator.places import Need, Places
 from orchestrator.trial import durations, stints
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.runner import run
 from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.suite import Isolation, Suite, load
+from orchestrator.trial.trial import Trial, Yard
 from tests import scripted
 
 SCRIPT = "program:\nsay 1..3\nsay ok 1 a\nsay ok 2 b\nsay ok 3 c\n"

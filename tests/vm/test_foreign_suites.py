@@ -12,9 +12,10 @@ from orchestrator import places
 from orchestrator.model import Cell, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
-from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.runner import run
 from orchestrator.trial.suites import found, payload
 from orchestrator.trial.suites.payload import Place
+from orchestrator.trial.trial import Trial, Yard
 from tests.vm.conftest import LIMITS
 
 pytestmark = pytest.mark.vm

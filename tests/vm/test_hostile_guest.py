@@ -12,8 +12,9 @@ from orchestrator.model import Cell, Outcome, Side
 from orchestrator.places import Places
 from orchestrator.trial import durations
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.runner import Trial, Yard, run
+from orchestrator.trial.runner import run
 from orchestrator.trial.suites.suite import Suite
+from orchestrator.trial.trial import Trial, Yard
 from tests import scripted
 from tests.vm.conftest import LIMITS, booted
 from tests.vm.test_guest import qemu_pids
