@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from kvm import proc, snapshot
 from kvm.errors import Interrupted
 from kvm.snapshot import Take
-from orchestrator import cache
+from orchestrator import cache, inventory
 from orchestrator.config import Limits, Nightly, NightlyKeep, NightlyQueue, NightlyTree, Pipeline
 from orchestrator.history import ask
 from orchestrator.history.book import opened
@@ -164,7 +164,7 @@ def state(lab: Lab) -> dict[str, int]:
         "threads": threading.active_count(),
         "children": len(children.stdout.splitlines()) - 1,  # but for ps
         "memory KiB": rss,
-        "cache KiB": cache.size(lab.top / "cache") >> 10,
+        "cache KiB": inventory.size(lab.top / "cache") >> 10,
         "run directories": len(list((lab.top / "results").glob("*/run.json"))),
         "history KiB": sum(part.stat().st_size for part in lab.top.glob("history.sqlite*")) >> 10,
     }

@@ -10,8 +10,7 @@ import os
 import pwd
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -147,8 +146,8 @@ def find(directory: Path, read: Callable[[Path], T]) -> T | None:
             except (OSError, ValueError, TypeError) as fault:
                 why = str(fault)
         log.warning("%s/%s in the cache was damaged, and will be made again: %s", part, name[:12], why)
-        with _aside(directory) as aside:
-            _set(aside, directory)
+        with aside(directory) as gone:
+            set_aside(directory, gone)
         return None
 
 
@@ -168,15 +167,16 @@ def _damage(directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def _aside(entry: Path) -> Iterator[Path]:
+def aside(entry: Path) -> Iterator[Path]:
     """Lend a directory to set `entry` into, which is then removed."""
-    with scratch(Path(tempfile.mkdtemp(prefix=f".{entry.name.strip('.')}.", dir=entry.parent))) as aside:
-        yield aside
+    with scratch(Path(tempfile.mkdtemp(prefix=f".{entry.name.strip('.')}.", dir=entry.parent))) as empty:
+        yield empty
 
 
-def _set(aside: Path, entry: Path) -> None:
-    for path in (entry, *_notes(entry)):
-        path.rename(aside / path.name)
+def set_aside(entry: Path, into: Path) -> None:
+    """Move an entry, with the files about it, into such a directory."""
+    for path in (entry, *notes(entry)):
+        path.rename(into / path.name)
 
 
 def sha256(path: Path) -> str:
@@ -234,121 +234,6 @@ def let_go() -> None:
     _kept.clear()
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One thing that can be made again: `size` in bytes on disk, `used` when a run last wanted it (seconds), and
-    whether a run holds it now.
-    """
-
-    path: Path
-    size: int
-    used: float
-    held: bool = False
-
-    @property
-    def part(self) -> str:
-        """Which part of the cache it is in."""
-        return self.path.parent.name
-
-    @property
-    def is_draft(self) -> bool:
-        """Was it to become an entry, or is it what is left of one that was being removed?"""
-        return self.path.name.startswith(".")
-
-
-def entries(root: Path) -> list[Entry]:
-    """Find everything in the cache that can be made again, the longest unused first."""
-    sizes, found = _Sizes(), []
-    for path in (path for part in PARTS if (root / part).is_dir() for path in (root / part).iterdir()):
-        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
-            if not _is_note(path):
-                size = sum(sizes.of(one) for one in (path, *_notes(path)))
-                found.append(Entry(path, size, path.stat().st_mtime, _is_held(path)))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def rest(root: Path) -> dict[str, int]:
-    """Return the size of each part that is no entries: what is in bytes on disk."""
-    others = [path for path in root.iterdir() if path.name not in PARTS] if root.is_dir() else []
-    return {path.name: size(path) for path in others}
-
-
-def size(path: Path) -> int:
-    """Return the bytes on disk of `path` and all below; a file with several names counts in part."""
-    return _Sizes().of(path)
-
-
-def stale(found: Sequence[Entry], *, now: float, age: float, most: int | None = None) -> list[Entry]:
-    """Choose what can go: drafts, what was not used for `age` seconds, and the longest unused until `most` bytes are
-    left; what a run holds stays in any case.
-    """
-    whole, going = sum(entry.size for entry in found), []
-    for entry in found:
-        too_much = most is not None and whole > most
-        if not entry.held and (entry.is_draft or now - entry.used > age or too_much):
-            going.append(entry)
-            whole -= entry.size
-    return going
-
-
-def remove(going: Iterable[Entry]) -> list[Entry]:
-    """Remove entries, but none that a run holds or has used since it was found; returns those that went."""
-    return [entry for entry in going if _remove(entry)]
-
-
-def _remove(entry: Entry) -> bool:
-    with _aside(entry.path) as aside, _alone(entry.path) as alone:  # who wants it waits for renames, not for the rest
-        try:
-            if alone and entry.path.stat().st_mtime == entry.used:
-                _set(aside, entry.path)
-                return True
-        except FileNotFoundError:  # another gc was faster
-            pass
-        return False
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Keep others from an entry if nobody holds it, or what a draft of it was to become; yields whether that is so."""
-    owners = [path]
-    if path.name.startswith("."):  # .NAME.RANDOM, or .NAME.NOTE.RANDOM; a name may have dots in it
-        words = path.name.strip(".").split(".")
-        owners = [path.with_name(".".join(words[:count])) for count in range(1, len(words))]
-    with contextlib.ExitStack() as stack:
-        yield all(stack.enter_context(disk.try_alone(owner)) for owner in owners)
-
-
-def _notes(path: Path) -> list[Path]:
+def notes(path: Path) -> list[Path]:
     """The files about the directory `path`, which stand beside it under its name."""
     return [note for note in path.parent.glob(f"{glob.escape(path.name)}.*") if not note.is_dir()]
-
-
-def _is_note(path: Path) -> bool:
-    return not path.is_dir() and not path.name.startswith(".") and path.with_name(path.name.partition(".")[0]).is_dir()
-
-
-def _is_held(path: Path) -> bool:
-    with _alone(path) as alone:
-        return not alone
-
-
-class _Sizes:
-    """Bytes on disk; of a file with several names, which trees share, each name has its part."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, int] = {}  # by inode: 19 trees of 70,000 names share nearly all of them
-
-    def of(self, path: Path) -> int:
-        """The bytes of `path` and all below."""
-        size, pending = path.lstat().st_blocks * 512, [path]
-        while pending:
-            with contextlib.suppress(OSError), os.scandir(pending.pop()) as below:  # a file is no directory
-                for one in below:
-                    is_directory = one.is_dir(follow_symlinks=False)
-                    if is_directory:
-                        pending.append(Path(one.path))
-                    if one.inode() not in self._known:
-                        stat = one.stat(follow_symlinks=False)
-                        self._known[one.inode()] = stat.st_blocks * 512 // (1 if is_directory else stat.st_nlink)
-                    size += self._known[one.inode()]
-        return size

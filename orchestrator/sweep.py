@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvm import disk, proc
-from orchestrator import cache
-from orchestrator.cache import Entry
+from orchestrator import inventory
 from orchestrator.intake import git
+from orchestrator.inventory import Entry
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ class Survey:
     def stale(self, age: float, most: int | None) -> list[Entry]:
         """What was not used for `age` seconds, and what has to go lest all be larger than `most` bytes."""
         left = None if most is None else most - sum(self.rest.values())
-        return cache.stale(self.entries, now=time.time(), age=age, most=left)
+        return inventory.stale(self.entries, now=time.time(), age=age, most=left)
 
 
 def survey(root: Path) -> Survey:
     """Walk through the whole cache."""
-    return Survey(root, cache.entries(root), cache.rest(root))
+    return Survey(root, inventory.take(root), inventory.rest(root))
 
 
 def sum_by_part(entries: Sequence[Entry]) -> dict[str, int]:
@@ -56,7 +56,7 @@ def sum_by_part(entries: Sequence[Entry]) -> dict[str, int]:
 
 def free(found: Survey, *, age: float, most: int | None) -> dict[str, int]:
     """Remove what is stale, and of what stays what its own program knows to be old; returns the bytes by part."""
-    gone = cache.remove(found.stale(age, most))
+    gone = inventory.remove(found.stale(age, most))
     freed = Counter(sum_by_part(gone))
     for entry in found.entries:
         if entry.part == "git" and entry not in gone:
@@ -64,7 +64,7 @@ def free(found: Survey, *, age: float, most: int | None) -> dict[str, int]:
     ccache = found.root / _CCACHE
     if ccache.is_dir() and shutil.which("ccache"):
         _evict(ccache, age)
-        freed[_CCACHE] += found.rest[_CCACHE] - cache.size(ccache)
+        freed[_CCACHE] += found.rest[_CCACHE] - inventory.size(ccache)
     return dict(freed)
 
 
@@ -89,7 +89,7 @@ def _prune(store: Entry, age: float) -> int:
             return 0
         git.prune(store.path, age)
         os.utime(store.path, (store.used, store.used))
-    return store.size - cache.size(store.path)
+    return store.size - inventory.size(store.path)
 
 
 def _evict(ccache: Path, age: float) -> None:

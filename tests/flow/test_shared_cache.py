@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import cache, job, plan, sweep
+from orchestrator import cache, inventory, job, plan, sweep
 from orchestrator.build import kbuild, objdir
 from orchestrator.config import Pipeline
 from orchestrator.intake import git as store
@@ -65,7 +65,7 @@ def await_file(pattern: str, below: Path) -> Path:
 
 def parts(root: Path) -> dict[str, int]:
     """How many entries each part of a cache has."""
-    return {part: len([one for one in cache.entries(root) if one.part == part]) for part in cache.PARTS}
+    return {part: len([one for one in inventory.take(root) if one.part == part]) for part in cache.PARTS}
 
 
 @pytest.mark.parametrize("shallow", [False, True])
@@ -98,9 +98,9 @@ def test_gc_takes_nothing_from_a_build_that_goes_on(
     args = ["--kernel", f"git:{fakelinux}", "--arch", "x86_64", "--out", tmp_path / "out"]
     build = start(kdelta_argv("--cache-dir", root, "build", make_series(EDITED), *args), tmp_path)
     started = await_file("objects/*/started", root)
-    before = {one.path for one in cache.entries(root)}
+    before = {one.path for one in inventory.take(root)}
     assert kdelta("gc", "--free", "--days", 0, "--size", 0, KDELTA_CACHE=str(root)).returncode == 0
-    assert before <= {one.path for one in cache.entries(root)}
+    assert before <= {one.path for one in inventory.take(root)}
     started.with_name("go").touch()
     said, _ = build.communicate(timeout=PATIENCE_SECONDS)
     assert build.returncode == 0, said
@@ -211,7 +211,7 @@ def test_a_run_that_outgrows_the_limit_leaves_no_more_than_that(
     done = kdelta("build", make_series(EDITED), *args, KDELTA_CACHE=str(root))
     assert done.returncode == 0, done.stderr
     assert "the cache had outgrown its limit: freed" in done.stderr
-    assert sum(one.size for one in cache.entries(root)) < 0.0001 * (1 << 30)
+    assert sum(one.size for one in inventory.take(root)) < 0.0001 * (1 << 30)
 
 
 def test_gc_lists_every_part_and_what_ccache_keeps_goes_by_age(kdelta: Kdelta, fakelinux: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from kvm import disk
 from kvm.errors import Interrupted
-from orchestrator import cache
+from orchestrator import cache, inventory
 
 
 def names(directory: Path) -> list[str]:
@@ -43,11 +43,11 @@ def test_an_interrupted_draft_stays_for_clear_or_gc_but_is_left_to_the_run_that_
     [left] = (tmp_path / "trees").iterdir()
     assert left.name.startswith(".other.")
     with disk.hold(tmp_path / "trees" / "other"):
-        found = cache.entries(tmp_path)
-        assert cache.stale(found, now=time.time(), age=86400) == []
-        assert cache.remove(found) == []
-    found = cache.entries(tmp_path)
-    assert cache.remove(cache.stale(found, now=time.time(), age=86400)) == found
+        found = inventory.take(tmp_path)
+        assert inventory.stale(found, now=time.time(), age=86400) == []
+        assert inventory.remove(found) == []
+    found = inventory.take(tmp_path)
+    assert inventory.remove(inventory.stale(found, now=time.time(), age=86400)) == found
     assert names(tmp_path / "trees") == []
 
 
@@ -70,27 +70,27 @@ def test_an_answer_is_asked_for_once_per_input_and_again_if_it_was_not_whole(tmp
     assert len(asked) == 5
 
 
-def entry(name: str, size: int, idle: float, *, held: bool = False) -> cache.Entry:
-    return cache.Entry(Path("/cache/builds") / name, size, 1e9 - idle, held)
+def entry(name: str, size: int, idle: float, *, held: bool = False) -> inventory.Entry:
+    return inventory.Entry(Path("/cache/builds") / name, size, 1e9 - idle, held)
 
 
 def test_the_longest_unused_goes_until_the_size_is_kept_but_nothing_that_a_run_holds() -> None:
     found = [entry("a", 5, 9000), entry("b", 5, 8000), entry("c", 5, 7000), entry("d", 50, 6000, held=True)]
-    going = cache.stale(found, now=1e9, age=1e6, most=58)
+    going = inventory.stale(found, now=1e9, age=1e6, most=58)
     assert [old.path.name for old in going] == ["a", "b"]
-    assert [old.path.name for old in cache.stale(found, now=1e9, age=1e6, most=0)] == ["a", "b", "c"]
-    assert [old.path.name for old in cache.stale(found, now=1e9, age=8500)] == ["a"]
-    assert [old.path.name for old in cache.stale(found, now=1e9, age=0)] == ["a", "b", "c"]
+    assert [old.path.name for old in inventory.stale(found, now=1e9, age=1e6, most=0)] == ["a", "b", "c"]
+    assert [old.path.name for old in inventory.stale(found, now=1e9, age=8500)] == ["a"]
+    assert [old.path.name for old in inventory.stale(found, now=1e9, age=0)] == ["a", "b", "c"]
 
 
 def test_what_a_run_holds_or_has_used_since_is_not_removed(tmp_path: Path) -> None:
     for name in ("one", "other", "third"):
         (tmp_path / "objects" / name).mkdir(parents=True)
         (tmp_path / "objects" / f"{name}.built-from").touch()
-    found = cache.entries(tmp_path)
+    found = inventory.take(tmp_path)
     os.utime(tmp_path / "objects" / "third")
     with disk.hold(tmp_path / "objects" / "one"):
-        gone = cache.remove(found)
+        gone = inventory.remove(found)
     assert [old.path.name for old in gone] == ["other"]
     assert names(tmp_path / "objects") == ["one", "one.built-from", "third", "third.built-from"]
 
@@ -98,9 +98,9 @@ def test_what_a_run_holds_or_has_used_since_is_not_removed(tmp_path: Path) -> No
 def test_what_is_kept_is_held_until_it_is_let_go(tmp_path: Path) -> None:
     (tmp_path / "suites" / "one").mkdir(parents=True)
     cache.keep(cache.keep(tmp_path / "suites" / "one"))
-    assert [one.held for one in cache.entries(tmp_path)] == [True]
+    assert [one.held for one in inventory.take(tmp_path)] == [True]
     cache.let_go()
-    assert [one.held for one in cache.entries(tmp_path)] == [False]
+    assert [one.held for one in inventory.take(tmp_path)] == [False]
 
 
 def test_notes_go_with_what_they_are_about_and_are_counted_with_it_and_files_are_entries_too(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_notes_go_with_what_they_are_about_and_are_counted_with_it_and_files_are
     (tmp_path / "rootfs" / "arm64-1.cpio").write_bytes(b"x" * 50_000)
     (tmp_path / "ccache").mkdir()
     (tmp_path / "ccache" / "x").write_bytes(b"x" * 50_000)
-    found = {one.path.name: one for one in cache.entries(tmp_path)}
+    found = {one.path.name: one for one in inventory.take(tmp_path)}
     assert sorted(found) == ["arm64-1.cpio", "gone.index", "one"]
     assert found["one"].size > 50_000
-    assert cache.rest(tmp_path)["ccache"] > 50_000
-    assert cache.remove([found["one"]]) == [found["one"]]
+    assert inventory.rest(tmp_path)["ccache"] > 50_000
+    assert inventory.remove([found["one"]]) == [found["one"]]
     assert names(tmp_path / "trees") == ["gone.index"]
 
 
@@ -124,7 +124,7 @@ def test_the_names_of_one_file_share_its_size(tmp_path: Path) -> None:
         (tmp_path / "trees" / name).mkdir(parents=True)
     (tmp_path / "trees" / "one" / "file").write_bytes(b"x" * 1_000_000)
     (tmp_path / "trees" / "other" / "file").hardlink_to(tmp_path / "trees" / "one" / "file")
-    assert [500_000 < found.size < 600_000 for found in cache.entries(tmp_path)] == [True, True]
+    assert [500_000 < found.size < 600_000 for found in inventory.take(tmp_path)] == [True, True]
 
 
 @pytest.fixture
