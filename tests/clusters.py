@@ -1,4 +1,4 @@
-"""A cluster of real processes on this machine, whose guests follow a script; `python -m tests.clusters` is each."""
+"""A cluster of real processes on this machine: kdelta's commands, or this very module, whose guests follow a script."""
 
 import contextlib
 import functools
@@ -13,18 +13,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from kvm import proc
 from kvm.arch import DEFAULT
 from kvm.qemu import Machine
 from orchestrator import scratch
-from orchestrator.cluster import ability, task, tls, worker
+from orchestrator.cluster import ability, task, worker
 from orchestrator.cluster.errand import Here
 from orchestrator.cluster.where import Where
 from orchestrator.cluster.worker import Offer
 from tests import scripted
-from tests.conftest import processes
+from tests.conftest import kdelta_argv, processes, run_kdelta
 
 START_SECONDS = 60.0
+READY_SECONDS = 600.0  # where a kernel is fetched first, to see whether KVM can be believed
 SERVE = "from orchestrator.cluster import forks; from tests.clusters import errand; forks.serve(errand)"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,6 +47,15 @@ def until(happened: Callable[[], bool], what: str = "", seconds: float = START_S
     raise TimeoutError(what)
 
 
+def below(pid: int) -> dict[str, str]:
+    """The processes that a process has started, and those that they have: their programs by their ids."""
+    found = {}
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            found[str(child.pid)] = child.name()
+    return found
+
+
 @dataclass
 class Cluster:
     """A scheduler, and workers that come and go."""
@@ -53,6 +65,7 @@ class Cluster:
     host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     at: Callable[[str], Sequence[str]] = lambda _: ()  # what is put before the command of each, to run it on a host
+    scripted: bool = True  # else guests are real
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -72,7 +85,7 @@ class Cluster:
         before = self.log(name).stat().st_size
         with self.log(name).open("ab") as said:
             self.processes[name] = subprocess.Popen(
-                [*self.at(name), sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name, *words],
+                [*self.at(name), *self._command(role, name), *words],
                 cwd=ROOT,
                 stdout=said,
                 stderr=said,
@@ -80,8 +93,13 @@ class Cluster:
             )
         ready = "schedules at" if role == "scheduler" else "works for"
         process, log = self.processes[name], self.log(name)
-        self.until(lambda: ready in log.read_text()[before:] or process.poll() is not None, name)
+        self.until(lambda: ready in log.read_text()[before:] or process.poll() is not None, name, READY_SECONDS)
         assert process.poll() is None, log.read_text()
+
+    def _command(self, role: str, name: str) -> list[str]:
+        if self.scripted:
+            return [sys.executable, "-m", "tests.clusters", role, self.url, str(self.top), name]
+        return kdelta_argv(role, self.url, "--tls", self.top / "tls")
 
     def addresses(self, *workers: str) -> list[tuple[str, int]]:
         """Where workers listen."""
@@ -101,8 +119,12 @@ class Cluster:
 
     def end(self, name: str, signum: int = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
-        process.send_signal(signum)
-        process.wait(30)
+        try:
+            process.send_signal(signum)
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
 
     until = staticmethod(until)
 
@@ -113,14 +135,16 @@ def running(top: Path, *workers: str, scheme: str = "tcp", **more: Any) -> Itera
     top.mkdir(exist_ok=True)
     cluster = Cluster(top, scheme, **more)
     if scheme == "tls":
-        tls.make(top / "tls")
+        made = run_kdelta("cluster", "init", "--tls", top / "tls")
+        assert made.returncode == 0, made.stderr
     try:
         for name in ("scheduler", *workers):
             cluster.start(name)
         yield cluster
     finally:
-        for name in reversed(list(cluster.processes)):
-            cluster.end(name)
+        with contextlib.ExitStack() as all_of_them:
+            for name in cluster.processes:
+                all_of_them.callback(cluster.end, name)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar, cast
 
+from kvm import disk
 from kvm.errors import InfraError
 from orchestrator import places, sides, store, trials
 from orchestrator.build import kbuild
@@ -83,6 +84,8 @@ class Cluster(Engine):
                     (self._blobs.url, written, name), wanted, mib, lambda words: _heard(job, asked.lane, words)
                 )
             told = errand.told(digest, self._blobs)
+        if asked.supplies:
+            _forget(job, asked.lane)
         self._blobs.fetch_directory(told.files, job.directory)
         job.recorder.absorb(told.run)
         whole = TimelineEntry(f"{wanted.kind} {asked.lane} on {told.host}", 0.0, told.seconds)
@@ -118,6 +121,16 @@ def _memory_mib(job: Job, supplies: tuple[Supply, ...]) -> float:
     """What the first guests of a lane take, one of each side."""
     pipeline, needs = job.plan.request.pipeline, [suite.needs.memory_mib for suite in job.plan.suites]
     return float(len(supplies) * (max(pipeline.guest.memory_mib, *needs) + places.OVERHEAD_MIB))
+
+
+def _forget(job: Job, lane: Lane) -> None:
+    """Remove what guests were heard to say while they ran, also on workers that died: what is kept of it comes whole.
+
+    A console that is none of the guests that are told of would be compared with theirs.
+    """
+    for cell in cells(lane):
+        for path in filter(Path.is_dir, store.cell_directory(job.directory, cell).iterdir()):
+            disk.clear(path)
 
 
 def _heard(job: Job, lane: Lane, words: dict[str, Any]) -> None:

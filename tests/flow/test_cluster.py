@@ -176,6 +176,27 @@ def test_what_is_used_from_the_store_is_not_old_there(
     assert all(path.stat().st_mtime > 0 for kind in ("trees", "builds") for path in named(top, kind))
 
 
+class Twice(Near):
+    """A line to a worker after one that had told of a guest, and died."""
+
+    def do(self, args: tuple[str, ...], *more: object) -> str:
+        cast(Callable[[object], None], more[-1])(
+            {"log": "patched/arm64-fast/again/9/console.log", "at": 0, "text": "[    1.0] half a li"}
+        )
+        return super().do(args)
+
+
+def test_what_a_worker_that_died_had_told_of_its_guests_is_not_in_the_run(
+    on: Validate,
+    request_for: Callable[..., Request],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    asked = request_for(FAILS, PASSES, arches=["arm64"])
+    runs = [on(one(tmp_path).to(tmp_path / one.__name__), f"by {one.__name__}", asked) for one in (Near, Twice)]
+    assert [run.lines for run in runs] == [(), ()]
+    assert files(tmp_path / "by Near") == files(tmp_path / "by Twice")
+
+
 class Cut(Near):
     """A line that is cut when an errand is done, before what came of it is taken."""
 

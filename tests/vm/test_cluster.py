@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests import clusters
+from tests.clusters import below
 from tests.conftest import kdelta_argv
 from tests.flow.test_cluster_faults import started
 
@@ -22,11 +22,6 @@ WORKERS = {
         *("--no-nanny", "--no-dashboard", "--nthreads", "2"),
     ],
 }
-
-
-def below(pid: int) -> dict[str, str]:
-    """The processes that a process has started, and those that they have: their programs by their ids."""
-    return {str(child.pid): child.name() for child in psutil.Process(pid).children(recursive=True)}
 
 
 @pytest.mark.parametrize("which", WORKERS)
