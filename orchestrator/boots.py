@@ -22,6 +22,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     measured = [(suite.name, SUITE_END) for suite in job.plan.suites if suite.kind is SuiteKind.BENCH]
     if boots == 1 or not measured or len(trials) < len(Side) or load(job, lane):
         return
+    forget(job, lane)
     done: list[Pair] = []
     steady = {side: replace(one, machine=one.machine.steady) for side, one in trials.items()}
     with job.engine.task(f"boots {lane}"):
@@ -49,8 +50,9 @@ def load(job: Job, lane: Lane) -> list[Pair]:
 
 
 def forget(job: Job, lane: Lane) -> None:
-    """Remove what more boots than a first pass that is made anew have measured."""
+    """Remove what more boots than a first pass that is made anew have measured, or those of a run that was cut off."""
     _file(job, lane).unlink(missing_ok=True)
+    pairs.clear(job, lane, paired.BOOTS)
 
 
 def _file(job: Job, lane: Lane) -> Path:

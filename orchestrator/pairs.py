@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
+from kvm import disk
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects
@@ -28,6 +29,7 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
         return
     if not any(suspects.look(changes, [], alpha(job)).wanted):
         return
+    forget(job, lane)
     with job.engine.task(f"pairs {lane}"):
         again = functools.partial(paired.run, trials, job.take, yard, look(job))
         stand = functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base)
@@ -41,8 +43,15 @@ def load(job: Job, lane: Lane) -> list[Pair] | None:
 
 
 def forget(job: Job, lane: Lane) -> None:
-    """Remove the pairs of a first pass that is made anew."""
+    """Remove the pairs of a first pass that is made anew, or of a run that was cut off in them."""
     (store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE).unlink(missing_ok=True)
+    clear(job, lane, paired.AGAIN)
+
+
+def clear(job: Job, lane: Lane, boots: str) -> None:
+    """Remove the directory of other boots of both sides: a console of which nobody is told would be compared."""
+    for side in Side:
+        disk.clear(store.cell_directory(job.directory, Cell(side, *lane)) / boots)
 
 
 def alpha(job: Job) -> float:

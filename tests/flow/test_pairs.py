@@ -309,6 +309,31 @@ def test_without_pairs_boots_for_benchmarks_leave_the_first_pass_of_other_suites
     assert second(run).change == "regressed"
 
 
+@pytest.mark.parametrize("name", ["again", "boots"])
+def test_of_boots_that_nobody_is_told_of_no_line_is_compared(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """As a run leaves them that was killed in them, and has fewer when it goes on."""
+    more = {"boots": 2} if name == "boots" else {}
+    if more:
+        (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text().replace("kind: ktap", "kind: bench"))
+    stray = tmp_path / "run" / "patched" / "arm64-fast" / name / "9"
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        if workdir == stray.parent.parent:  # the first pass
+            stray.mkdir(parents=True)
+            (stray / "console.log").write_text("[    1.000000] left by another boot\n")
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, FAILS, take=take, arches=["arm64"], **more)
+    assert stray.parent.exists()
+    assert not stray.exists()
+    assert not [one for one in run.lines if "left by" in one.words]
+
+
 WARNS = "".join(f"kmsg '{line}'\n" for line in WARNING.splitlines())
 RARELY = [f"rarely {line}" for line in WARNS.splitlines()]
 
