@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import BuildError, Error
-from orchestrator import cache, config, request, store, trials
+from orchestrator import cache, config, request, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -259,10 +259,7 @@ class _Hunt:
         return Answer.BAD if bad else Answer.GOOD
 
     def _given(self, kernel: KernelBuild, where: Path) -> GuestRun:
-        """What the guests of one boot gave, be it for another symptom, or before this search was cut off."""
+        """What the guests of one boot gave, be it for another symptom."""
         self.boots.add(where)
-        if kept := store.load_guest(where):
-            return kept
-        where.mkdir(parents=True, exist_ok=True)
         wanted = tuple(suite for suite in self.job.plan.suites if not self.suites or suite.name in self.suites)
         return trials.once(self.job, kernel, wanted, where, steady=self.symptom.kind is Kind.METRIC)

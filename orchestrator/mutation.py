@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm.errors import BuildError
-from orchestrator import pipeline, store, trials
+from orchestrator import cache, pipeline, store, trials
 from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
+from orchestrator.build.order import Order
 from orchestrator.intake import series
 from orchestrator.job import Job
 from orchestrator.judge import diff, ending, hunks, known, mutants
@@ -29,7 +30,7 @@ class Bounds:
 
 
 def look(job: Job, bounds: Bounds) -> Run:
-    """Try mutants of what ran, and put on record which of them the tests catch."""
+    """Try mutants of what ran, and put on record which of them the tests catch; none is tried a second time."""
     mutated, began = _Trials(job), time.monotonic()
     told: list[MutantRecord] = []
     chosen = list(_choose(job))
@@ -103,6 +104,7 @@ class _Trials:
         patched = (build for build in job.run.builds if build.side is Side.PATCHED)
         self.images = {(build.arch, build.flavour, *build.identity) for build in patched}
         self.trees: tuple[str, ...] = (job.plan.applied.tree,)
+        self.before = job.run.mutants  # what was told when they were last looked at
         self.number = 0
 
     def of(self, mutant: Mutant, line: LineCoverage) -> MutantRecord:
@@ -113,8 +115,13 @@ class _Trials:
         record = MutantRecord(
             mutant.file, mutant.line, mutant.kind, mutant.words, line.arch, line.flavour, Fate.EQUIVALENT
         )
+        order = self._order(mutant, cell)
+        if broken := self._broken(record):
+            return broken
         try:
-            kernel = self._build(mutant, cell, where / "build.log")
+            self.job.watch(cell, f"mutant {self.number}: {mutant.file}:{mutant.line} {mutant.kind}")
+            with self.job.engine.task(f"build mutant {self.number}"):
+                kernel = kbuild.build(order, self.job.plan.cache_dir, where / "build.log")
         except BuildError as fault:
             return replace(record, fate=Fate.BROKEN, by=fault.message)
         image = line.arch, line.flavour, *kernel.identity
@@ -123,15 +130,18 @@ class _Trials:
         self.images.add(image)
         return self._judged(record, self._run(kernel, where, line), cell)
 
-    def _build(self, mutant: Mutant, cell: Cell, log: Path) -> KernelBuild:
+    def _order(self, mutant: Mutant, cell: Cell) -> Order:
         plan = self.job.plan
         content = mutant.apply((plan.sources(Side.PATCHED) / mutant.file).read_bytes())
         files = series.edited(plan.source, plan.applied.commits[-1], mutant.file, content)
         order = replace(plan.orders[cell], files=files, after=self.trees, defines=frozenset())
         self.trees += (files,)
-        self.job.watch(cell, f"mutant {self.number}: {mutant.file}:{mutant.line} {mutant.kind}")
-        with self.job.engine.task(f"build mutant {self.number}"):
-            return kbuild.build(order, plan.cache_dir, log)
+        return order
+
+    def _broken(self, record: MutantRecord) -> MutantRecord | None:
+        """What was told of it before, if it does not build: of that the cache holds nothing."""
+        before = self.before[self.number - 1 : self.number]
+        return next((one for one in before if one == replace(record, fate=Fate.BROKEN, by=one.by)), None)
 
     def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage) -> GuestRun:
         """Run the suites of the programs that ran the line; all, where no counter knows which."""
@@ -139,7 +149,9 @@ class _Trials:
         if line.programs > len(line.by):  # the others are not named
             named = {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
-        return trials.once(self.job, kernel, suites or every, where)
+        suites = suites or every
+        ran = cache.key([*kernel.identity, *([suite.name, suite.content()] for suite in suites)])[:12]
+        return trials.once(self.job, kernel, suites, where / ran)
 
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))

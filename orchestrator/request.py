@@ -16,12 +16,16 @@ FILE = "pipeline.yaml"
 
 
 class Request(Section):
-    """What was asked for: absolute paths, so that a later stage finds them again from anywhere."""
+    """What was asked for: absolute paths, so that a later stage finds them again from anywhere.
+
+    `mutants` says how many are tried when there is a verdict.
+    """
 
     pipeline: Pipeline
     near: str
     cache: str
     jobs: int
+    mutants: int | None = None
 
 
 def make(cache_dir: Path, *, file: Path | None, jobs: int, **asked: Any) -> Request:

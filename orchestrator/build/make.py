@@ -36,7 +36,7 @@ ENV = {
 
 
 class Unfinished(BuildError):
-    """make was killed at a limit: what it left cannot be trusted."""
+    """make was killed, at a limit or by somebody: what it left cannot be trusted."""
 
     unfinished = True
 
@@ -116,6 +116,8 @@ class Make:
                 hint="limits.build in pipeline.yaml",
                 log=self.log,
             )
+        if (signum := _killed(done.returncode)) > 0:
+            raise Unfinished(f"{order.cell}: make {goals[0]} was killed by signal {signum}", log=self.log)
         if done.returncode:
             raise self._failure(goals[0])
 
@@ -145,6 +147,11 @@ class Make:
         first = re.search(r"^(.*\berror: .*|.*\*\*\* .*)$", text, re.MULTILINE)
         words = first[1][:_WORDS_SHOWN] if first else "make gave no reason"
         return BuildError(f"{self.order.cell}: make {goal} failed: {in_tree(words)}", log=self.log)
+
+
+def _killed(status: int) -> int:
+    """Return the signal that ended make, or what it ran in: time(1) and bwrap say 128 more; 0 or less if none did."""
+    return -status if status < 0 else status - 128
 
 
 def _cpu_seconds(usage: Path) -> float:

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from kvm.errors import UserError
-from orchestrator import culprits, hooks, mutation, options, pipeline, show
+from orchestrator import hooks, options, pipeline, show
 from orchestrator.build import kbuild
-from orchestrator.commands import opening
+from orchestrator.commands import opening, stages
 from orchestrator.engine import Engine
-from orchestrator.mutation import COUNTING, Bounds
+from orchestrator.mutation import COUNTING
 
 
 @click.command()
@@ -60,15 +60,13 @@ def run(  # noqa: PLR0913, PLR0917  (options)
         hooks.patchwork_token(request.pipeline.report)
     if mutants and COUNTING not in request.pipeline.flavours:
         raise UserError("--mutate wants to know which lines ran", hint=f"--flavour {COUNTING} says")
+    request = request.model_copy(update={"mutants": mutants})
     there = opening.cluster(request, scheduler, store, tls) if scheduler else None
     with opening.start(request, out, there.engine if there else Engine) as started:
         if there:
             there.save(started.directory)
         pipeline.validate(started)
-        if request.pipeline.bisect:
-            culprits.look_after(started)
-        if mutants:
-            mutation.look(started, Bounds(mutants, mutation.SECONDS))
+        stages.look_further(started)
     return opening.answer(started, as_json=as_json, to_patchwork=to_patchwork)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kvm.errors import UserError
-from orchestrator import culprits, options, pipeline, show
+from orchestrator import culprits, mutation, options, pipeline, show
 from orchestrator.build import kbuild
 from orchestrator.commands import opening
 from orchestrator.engine import Engine
@@ -100,9 +100,19 @@ def _tested(directory: Path | None, *, suites: bool) -> Run:
 
 
 def go_on(job: Job) -> Run:
-    """Do what is still to be done of a run, the search for what regressed, too."""
-    run = pipeline.go_on(job)
-    return culprits.look_after(job) if job.plan.request.pipeline.bisect else run
+    """Do what is still to be done of a run, and what comes after its verdict, too."""
+    pipeline.go_on(job)
+    return look_further(job)
+
+
+def look_further(job: Job) -> Run:
+    """Do what was asked for after the verdict: the search for what regressed, and mutants."""
+    asked = job.plan.request
+    if asked.pipeline.bisect:
+        culprits.look_after(job)
+    if asked.mutants:
+        mutation.look(job, mutation.Bounds(asked.mutants, mutation.SECONDS))
+    return job.run
 
 
 def judged(directory: Path | None, work: Callable[[Job], Run], *, as_json: bool, engine: MakeEngine = Engine) -> int:

@@ -1,5 +1,8 @@
 """Plays what goes wrong around a run: with its directories, its cache, its clock, or with kdelta itself."""
 
+import contextlib
+import fcntl
+import functools
 import json
 import os
 import re
@@ -11,12 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from orchestrator import cache, sides, store
+from kvm import disk
+from orchestrator import cache, places, sides, store
+from orchestrator.model import Side
+from orchestrator.places import Need, Places
 from tests import suites
-from tests.conftest import ROOT, kdelta_argv, processes
+from tests.conftest import ROOT, kdelta_argv
 
 _SECONDS = 600
+_HOST = f"faults-{os.getpid()}"  # whose places are no other run's
+_PLACES = cache.default_root() / "locks" / f"guests-{_HOST}"
 
 
 @dataclass(frozen=True)
@@ -31,10 +40,11 @@ class Told:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a run has its files; `out` is its directory, `more` are words of its command."""
+    """Where a run has its files; `out` is its directory, `more` are words of its command, `within` those before it."""
 
     top: Path
     more: tuple[object, ...] = ()
+    within: tuple[str, ...] = ()
 
     @property
     def out(self) -> Path:
@@ -45,7 +55,11 @@ class Scene:
     def words(self) -> list[str]:
         """Both architectures, one small suite."""
         suite = self.top / "three"
-        return kdelta_argv("run", "madv-dontneed-locked", "--suite", suite, "--out", self.out, *self.more)
+        return self.kdelta("run", "madv-dontneed-locked", "--suite", suite, "--out", self.out, *self.more)
+
+    def kdelta(self, *words: object) -> list[str]:
+        """A command of kdelta's where this run is."""
+        return [*self.within, *kdelta_argv(*words)]
 
     @property
     def env(self) -> dict[str, str]:
@@ -137,49 +151,166 @@ def _measuring(scene: Scene) -> Done:
     return _killed(": boot 2 of")(replace(scene, more=("--suite", suite, "--pipeline", asked, "--arch", "x86_64")))
 
 
-def _regressing(words: str, *more: str) -> Callable[[Scene], Done]:
-    """SIGKILL at a stage that only what regresses comes to."""
+def _trying(suite: Callable[[Path], Path], words: str, *more: str) -> Callable[[Scene], Done]:
+    """SIGKILL at a stage that only a run of this suite comes to."""
+    return lambda scene: _killed(words)(_asked(scene, suite, *more))
 
-    def deed(scene: Scene) -> Done:
-        asked = ("--suite", suites.refuses(scene.top), "--arch", "x86_64", *more)
-        return _killed(words)(replace(scene, more=asked))
 
-    return deed
+def _asked(scene: Scene, suite: Callable[[Path], Path], *more: str) -> Scene:
+    return replace(scene, more=("--suite", suite(scene.top), "--arch", "x86_64", *more))
+
+
+def _between(scene: Scene) -> Done:
+    """SIGKILL where make is at work on the tree after the first patch."""
+    scene = replace(scene, more=("--each-patch", "--arch", "x86_64"))
+    log = scene.out / "patched" / "x86_64-fast" / "patch-1.log"
+    done = _resumed(scene, _when(scene, ": build patch 1", _at_work(lambda: log)))
+    steps = _record(scene)["steps"]
+    return done if [step["error"] for step in steps] == [None] else _fault(f"of each patch is on record: {steps}")
+
+
+def _tracing(scene: Scene) -> Done:
+    """SIGKILL where one kernel's call traces have their lines, and the other's have none."""
+    done = _trying(suites.reports, r"patched/\S+: looks up call traces")(scene)
+    frames = [splat["frames"] for guest in _record(scene)["guests"] for splat in guest["splats"]]
+    known = [one for one in frames if "do_madvise mm/madvise.c:" in " ".join(one)]
+    return done if len(known) == len(frames) == 2 else _fault(f"call traces are {frames}")
+
+
+_COUNTING = ("--flavour", "coverage")
+
+
+def _reading(scene: Scene) -> Done:
+    """SIGKILL of a guest whose counters were read for one program: they are not read on top of that."""
+    read = "*/*/coverage/readings.jsonl"
+    scene = _asked(scene, suites.empties, *_COUNTING)
+    killed = _once(scene, lambda: any('"three"' in path.read_text() for path in scene.out.glob(read)))
+    done = _resumed(scene, killed)
+    lines = {path: path.read_text().splitlines() for path in scene.out.glob(read)}
+    twice = [path for path, some in lines.items() if len(some) != len(set(some))]
+    return _fault(f"was read twice: {twice[0]}") if twice else done
+
+
+_MUTANT = r"(?s)mutant \d.*: empties.*mutant \d"  # one was tested, and the next one is at work
+
+
+def _making(scene: Scene) -> Done:
+    """SIGKILL where make is at work on a mutant, and another one has been tested."""
+    scene = _asked(scene, suites.empties, *_COUNTING, "--mutate", "2")
+    last = functools.partial(max, key=lambda path: int(path.name))
+    kill = _at_work(lambda: last(scene.out.glob("mutants/*")) / "build.log")
+    return _resumed(scene, _when(scene, _MUTANT, kill))
+
+
+def _at_work(log: Callable[[], Path]) -> Callable[[subprocess.Popen[str]], None]:
+    """SIGKILL once make has said something."""
+
+    def kill(process: subprocess.Popen[str]) -> None:
+        while process.poll() is None and not (log().exists() and log().stat().st_size):
+            time.sleep(0.002)
+        process.kill()
+
+    return kill
+
+
+def _mutating(scene: Scene) -> Done:
+    """SIGKILL where a mutant is tested, and another one has been; `kdelta mutate` goes on."""
+    scene = _asked(scene, suites.empties, *_COUNTING, "--mutate", "2")
+    return _resumed(scene, _when(scene, f"{_MUTANT}.*: empties", subprocess.Popen.kill), "mutate", "--mutants", "2")
+
+
+def _placed(scene: Scene) -> Done:
+    """SIGKILL of a run that has the only place there is: the next one takes it."""
+    scene = _elsewhere(scene, 1)
+    killed = _when(scene, ": three", subprocess.Popen.kill)
+    return _resumed(scene, killed) if any(_locks()) else _fault("it had no place")
+
+
+def _waiting(scene: Scene) -> Done:
+    """SIGKILL of a run that waits to be alone, and lets nobody in meanwhile: nothing of that is left."""
+    scene = _elsewhere(scene, 2, "--suite", suites.measured(scene.top))
+    with Places(2, places.free_mib, _PLACES).hold(Need(1)):
+        ours = _held()
+        killed = _once(scene, lambda: _is_shut(_PLACES.with_name(f"{_PLACES.name}-gate")))
+        if broken := _broken(scene, killed):
+            return broken
+        if (held := _held()) != ours:
+            return _fault(f"is still held: {held}")
+    return _resumed(scene, killed)
+
+
+def _elsewhere(scene: Scene, guests: int, *more: object) -> Scene:
+    """On a host of another name, whose places no other run has: so many."""
+    asked = scene.top / "places.yaml"
+    asked.write_text(f"limits: {{guests: {guests}}}\n")
+    apart = ("unshare", "--map-root-user", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', _HOST)
+    return replace(scene, more=("--pipeline", asked, "--arch", "x86_64", *more), within=apart)
+
+
+def _locks() -> list[Path]:
+    return sorted(_PLACES.parent.glob(f"{_PLACES.name}-*"))
+
+
+def _held() -> list[Path]:
+    """The locks of our places that somebody has."""
+    with contextlib.ExitStack() as stack:
+        return [path for path in _locks() if not stack.enter_context(disk.try_lock(path))]
+
+
+def _is_shut(gate: Path) -> bool:
+    """Does somebody wait there to be alone? Who only looks has it for a moment."""
+    for _ in range(10):
+        with disk.try_lock(gate, fcntl.LOCK_SH) as is_open:
+            if is_open:
+                return False
+        time.sleep(0.02)
+    return True
 
 
 def _judged(scene: Scene) -> Done:
     """SIGKILL when the verdict is on record, and no report is written yet."""
-    record = scene.out / store.RECORD
-    with subprocess.Popen(
-        scene.words,
-        env=scene.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None and not (record.exists() and json.loads(record.read_text())["verdict"]):
-            time.sleep(0.002)
-        process.kill()
+    there = scene.out / store.RECORD
+    killed = _once(scene, lambda: there.exists() and _record(scene)["verdict"])
     if (scene.out / "report.html").exists():
-        return Done([], 0, "", "the report was there already")
-    return _resumed(scene, Done([], process.returncode))
+        return _fault("the report was there already")
+    return _resumed(scene, killed)
 
 
-def _resumed(scene: Scene, killed: Done) -> Done:
+def _resumed(scene: Scene, killed: Done, command: str = "resume", *more: str) -> Done:
     """Go on with what was killed: what is on record stays, and nothing is missing in the end."""
-    kept = {path: path.read_bytes() for path in scene.out.glob("*/*/guest.json")}
+    kept = _given(scene)
     if broken := _broken(scene, killed):
         return broken
-    done = scene.run(kdelta_argv("resume", scene.out))
-    if lost := [path for path, text in kept.items() if path.read_bytes() != text]:
-        return Done([], 0, "", f"was done again: {lost[0]}")
-    record = json.loads((scene.out / store.RECORD).read_text())
-    cells = len(list(scene.out.glob("*/*/guest.json")))
+    done = scene.run(scene.kdelta(command, scene.out, *more))
+    now = _given(scene)
+    if lost := [path for path, gave in kept.items() if now[path] != gave]:
+        return _fault(f"was done again: {lost[0]}")
+    record = _record(scene)
+    cells = sum(len(list((scene.out / side).glob("*/guest.json"))) for side in Side)
     found = {key: len(record[key]) for key in ("builds", "guests", "binaries")}
     whole = {"builds": cells, "guests": cells, "binaries": cells // 2}
     if not (scene.out / "report.html").exists():
-        return Done([], 0, "", "no report")
-    return done if found == whole else Done([], 0, "", f"{cells} cells, and on record are {found}")
+        return _fault("no report")
+    return done if found == whole else _fault(f"{cells} cells, and on record are {found}")
+
+
+def _record(scene: Scene) -> dict[str, Any]:
+    """The run's record as it stands."""
+    return dict(json.loads((scene.out / store.RECORD).read_bytes()))
+
+
+def _given(scene: Scene) -> dict[Path, Any]:
+    """What each guest gave; where in the sources its reports come from is put there when it is over."""
+    found = {path: json.loads(path.read_bytes()) for path in scene.out.rglob("guest.json")}
+    for gave in found.values():
+        for splat in gave["guest"]["splats"]:
+            del splat["frames"]
+    return found
+
+
+def _fault(words: str) -> Done:
+    """What a row comes to that does not get to its end."""
+    return Done([], 0, "", words)
 
 
 def _broken(scene: Scene, killed: Done) -> Done | None:
@@ -188,20 +319,46 @@ def _broken(scene: Scene, killed: Done) -> Done | None:
         os.utime(path, (0, 0))  # as if it were a while ago: what is young may be somebody's who only just starts
     if killed.returncode != -signal.SIGKILL:
         return killed
-    left = _left(scene.out)
-    return Done([], 0, "", f"still runs: {left[0]}") if left else None
+    left = _left(scene.top)
+    return _fault(f"still runs: {left[0]}") if left else None
 
 
 def _left(top: Path) -> list[str]:
     """Processes that have to do with `top` and do not end: a signal takes its time on a busy machine."""
     deadline = time.monotonic() + 10
-    while (left := processes(str(top))) and time.monotonic() < deadline:
+    while (left := _processes(os.fsencode(top))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
 
+def _processes(word: bytes) -> list[str]:
+    """The command lines that hold `word`, or have it in their environment: a sandbox is told of nothing but objects."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is not ours
+            line = (process / "cmdline").read_bytes()
+            if word in line + (process / "environ").read_bytes():
+                found.append(line.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def _once(scene: Scene, due: Callable[[], object]) -> Done:
+    """Run, and SIGKILL as soon as it is `due`, which is asked all the time."""
+    with subprocess.Popen(
+        scene.words,
+        env=scene.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None and not due():
+            time.sleep(0.002)
+        process.kill()
+    return Done([], process.returncode)
+
+
 def _when(scene: Scene, words: str, deed: Callable[[subprocess.Popen[str]], object], **env: str) -> Done:
-    """Run, and do something when kdelta first says `words`, a pattern."""
+    """Run, and do something as soon as what kdelta has said holds `words`, a pattern."""
     said, done = [], False
     with subprocess.Popen(
         scene.words,
@@ -214,7 +371,7 @@ def _when(scene: Scene, words: str, deed: Callable[[subprocess.Popen[str]], obje
         assert process.stderr and process.stdout
         for line in process.stderr:
             said.append(line)
-            if not done and re.search(words, line):
+            if not done and re.search(words, "".join(said)):
                 done = True
                 deed(process)
         answer = process.stdout.read()
@@ -251,9 +408,22 @@ ROWS = (
     Row("killed where it tests, resumed", _killed(": three"), 0, r"CLEAN .*"),
     Row("killed where a guest is done, resumed", _killed(": done"), 0, r"CLEAN .*"),
     Row("killed where it measures, resumed", _measuring, 0, r"CLEAN .*"),
-    Row("killed where it runs pairs, resumed", _regressing(": pair 2", "--no-bisect"), 1, r"REGRESSED .*"),
-    Row("killed where it bisects, resumed", _regressing(": bisect", "--no-rerun"), 1, r"culprit: .*"),
+    Row("killed where it runs pairs, resumed", _trying(suites.refuses, ": pair 2", "--no-bisect"), 1, r"REGRESSED .*"),
+    Row("killed where it bisects, resumed", _trying(suites.refuses, ": bisect", "--no-rerun"), 1, r"culprit: .*"),
     Row("killed where it reports, resumed", _judged, 0, r"CLEAN .*"),
+    Row("killed where it builds a tree between, resumed", _between, 0, r"CLEAN .*"),
+    Row("killed where it looks up call traces, resumed", _tracing, 0, r"CLEAN .*"),
+    Row("killed where it reads counters, resumed", _reading, 0, r"\d of \d changed lines ran.*"),
+    Row(
+        "killed where it looks up what ran, resumed",
+        _trying(suites.empties, r"patched/\S+: looks up what ran", *_COUNTING),
+        0,
+        r"\d of \d changed lines ran.*",
+    ),
+    Row("killed where it builds a mutant, resumed", _making, 0, r"\d of 2 mutants caught"),
+    Row("killed where it tests a mutant, gone on with", _mutating, 0, r"\d of 2 mutants caught"),
+    Row("killed where it has a place, resumed", _placed, 0, r"CLEAN .*"),
+    Row("killed where it waits for a place, resumed", _waiting, 0, r"CLEAN .*"),
 )
 
 
@@ -268,9 +438,11 @@ def _play(row: Row) -> Told:
         for path in (scene.top / "tmp", scene.out.parent):
             path.mkdir()
         suites.three(scene.top)
+        began = time.monotonic()
         done = row.deed(scene)
         told = Told(row.name, done.returncode, _said(row, done), "; ".join(_wrong(row, done, scene)))
-    sys.stderr.write(f"{row.name}: {told.wrong or 'ok'}\n")
+        seconds = time.monotonic() - began
+    sys.stderr.write(f"{row.name}: {told.wrong or 'ok'} {seconds:.1f} s\n")
     return told
 
 
@@ -286,4 +458,4 @@ def _wrong(row: Row, done: Done, scene: Scene) -> Iterator[str]:
     if "Traceback" in words:
         yield "a traceback"
     yield from (f"still runs: {line}" for line in _left(scene.top))
-    yield from (f"left behind: {path.name}" for path in (scene.top / "tmp").iterdir())
+    yield from (f"left behind: {path.name}" for path in (*(scene.top / "tmp").iterdir(), *_locks()))

@@ -1,6 +1,8 @@
 """Trees and series in, images out: real git, real make, the real sandbox, a fake tree."""
 
+import os
 import secrets
+import signal
 import socket
 import subprocess
 import threading
@@ -17,6 +19,7 @@ from orchestrator.build.order import Order
 from orchestrator.build.sandbox import Sandbox
 from orchestrator.intake import mail, series, source, tree
 from orchestrator.model import Cell, Side
+from tests.conftest import processes
 from tests.flow.conftest import QUOTA, git
 
 LINES = [f"line {number}\n" for number in range(40)]
@@ -184,6 +187,28 @@ def test_objects_of_a_make_that_was_killed_at_its_deadline_are_not_trusted(fakel
     wanted = replace(order(origin.tree, origin), limit_seconds=2.0)
     with pytest.raises(BuildError, match="did not end in 2 s"):
         kbuild.build(wanted, tmp_path / "cache", tmp_path / "log")
+    assert len(list(tmp_path.glob("cache/objects/*.half-built"))) == 1
+
+
+@pytest.mark.parametrize("deed", ["kill -9 $$PPID", "sleep 60.25"])
+def test_a_make_that_somebody_kills_has_not_failed_and_its_objects_are_not_trusted(
+    fakelinux: Path, tmp_path: Path, deed: str
+) -> None:
+    misbehave(fakelinux, deed, "$(O)/built: mm/madvise.c\n")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+
+    def kill() -> None:
+        while not processes("sleep 60.25"):
+            time.sleep(0.05)
+        box = next(line for line in processes(f"{tmp_path}/cache/objects") if line.split()[1] == "bwrap")
+        os.kill(int(box.split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill if deed == "sleep 60.25" else str)
+    killer.start()
+    with pytest.raises(BuildError, match="make bzImage was killed by signal 9") as caught:
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    killer.join()
+    assert caught.value.unfinished
     assert len(list(tmp_path.glob("cache/objects/*.half-built"))) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator import job, mutation, pipeline, plan, store
 from orchestrator.intake import git, series
-from orchestrator.model import Fate, LineCoverage, LineState, Run, Side
+from orchestrator.model import Fate, LineCoverage, LineState, MutantRecord, Run, Side
 from orchestrator.mutation import Bounds
 from tests import scripted
 from tests.flow.conftest import git as run_git
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.long
 TEXT = "{}\nprogram:\nsay 1..1\nsay ok 1 first\nexit 0\n"
 
 
-def mutated(request_for, where: Path, bounds: Bounds, *numbers: int, **keys: str) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
+def mutated(request_for, where: Path, bounds: Bounds, *numbers: int, base: str = "base", **keys: str) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
     """Validate a series of which these lines ran, and try its mutants."""
-    todo = plan.make(request_for(TEXT.format("base"), TEXT.format("patched"), arches=["arm64"], **keys))
+    todo = plan.make(request_for(TEXT.format(base), TEXT.format("patched"), arches=["arm64"], **keys))
     with job.start(todo, store.given_directory(where), lambda *_: None, scripted.take) as started:
         pipeline.validate(started)
         lines = (
@@ -46,6 +46,25 @@ def test_a_test_that_fails_by_chance_or_as_is_known_catches_no_fault(request_for
     (tmp_path / "known.yaml").write_text(f"known: [{{match: {{test: 'example/.exit.'}}, {why}}}]\n")
     run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9), 5, known=str(tmp_path / "known.yaml"))
     assert {one.fate for one in run.mutants} == {Fate.SURVIVED}
+
+
+def test_what_was_tried_before_is_not_tried_again(request_for, suite: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    def look() -> tuple[MutantRecord, ...]:
+        with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
+            return mutation.look(resumed, Bounds(9, 1e9)).mutants
+
+    def made(*names: str) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for name in names for path in tmp_path.glob(f"run/mutants/{name}")}
+
+    first = mutated(request_for, tmp_path / "run", Bounds(2, 1e9), 1, 4, 5, base="SYNTAX").mutants
+    assert [one.fate for one in first] == [Fate.BROKEN, Fate.SURVIVED, Fate.CAUGHT]
+    files = made("1/build.log", "*/*/guest.json")
+    assert len(files) == 3
+    assert look() == first
+    assert made("1/build.log", "*/*/guest.json") == files
+    (suite / "main.c").write_text("int main(void) { return 1; }\n")  # another test, which may notice what none has
+    look()
+    assert len(made("*/*/guest.json")) == 4
 
 
 def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
