@@ -34,6 +34,12 @@ ENV = {
     "CCACHE_STATSLOG": f"{OBJ}/{_STATS}",
 }
 
+# SIGKILL's words: of gcc (and collect2) of a program that it started, of make of its own and of a shell's.
+_KILLED = re.compile(
+    r"^.*(?:Killed signal terminated program|terminated with signal 9|\*\*\* \[.*\] (?:Killed|Error 137)\b).*$",
+    re.MULTILINE,
+)
+
 
 class Unfinished(BuildError):
     """make was killed, at a limit or by somebody: what it left cannot be trusted."""
@@ -144,6 +150,12 @@ class Make:
         text = self.log.read_text(encoding="utf-8", errors="replace")
         if "No space left on device" in text and disk.room(self.sandbox.obj) < FULL_BYTES:
             return InfraError(f"{self.order.cell}: the disk is full", hint="`kdelta gc` frees space", log=self.log)
+        if killed := _KILLED.search(text):
+            return Unfinished(
+                f"{self.order.cell}: make {goal}: a program of it was killed: {in_tree(killed[0][:_WORDS_SHOWN])}",
+                hint="by the host for want of memory? fewer --jobs need less",
+                log=self.log,
+            )
         first = re.search(r"^(.*\berror: .*|.*\*\*\* .*)$", text, re.MULTILINE)
         words = first[1][:_WORDS_SHOWN] if first else "make gave no reason"
         return BuildError(f"{self.order.cell}: make {goal} failed: {in_tree(words)}", log=self.log)

@@ -212,6 +212,25 @@ def test_a_make_that_somebody_kills_has_not_failed_and_its_objects_are_not_trust
     assert len(list(tmp_path.glob("cache/objects/*.half-built"))) == 1
 
 
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "sh -c 'kill -9 $$$$'",
+        "sh -c 'kill -9 $$$$' || (exit $$?)",
+        "echo 'gcc: fatal error: Killed signal terminated program cc1' >&2; false",
+    ],
+    ids=["of make's own", "of a shell's", "of the compiler's"],
+)
+def test_a_program_of_make_s_that_somebody_kills_has_not_failed_either(
+    fakelinux: Path, tmp_path: Path, deed: str
+) -> None:
+    misbehave(fakelinux, deed, "$(O)/built: mm/madvise.c\n")
+    origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
+    with pytest.raises(BuildError, match="make bzImage: a program of it was killed: ") as caught:
+        kbuild.build(order(origin.tree, origin), tmp_path / "cache", tmp_path / "log")
+    assert caught.value.unfinished
+
+
 def test_a_dropped_option_is_a_hard_error_that_names_it(fakelinux: Path, tmp_path: Path) -> None:
     origin = source.resolve(f"git:{fakelinux}", None, tmp_path / "cache")
     with pytest.raises(UserError, match="olddefconfig dropped CONFIG_BROKEN"):
