@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import BuildError, Error
-from orchestrator import cache, config, request, trials
+from orchestrator import config, request, trials
 from orchestrator.build import kbuild, kconfig
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -21,6 +21,7 @@ from orchestrator.judge import culprit
 from orchestrator.judge.culprit import Kind, Seen, Symptom
 from orchestrator.model import Cell, Culprit, GuestRun, Lane, Run, Side, Suspect
 from orchestrator.plan import Plan
+from orchestrator.trial.suites.suite import Suite
 
 _ODD = re.compile(r"[^\w.-]+", re.ASCII)
 _UNENDED = "the culprit was not looked for to the end: "  # so begins what a run says of it
@@ -222,6 +223,11 @@ class _Hunt:
             return Answer.BAD
         return self._measure(kernel) if self.symptom.kind is Kind.METRIC else self._boot(kernel)
 
+    @property
+    def _wanted(self) -> tuple[Suite, ...]:
+        """The suites that can show it; all, where nobody knows which."""
+        return tuple(suite for suite in self.job.plan.suites if not self.suites or suite.name in self.suites)
+
     def _build(self, commit: str, log: Path) -> KernelBuild:
         order = self.way.order(commit)
         self.job.watch(order.cell, f"bisect {commit[:12]}: build")
@@ -230,7 +236,7 @@ class _Hunt:
 
     def _boot(self, kernel: KernelBuild) -> Answer:
         """Each run has a boot of its own: what a boot decides by itself would else be taken for the tree's."""
-        total, where = Seen(0, 0), self.where / cache.key([*kernel.identity])[:12]
+        total, where = Seen(0, 0), self.where / trials.label(kernel, self._wanted)
         numbers = map(str, itertools.count())
         while not culprit.enough(self.symptom, total):
             seen = culprit.show(self.symptom, self._given(kernel, where / next(numbers)))
@@ -245,7 +251,7 @@ class _Hunt:
 
     def _measure(self, kernel: KernelBuild) -> Answer:
         """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
-        where = self.where / f"{cache.key([*kernel.identity])[:12]}-measured"
+        where = self.where / f"{trials.label(kernel, self._wanted)}-measured"
         order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
         base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
         both = [(base, where / "base"), (kernel, where)]
@@ -261,5 +267,4 @@ class _Hunt:
     def _given(self, kernel: KernelBuild, where: Path) -> GuestRun:
         """What the guests of one boot gave, be it for another symptom."""
         self.boots.add(where)
-        wanted = tuple(suite for suite in self.job.plan.suites if not self.suites or suite.name in self.suites)
-        return trials.once(self.job, kernel, wanted, where, steady=self.symptom.kind is Kind.METRIC)
+        return trials.once(self.job, kernel, self._wanted, where, steady=self.symptom.kind is Kind.METRIC)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm.errors import BuildError
-from orchestrator import cache, pipeline, store, trials
+from orchestrator import pipeline, store, trials
 from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -150,8 +150,7 @@ class _Trials:
             named = {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
         suites = suites or every
-        ran = cache.key([*kernel.identity, *([suite.name, suite.content()] for suite in suites)])[:12]
-        return trials.once(self.job, kernel, suites, where / ran)
+        return trials.once(self.job, kernel, suites, where / trials.label(kernel, suites))
 
     def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))

@@ -1,5 +1,6 @@
 """The guests of one lane: both kernels booted and tried side by side, and again in pairs, all on one machine."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,6 +99,11 @@ def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, 
     machine = whole.machine.steady if steady else whole.machine
     yard = Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
     return tried(job, replace(whole.kept_nothing(where), machine=machine, repeats=1), yard)
+
+
+def label(kernel: KernelBuild, suites: Iterable[Suite]) -> str:
+    """Name what a kernel gives under suites, for a directory: other files of a suite are another suite."""
+    return cache.key([*kernel.identity, *([suite.name, suite.content()] for suite in suites)])[:12]
 
 
 def _try(job: Job, trial: Trial, yard: Yard) -> None:
