@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -40,10 +41,16 @@ def run_kdelta(*args: object, cwd: Path | None = None, **env: str) -> subprocess
     return forked.run([str(arg) for arg in args], cwd=cwd, env={**os.environ, **env}, timeout=3000)
 
 
-def processes(word: str) -> list[str]:
-    """The command lines that run now and hold `word`."""
-    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listing.splitlines() if word in line and "ps -ewwo" not in line]
+def processes(word: str, *, environment: bool = False) -> list[str]:
+    """The processes, as an id and a command line, that run now and hold `word` in it, or in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or its environment is not ours to see
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").rstrip()
+            more = (process / "environ").read_bytes() if environment else b""
+            if os.fsencode(word) in line + more:
+                found.append(f"{process.name} {os.fsdecode(line)}")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from orchestrator.model import RESTORED, GuestRecord, GuestRun, Metric, Side
 from orchestrator.places import Need
 from orchestrator.trial import checkers, counters, prepare, stints
 from orchestrator.trial.kinds.kind import SuiteKind
-from orchestrator.trial.prepare import refusal
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.stints import Stint
 from orchestrator.trial.suites.payload import Payload
@@ -198,7 +197,7 @@ class _Cell:
         """Lend a guest; of a patched kernel that refuses one, or the user's root file system, that is no boot."""
         with contextlib.ExitStack() as stack:
             home = _home(self.trial.directory, name)
-            with refusal(self.trial.cell.side):
+            with prepare.refusal(self.trial.cell.side):
                 guest = stack.enter_context(self.kept.restore(workdir=home, limits=self.trial.limits))
             yield guest
 

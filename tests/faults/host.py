@@ -21,7 +21,7 @@ from orchestrator import cache, places, sides, store
 from orchestrator.model import Side
 from orchestrator.places import Need, Places
 from tests import suites
-from tests.conftest import ROOT, kdelta_argv
+from tests.conftest import ROOT, kdelta_argv, processes
 
 _SECONDS = 600
 _HOST = f"faults-{os.getpid()}"  # whose places are no other run's
@@ -324,22 +324,14 @@ def _broken(scene: Scene, killed: Done) -> Done | None:
 
 
 def _left(top: Path) -> list[str]:
-    """Processes that have to do with `top` and do not end: a signal takes its time on a busy machine."""
+    """Processes that have to do with `top` and do not end: a signal takes its time on a busy machine.
+
+    A sandbox is told of nothing but objects: its environment says whose it is.
+    """
     deadline = time.monotonic() + 10
-    while (left := _processes(os.fsencode(top))) and time.monotonic() < deadline:
+    while (left := processes(str(top), environment=True)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
-
-
-def _processes(word: bytes) -> list[str]:
-    """The command lines that hold `word`, or have it in their environment: a sandbox is told of nothing but objects."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is not ours
-            line = (process / "cmdline").read_bytes()
-            if word in line + (process / "environ").read_bytes():
-                found.append(line.replace(b"\0", b" ").decode(errors="replace"))
-    return found
 
 
 def _once(scene: Scene, due: Callable[[], object]) -> Done:

@@ -4,20 +4,18 @@ from collections.abc import Iterable, Sequence
 
 from orchestrator.judge import ending, reports
 from orchestrator.judge.reasons.reason import Reason
-from orchestrator.model import BuildRecord, Change, GuestRecord, Side, VerdictValue
+from orchestrator.model import BuildRecord, Change, GuestRecord, VerdictValue
 
 
 def of_guests(guests: Sequence[GuestRecord], changes: Sequence[Change]) -> Iterable[Reason]:
     """How guests ended, and, where base lived, what patched's newly reports, and what it could not."""
     told = {(change.arch, change.flavour, title) for change, title in reports.rows(changes, guests)}
-    base = {(guest.arch, guest.flavour): guest for guest in guests if guest.side is Side.BASE}
+    compared = {guest: before for before, guest in ending.comparable(guests)}
     for guest in guests:
-        name = f"{guest.side}/{guest.arch}-{guest.flavour}"
-        before = base.get((guest.arch, guest.flavour))
-        base_ok = before is not None and ending.lived(before)
+        name, before = f"{guest.side}/{guest.arch}-{guest.flavour}", compared.get(guest)
         if not ending.lived(guest):
-            yield _of_death(name, guest, guests, changes, base_ok=base_ok)
-        if base_ok and before and guest.side is Side.PATCHED:
+            yield _of_death(name, guest, guests, changes, base_ok=before is not None)
+        if before:
             yield from _of_splats(name, before, guest, told)
             if off := sorted({*guest.off} - {*before.off}):
                 yield VerdictValue.INCONCLUSIVE, f"{name}: {', '.join(off)} was off before the end, and base's was not"
