@@ -12,13 +12,15 @@ export PYTHONDONTWRITEBYTECODE :=
 ROOM := $(shell [ -w /dev/shm ] && [ $$(df --output=avail /dev/shm | tail -n 1) -gt 4000000 ] && echo /dev/shm)
 QUICK := PYTEST_DEBUG_TEMPROOT=$(ROOM) $(BIN)/pytest -n 2 -o tmp_path_retention_policy=failed tests/unit tests/flow
 
-.PHONY: demo test check slow faults accuracy bench bench-builds bench-guests bench-judge bench-report bench-history \
-	bench-cluster schema packages clean
+.PHONY: demo test check others slow kernels faults accuracy schema packages clean \
+	bench bench-builds bench-guests bench-judge bench-report bench-history bench-cluster
 
 demo: $(STAMP)
 	$(BIN)/kdelta run
 
-test: check slow faults
+# Once lint, types and the quick tests pass, in two lanes: what waits for guests leaves room to what compiles kernels.
+test: check
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line others kernels
 
 # Lint, types, import rules, and the tests that build and boot nothing, but those that make many whole runs.
 check: $(STAMP)
@@ -28,11 +30,18 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(QUICK) -m "not long"
 
-# The other whole runs; then real QEMU, real kernels: one after the other, because each of them uses all processors.
+others:
+	@$(MAKE) --no-print-directory slow
+	@$(MAKE) --no-print-directory faults
+
+# The other whole runs; Chromium; real QEMU.
 slow: $(STAMP)
 	$(QUICK) -m long
 	$(BIN)/pytest tests/browser
 	$(BIN)/pytest -n 2 tests/vm
+
+# Real kernels: one test after the other, because each of them uses all processors.
+kernels: $(STAMP)
 	$(BIN)/pytest tests/kernel
 
 # What must be said of each fault, on real guests; docs/faults.md is written anew.

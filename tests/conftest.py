@@ -15,6 +15,7 @@ from orchestrator import cache
 from tests import forked
 
 os.environ["KDELTA_HISTORY"] = "off"  # of this checkout; tests of the history name one of their own
+os.environ.pop("MAKEFLAGS", None)  # of the make that runs the tests, which is none of those that they are about
 
 # no test is about how fast this machine is now
 settings.register_profile("kdelta", deadline=None, suppress_health_check=[HealthCheck.too_slow])

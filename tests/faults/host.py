@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,16 +117,24 @@ def _clock(scene: Scene) -> Done:
 
 
 def _damaged(scene: Scene) -> Done:
-    """Every initramfs of the cache, and every program that was compiled for a guest, has another byte in its middle."""
-    root = cache.default_root()
-    for path in [*(root / "rootfs").glob("*.cpio"), *(root / "suites").rglob("*")]:
+    """Every initramfs of a cache, and every program that was compiled for a guest, has another byte in its middle; what
+    else there is in it is the usual one's, which others use meanwhile.
+    """
+    mine = scene.top / "cache"
+    mine.mkdir()
+    for path in cache.default_root().iterdir():
+        if path.name in ("rootfs", "suites"):
+            shutil.copytree(path, mine / path.name)
+        else:
+            (mine / path.name).symlink_to(path)
+    for path in [*(mine / "rootfs").glob("*.cpio"), *(mine / "suites").rglob("*")]:
         if path.is_file() and (size := path.stat().st_size):
             with path.open("r+b") as file:
                 file.seek(size // 2)
                 byte = file.read(1)
                 file.seek(size // 2)
                 file.write(bytes([byte[0] ^ 0xFF]))
-    return scene.run(scene.words)
+    return scene.run(scene.words, KDELTA_CACHE=str(mine))
 
 
 def _killed(words: str) -> Callable[[Scene], Done]:

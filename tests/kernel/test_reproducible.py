@@ -1,8 +1,9 @@
 """The same tree gives the same image, wherever, whenever and from whatever objects it is built; arm64, for two would
-take ten minutes.
+take twice as long.
 """
 
 import datetime
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.kernel
 
 DAYS, ARCH = 40, "arm64"
 MORE = kernel.FRAGMENT  # the options of another kernel that is built anyway, on top of the usual ones
+LEFT_OUT = "0123"  # of ccache, by the first digit of the hashes: so many objects a compiler makes again
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def later() -> tuple[str, ...]:
 
 
 @pytest.mark.usefixtures("images")  # whose objects `first` starts from, unless the cache has it from another day
-def test_another_day_another_cache_no_objects_and_an_empty_ccache_give_the_same_images(
+def test_another_day_another_cache_no_objects_and_a_quarter_compiled_anew_give_the_same_images(
     shared_cache: Path, tmp_path: Path, later: tuple[str, ...]
 ) -> None:
     asked = Pipeline(series=str(BUNDLED), arches=[ARCH], fragments=[str(MORE)])
@@ -44,11 +46,13 @@ def test_another_day_another_cache_no_objects_and_an_empty_ccache_give_the_same_
     store = f"git:{shared_cache / 'git' / 'debian-linux-source-5.10_bullseye.git'}"
     with tempfile.TemporaryDirectory(prefix="kdelta-another-") as another:  # pytest would keep it
         asked = asked.model_copy(update={"kernel": store, "base": here.base.commit})
+        ignored = shutil.ignore_patterns("tmp", "stats", *LEFT_OUT)
+        shutil.copytree(shared_cache / "ccache", Path(another, "ccache"), ignore=ignored)
         there = plan.make(Request(pipeline=asked, near=str(tmp_path), cache=another, jobs=2))
         the_day_is_another(there, later, tmp_path)
         rebuilt = built(there, [shifted(order, later) for order in there.orders.values()], tmp_path / "log")
     assert not any(build.cached for build in rebuilt.values())
-    assert rebuilt["base"].ccache_hits < 0.05 * rebuilt["base"].ccache_asked
+    assert rebuilt["base"].ccache_hits < 0.85 * rebuilt["base"].ccache_asked
     assert {side: build.image_sha256 for side, build in rebuilt.items()} == {
         side: build.image_sha256 for side, build in first.items()
     }
