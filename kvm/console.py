@@ -41,7 +41,7 @@ class Console:
         self.trouble: Trouble | None = None  # the first that ends the guest
         self.alarm: Trouble | None = None  # the first that may
         self._nonce, self._ready = nonce.encode(), fate.ready(nonce)
-        self._banners = 0
+        self.boots = True  # is the first banner still to come?
         self._time = 0.0  # the kernel's
         self.lent = False  # to a person, who may have it say anything again
         self._partial = b""
@@ -75,6 +75,11 @@ class Console:
             self._growth.seen()
         return self._events.popleft()
 
+    @property
+    def status(self) -> int:
+        """QEMU's exit status, once it has ended."""
+        return self._process.poll() or 0
+
     def drain(self, timeout: float) -> None:
         """Let the rest of a report reach the disk: until QEMU ends, `timeout` seconds at most."""
         deadline = time.monotonic() + timeout
@@ -106,15 +111,15 @@ class Console:
             self._in_trouble(Trouble(Fate.FLOOD, f"more than {self.most} bytes on the console"))
 
     def _read(self, line: bytes) -> None:
-        self._time = fate.time_of(line, self._time)
+        since, self._time = self._time, fate.time_of(line, self._time)
         if self._ready.match(line):
             self._events.append(Event.READY)
         elif trouble := fate.of_line(line, self._time):
             self._in_trouble(trouble)
-        elif fate.BANNER.match(line) and not self.lent:
-            self._banners += 1
-            if self._banners > 1:
+        elif fate.BANNER.match(line) and self._time <= since and not self.lent:  # a kernel's clock begins anew
+            if not self.boots:
                 self._in_trouble(Trouble(Fate.REBOOT, "a second boot without an end of the first"))
+            self.boots = False
 
     def _in_trouble(self, trouble: Trouble) -> None:
         if trouble.fate.survivable:

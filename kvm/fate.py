@@ -1,6 +1,7 @@
 """How a guest can end, and what says so: lines of the console, and QEMU's own reason."""
 
 import re
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,7 +27,7 @@ class Fate(StrEnum):
     HANG = "hang"  # silent, and does not answer
     NO_BOOT = "no-boot"  # without a word
     KILLED = "killed"  # QEMU was, from outside
-    LOST = "lost"  # the connection broke, or QEMU itself answers no more
+    LOST = "lost"  # the connection broke, or QEMU itself answers no more, crashed or gave up
 
     @property
     def survivable(self) -> bool:
@@ -63,6 +64,7 @@ _RULES: tuple[tuple[Fate, re.Pattern[bytes]], ...] = tuple(
 WORTH = re.compile(
     rb"Kernel panic|soft lockup|hard LOCKUP| stalls? on |kthread |for more than|Out of memory|Linux version "
 )
+_QUOTED = 300  # characters of QEMU's last words
 _STARVED = "System is deadlocked on memory"  # a panic, whose words do not say of what
 BANNER = re.compile(_TIME + rb"Linux version \d")
 
@@ -102,12 +104,20 @@ def _head(line: bytes) -> re.Match[bytes]:
     return found
 
 
-def of_end(reason: str | None, log: bytes = b"") -> Trouble:
-    """Say how QEMU ended, by the reason that it gave, if it gave one; its `log` tells of a triple fault under TCG."""
+def of_end(reason: str | None, status: int, log: bytes = b"") -> Trouble:
+    """Say how QEMU ended, by the reason that it gave, or else its exit status (less than 0: a signal).
+
+    Its `log` tells of a triple fault under TCG, and why it gave up.
+    """
     if _REASONS.get(reason or "") is Fate.REBOOT and b"Triple fault" in log:
         return Trouble(Fate.TRIPLE_FAULT, f"QEMU ended ({reason}) and says: Triple fault")
-    fate = _REASONS.get(reason or "", Fate.KILLED)
-    return Trouble(fate, f"QEMU ended ({reason})" if reason else "QEMU was killed")
+    if reason:
+        return Trouble(_REASONS.get(reason, Fate.KILLED), f"QEMU ended ({reason})")
+    if status == -signal.SIGKILL:
+        return Trouble(Fate.KILLED, "QEMU was killed")
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+    words = log.decode("utf-8", "replace").strip()[-_QUOTED:]
+    return Trouble(Fate.LOST, f"QEMU itself ended {how}{f': {words}' if words else ''}")
 
 
 # QEMU's `info registers`: the flag register and its bit, and the bit's value where interrupts are off.

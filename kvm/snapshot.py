@@ -210,4 +210,5 @@ def _incoming(kept: _Kept, devices: int, home: Path) -> Iterator[VM]:
         options = (*qemu.memory(kept.machine, vm.inherited(kept.memory), shared=False), "-incoming defer")
         parts, fds = Parts(kept.parts.nonce, scratch), [kept.memory.fileno(), devices]
         with vm.start(kept.machine, parts, home / "console.log", *options, fds=fds) as running:
+            running.console.boots = False  # it has booted
             yield running

@@ -52,7 +52,7 @@ def keep(running: VM, into: Path, limits: Limits) -> None:
             copy(running.parts.disk, own)
         (into / NONCE).write_text(running.parts.nonce, encoding="ascii")
     _settle(running.monitor, limits)
-    running.monitor.execute("cont")
+    go_on(running)
 
 
 def copy(sparse: IO[bytes], to: IO[bytes]) -> None:

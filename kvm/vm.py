@@ -122,7 +122,7 @@ class VM:
                 vmcore.keep(self.monitor, core)
             return console.trouble
         if console.wait(0) is Event.END:
-            return fate.of_end(self.monitor.shutdown_reason(), self._complaints())
+            return fate.of_end(self.monitor.shutdown_reason(), console.status, self._complaints())
         return Trouble(Fate.LOST, broken)
 
     def hang(self, words: str) -> Trouble:
@@ -131,9 +131,11 @@ class VM:
             return Trouble(alarm.fate, f"{alarm.words}; {words}")
         self.monitor.patience = ASK_SECONDS
         try:
-            deaf = self._deaf()
+            status, deaf = self.monitor.execute("query-status")["status"], self._deaf()
         except (InfraError, OSError) as fault:  # QEMU is stopped or has ended, or so is the host
             return Trouble(Fate.LOST, f"{fault}; {words}")
+        if status != "running":  # a fault of an accelerator's, a disk that is full: no kernel's
+            return Trouble(Fate.LOST, f"QEMU does not run the guest: {status}; {words}")
         if deaf:
             return Trouble(Fate.LIVELOCK, f"every CPU runs with interrupts off; {words}")
         return Trouble(Fate.HANG, words)

@@ -53,6 +53,7 @@ def _on(name: str, only: str) -> list[Seen]:
     wanted = [row for row in guests.rows() if name in row.arches and (only in row.name or row.name == "nothing")]
     with tempfile.TemporaryDirectory(prefix="kdelta-faults-") as scratch:
         where, root = Path(scratch), cache.default_root()
+        tempfile.tempdir = tempfile.mkdtemp(dir=scratch)  # of this process: what a row leaves there is seen
         image = kernel.build(name, root, where / "build.log").image
         with guests.stage(get(name), image, root, where) as stage:
             return [_heard(stage.play(row)) for row in wanted]

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -55,7 +56,8 @@ class Stage:
         """Do to a guest what the row says, and judge what is seen."""
         before, began = self._open_files(), time.monotonic()
         where = self.where / row.program
-        trial = self._trial(row, where)
+        slow = max(1.0, self.kept.boot_seconds / BOOT)  # a machine that others use, too
+        trial = self._trial(row, where, slow)
         with _watched(row, where) as told:
             yard = Yard(Places(1, places.free_mib), durations.of(self.where, self.machine.arch.name))
             run = runner.run(trial, snapshot.take if row.boots else _lend(self.kept), yard)
@@ -63,9 +65,10 @@ class Stage:
         run = replace(run, guest=ending.name(replace(run.guest, splats=found.splats, more_splats=found.more)))
         base = self.base = self.base or replace(run, guest=replace(run.guest, side=Side.BASE))
         left = [f"process {pid}" for pid in _writers(where)]
+        left += [f"file {path.name}" for path in Path(tempfile.gettempdir()).iterdir()]
         left += [f"open files: {now}, not {before}"] if (now := self._open_files(before)) > before else []
         answer = verdict.decide((), (base.guest, run.guest), _changes(row, base, run), declared=False).value
-        return Seen(row, self.machine.arch.name, run, answer, told.late, time.monotonic() - began, tuple(left))
+        return Seen(row, self.machine.arch.name, run, answer, told.late, slow, time.monotonic() - began, tuple(left))
 
     def _open_files(self, most: int = 1 << 20) -> int:
         """How many there are once a QEMU waits for the next guest, whose are among them: `most`, if waiting helps.
@@ -80,8 +83,7 @@ class Stage:
             time.sleep(0.3)
         return now
 
-    def _trial(self, row: Row, where: Path) -> Trial:
-        slow = max(1.0, self.kept.boot_seconds / BOOT)  # a machine that others use, too
+    def _trial(self, row: Row, where: Path, slow: float) -> Trial:
         seconds = SILENCE * slow
         limits = Limits(10 * seconds, seconds, seconds, slow, FLOOD_BYTES)
         cell = Cell(Side.PATCHED, self.machine.arch.name, "faults")

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from tests import suites
 from tests.conftest import ROOT, kdelta_argv, processes
 
 _SECONDS = 600
+_FILES = 48  # guests are at work before they are too few
+_NO_FILES = "Too many open files"
 _HOST = f"faults-{os.getpid()}"  # whose places are no other run's
 _PLACES = cache.default_root() / "locks" / f"guests-{_HOST}"
 
@@ -96,15 +99,36 @@ class Row:
 def _under(mount: str) -> Callable[[Scene], Done]:
     """Run where `mount`, a line of shell, was done to the directory $0, in a mount namespace of its own."""
 
-    def deed(scene: Scene) -> Done:
-        enter = ["unshare", "--map-root-user", "--mount", "--", "sh", "-c", f'{mount} && exec "$@"']
-        return scene.run([*enter, str(scene.out.parent), *scene.words])
+    return lambda scene: _within(scene, f'{mount} && exec "$@"')
 
-    return deed
+
+def _within(scene: Scene, script: str) -> Done:
+    """Run a script in a mount namespace of its own; $0 is the directory with the run's, $@ the run."""
+    enter = ["unshare", "--map-root-user", "--mount", "--", "sh", "-c", script]
+    return scene.run([*enter, str(scene.out.parent), *scene.words])
+
+
+_FILLED = """
+mount -t tmpfs -o size=24m none "$0" || exit
+"$@" && exit
+there=$(find "$0" -name guest.json)
+sum() { [ -z "$there" ] || cksum $there; }
+kept=$(sum)
+mount -o remount,size=2g "$0"
+%s && [ "$kept" = "$(sum)" ]
+"""
+
+
+def _filled(scene: Scene) -> Done:
+    """The disk is full; once it has room, the run goes on, and what guests gave stays as it is."""
+    resume = shlex.join(scene.kdelta("resume", scene.out))
+    return _within(scene, _FILLED % resume)
 
 
 def _few_files(scene: Scene) -> Done:
-    return scene.run(["prlimit", "--nofile=30:30", "--", *scene.words])
+    """There are too few file descriptors; once there are enough, the run goes on."""
+    done = scene.run(["prlimit", f"--nofile={_FILES}:{_FILES}", "--", *scene.words])
+    return _gone_on(scene, _given(scene)) if _NO_FILES in done.stderr else done
 
 
 def _clock(scene: Scene) -> Done:
@@ -288,8 +312,11 @@ def _judged(scene: Scene) -> Done:
 def _resumed(scene: Scene, killed: Done, command: str = "resume", *more: str) -> Done:
     """Go on with what was killed: what is on record stays, and nothing is missing in the end."""
     kept = _given(scene)
-    if broken := _broken(scene, killed):
-        return broken
+    return _broken(scene, killed) or _gone_on(scene, kept, command, *more)
+
+
+def _gone_on(scene: Scene, kept: dict[Path, Any], command: str = "resume", *more: str) -> Done:
+    """Go on with what has ended before its time; `kept` is what its guests had given."""
     done = scene.run(scene.kdelta(command, scene.out, *more))
     now = _given(scene)
     if lost := [path for path, gave in kept.items() if now[path] != gave]:
@@ -393,7 +420,8 @@ ROWS = (
         2,
         r"Error: .*Read-only file system",
     ),
-    Row("out of file descriptors", _few_files, 125, r"Error: .*Too many open files"),
+    Row("the disk fills, and has room again", _filled, 0, r"CLEAN .*"),
+    Row("out of file descriptors, and resumed", _few_files, 0, r"CLEAN .*"),
     Row("the host's clock jumps", _clock, 0, r"CLEAN .*"),
     Row("what the cache holds is damaged", _damaged, 0, r"CLEAN .*"),
     Row("killed where it plans, run again", _planning("start: gcc --version"), 0, r"CLEAN .*"),

@@ -26,12 +26,18 @@ class Row:
     console: str = ""
     wording: bool = False
     line: str = ""
+    within: float = 2.0
     seconds: float = 8.0
 
     @property
     def program(self) -> str:
         """Its suite's name, and its program's."""
         return re.sub(r"\W+", "-", self.name)
+
+    @property
+    def tells(self) -> bool:
+        """Is there a moment from which the time to kdelta's word is counted?"""
+        return bool(self.line) or self.signal == "KILL"
 
     @property
     def boots(self) -> bool:
@@ -53,13 +59,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a row: `late` are the seconds from the kernel's line to kdelta's first word of it."""
+    """What came of a row: `late` are the seconds from the kernel's line to kdelta's first word of it, or None if nobody
+    saw the line; `slow` is how much slower than alone the machine is.
+    """
 
     row: Row
     arch: str
     run: GuestRun
     verdict: VerdictValue
     late: float | None
+    slow: float
     seconds: float
     left: tuple[str, ...]
 
@@ -85,4 +94,8 @@ class Seen:
             yield f"reports are {self.reports}, not {sorted(row.splats)}"
         if self.verdict != row.verdict:
             yield f"verdict is {self.verdict}, not {row.verdict}"
+        if row.tells and self.late is None:
+            yield "its line was not seen"
+        elif self.late and self.late > row.within * self.slow:
+            yield f"told {self.late:.1f} s after its line, not within {row.within:g} s x {self.slow:.1f}"
         yield from (f"left behind: {what}" for what in self.left)

@@ -162,12 +162,14 @@ def test_keys_are_fresh_and_in_dropbears_format() -> None:
     assert one.authorized.startswith("ssh-ed25519 AAAA")
 
 
-def follow(tmp_path: Path, script: str, timeout: float = 10.0, *, lent: bool = False) -> tuple[Event, Console]:
+def follow(
+    tmp_path: Path, script: str, timeout: float = 10.0, *, lent: bool = False, boots: bool = True
+) -> tuple[Event, Console]:
     """Let a process write a console in its own time and follow it to the first event."""
     log = tmp_path / "console.log"
     with log.open("wb") as out, proc.spawn([sys.executable, "-c", script], stdout=out.fileno()) as process:
         console = Console(log, process, "n0")
-        console.lent = lent
+        console.lent, console.boots = lent, boots
         try:
             return console.wait(timeout), console
         finally:
@@ -279,10 +281,18 @@ def test_a_lockup_is_an_alarm_that_ends_no_wait_and_is_said_at_once(
 
 
 def test_a_triple_fault_is_told_from_a_reboot_where_qemu_tells() -> None:
-    assert fate.of_end("guest-reset").fate is Fate.REBOOT
-    assert fate.of_end("guest-reset", b"CPU Reset (CPU 0)\nTriple fault\n").fate is Fate.TRIPLE_FAULT
-    assert fate.of_end("guest-shutdown", b"Triple fault\n").fate is Fate.POWEROFF
-    assert fate.of_end(None, b"Triple fault\n").fate is Fate.KILLED
+    assert fate.of_end("guest-reset", 0).fate is Fate.REBOOT
+    assert fate.of_end("guest-reset", 0, b"CPU Reset (CPU 0)\nTriple fault\n").fate is Fate.TRIPLE_FAULT
+    assert fate.of_end("guest-shutdown", 0, b"Triple fault\n").fate is Fate.POWEROFF
+
+
+def test_a_qemu_that_ends_without_a_reason_was_killed_or_says_why() -> None:
+    assert fate.of_end(None, -9, b"Triple fault\n") == Trouble(Fate.KILLED, "QEMU was killed")
+    assert fate.of_end("host-signal", 0).fate is Fate.KILLED
+    assert fate.of_end(None, -6, b"kvm_run failed\n") == Trouble(
+        Fate.LOST, "QEMU itself ended by SIGABRT: kvm_run failed"
+    )
+    assert fate.of_end(None, 1).words == "QEMU itself ended with exit status 1"
 
 
 LINES = {
@@ -335,6 +345,15 @@ def test_a_second_banner_is_a_reboot(tmp_path: Path) -> None:
     event, console = follow(tmp_path, SAY + f"say(b'{banner}...\\n{banner}', 30)\n")
     assert console.trouble
     assert (event, console.trouble.fate) == (Event.TROUBLE, Fate.REBOOT)
+
+
+def test_in_a_guest_that_was_restored_the_first_banner_is_a_reboot_and_one_that_was_written_later_is_none(
+    tmp_path: Path,
+) -> None:
+    for stamp, wanted in (("    0.000000", Event.TROUBLE), ("   12.500000", Event.END)):
+        banner = f"[{stamp}] Linux version 6.1.0 (x@y) #1\\n"
+        event, _ = follow(tmp_path, SAY + f"say(b'[   12.000000] words\\n{banner}')\n", boots=False)
+        assert event is wanted, stamp
 
 
 def test_a_person_may_have_the_banner_said_again(tmp_path: Path) -> None:

@@ -104,13 +104,23 @@ def test_stdin_that_nobody_reads_is_no_fault(machine: Machine, tmp_path: Path) -
         assert alive.run("exit 4", timeout=30, stdin=b"x" * (4 << 20)).exit_status == 4
 
 
-def test_a_guest_that_answers_no_more_is_a_hang_after_the_limit(machine: Machine, tmp_path: Path) -> None:
+def test_a_guest_whose_processors_qemu_does_not_run_is_no_hang_of_the_kernel(machine: Machine, tmp_path: Path) -> None:
     limits = replace(LIMITS, command_seconds=2)
     with booted(machine, tmp_path, limits) as alive:
-        alive._vm.monitor.execute("stop")  # its CPUs: QEMU lives
-        with pytest.raises(GuestLost, match=r"no answer for 2 s \(limits\.boot of 0\.5 s x 4\)") as caught:
+        alive._vm.monitor.execute("stop")  # as an accelerator does that is at its wits' end
+        words = r"not run the guest: paused; no answer for 2 s \(limits\.boot of 0\.5 s x 4\)"
+        with pytest.raises(GuestLost, match=words) as caught:
             alive.run("true", timeout=1)
-    assert caught.value.kind == "hang"
+    assert caught.value.kind == "lost"
+
+
+def test_a_qemu_that_crashes_is_told_from_one_that_was_killed(machine: Machine, tmp_path: Path) -> None:
+    with booted(machine, tmp_path) as alive:
+        [pid] = qemu_pids(tmp_path)
+        threading.Timer(0.5, os.kill, (pid, signal.SIGSEGV)).start()
+        with pytest.raises(GuestLost, match="QEMU itself ended by SIGSEGV") as caught:
+            alive.run("sleep 60", timeout=60)
+    assert caught.value.kind == "lost"
 
 
 def test_a_qemu_that_answers_no_more_is_no_hang_of_the_kernel(machine: Machine, tmp_path: Path) -> None:
