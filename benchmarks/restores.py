@@ -72,7 +72,7 @@ def machine(name: str) -> Machine:
 
 
 def measure(machine: Machine, count: int, where: Path) -> None:
-    """Print one architecture's numbers."""
+    """Print one architecture's numbers; exits with 1 if restoring leaves something behind."""
     boots: list[Cost] = []
     for _ in range(BOOTS):
         with snapshot.take(machine, workdir=where / "boot", limits=LIMITS, prepare=clock(boots)):
@@ -101,7 +101,12 @@ def measure(machine: Machine, count: int, where: Path) -> None:
         f"its share of that {most.mib:.0f} MiB, {most.mib / machine.memory_mib:.2f} "
         f"({sum(one.looks for one in shares)} looks at {len(shares)} guests)"
     )
-    print(f"{name}: held after the first and after {count} restores: {before}, {after}")
+    most_ever = memory.peak_mib(Path("/proc/self"))
+    print(
+        f"{name}: held after the first and after {count} restores: {before}, {after}; at most {most_ever:.0f} MiB ever"
+    )
+    if before != after:
+        sys.exit("something is left behind")
 
 
 def share(kept: snapshot.Kept, where: Path) -> memory.Share:
@@ -168,8 +173,7 @@ def held(where: Path) -> str:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return (
         f"{len([*Path('/proc/self/fd').iterdir()])} descriptors, {len(children)} children, "
-        f"{threading.active_count()} threads, {len([*where.rglob('*')])} files, at most "
-        f"{memory.peak_mib(Path('/proc/self')):.0f} MiB ever"
+        f"{threading.active_count()} threads, {len([*where.rglob('*')])} files"
     )
 
 
