@@ -59,12 +59,13 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
         trees: bool = True,
         asks: dict[str, object] | None = None,
         there: Where | None = None,
+        told: Callable[[ItemReport], object] = lambda _: None,
         **keys: object,
     ) -> NightReport:
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
         asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
-        return night.run(asked, Place(history, results, published, lambda *_: None, take, there))
+        return night.run(asked, Place(history, results, published, lambda *_: None, take, there, told))
 
     def published(of: Job) -> None:
         assert of.run.status is RunStatus.DONE  # a report that says it still runs would be wrong for ever
@@ -280,6 +281,25 @@ def test_an_item_that_fails_keeps_no_other_from_running_and_is_tried_again(
     [item] = [one for one in report.items if one.end is ItemEnd.RAN]
     assert (item.verdict, report.exit_code) == ("regressed", 1)
     assert "arm64-fast example/second" in item.worse  # than the version before
+
+
+def test_any_fault_as_a_queue_is_listed_or_somebody_told_ends_that_and_not_the_night(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    for name in ("a", "b"):
+        make_series(f"series {name}\n{PASSES}").rename(queue / name)
+    heard: list[str] = []
+
+    def told(one: ItemReport) -> None:
+        heard.append(one.verdict)
+        raise ValueError("nobody listens")
+
+    broken, fine = NightlyQueue(directory="no\0path"), NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}")
+    report = spend(queues=(broken, fine), trees=False, told=told)
+    assert (ends(report), heard) == (["failed", "clean", "clean"], ["clean", "clean"])
+    assert sum("nobody listens" in line for line in caplog.messages) == 2
 
 
 def test_a_machine_that_fails_in_one_item_works_for_the_next(
@@ -577,6 +597,18 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
     assert "1 runs" in (tmp_path / "results" / "index.html").read_text()
     again = kdelta("nightly", "--json", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
     assert json.loads(again.stdout)["items"][0]["end"] == "known"
+
+
+def test_what_cannot_be_written_takes_neither_the_summary_nor_the_exit_code(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "queue" / "empty").mkdir(parents=True)
+    (tmp_path / "results" / "index.html").mkdir(parents=True)
+    (tmp_path / "pipeline.yaml").write_text(f"kernel: git:{fakelinux}\nnightly: {{queues: [{{directory: queue}}]}}\n")
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path)}
+    done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"), **github)
+    assert (done.returncode, "1 clean" in done.stdout) == (0, True), done.stderr
+    assert "the page of all runs is as it was: " in done.stderr and "GitHub is not told: " in done.stderr
 
 
 def test_the_summary_shows_hostile_words_as_text() -> None:
