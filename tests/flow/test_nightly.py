@@ -13,12 +13,13 @@ from kvm.errors import BootError, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator import store
 from orchestrator.cluster.where import Where
-from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
+from orchestrator.config import Accept, Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import ask, book, nights
 from orchestrator.job import Job
 from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
 from orchestrator.nightly.place import Place
+from orchestrator.publish import html
 from orchestrator.publish import night as words
 from orchestrator.publish.formats import FORMATS
 from tests import clusters, scripted
@@ -95,6 +96,23 @@ def test_a_branch_is_compared_with_its_last_tip_and_a_regression_is_bisected_onc
     assert "brought by" in words.summary(third) and "open regressions:" in words.summary(third)
     fourth = spend()
     assert (ends(fourth), fourth.exit_code, len(fourth.open)) == (["known"], 0, 1)
+
+
+def test_the_report_of_a_branch_shows_its_patch_or_says_that_it_is_too_large(
+    spend: Night, fakelinux: Path, kdelta: Kdelta
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    too_much: dict[str, object] = {"accept": Accept(series_size=100), "repeats": 2}
+    first, second = (Path(spend(asks=asks).items[0].directory) for asks in ({}, too_much))
+    shown, none = (html.render(store.load(where), where) for where in (first, second))
+    assert 'id="patch"' in shown and "mm/madvise.c: every changed line" in shown
+    assert 'id="patch"' not in none
+    assert re.search(r"the patch is not shown: it has \d+ bytes, and accept.series_size is 100", none)
+    base, tip = git(fakelinux, "rev-parse", "HEAD~1"), git(fakelinux, "rev-parse", "HEAD")
+    planned = kdelta("plan", "--pipeline", first / "pipeline.yaml", "--json")
+    assert json.loads(planned.stdout)["series"] == f"{base}..{tip}", planned.stderr
 
 
 def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinux: Path) -> None:
