@@ -1,8 +1,13 @@
 """Nights on the fake tree: real git and make, guests that follow the script in their image."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +28,7 @@ from orchestrator.publish import html
 from orchestrator.publish import night as words
 from orchestrator.publish.formats import FORMATS
 from tests import clusters, scripted
-from tests.conftest import Kdelta
+from tests.conftest import ROOT, Kdelta
 from tests.flow.conftest import git
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 from tests.peer import says, server
@@ -615,6 +620,74 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
     assert "1 runs" in (tmp_path / "results" / "index.html").read_text()
     again = kdelta("nightly", "--json", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
     assert json.loads(again.stdout)["items"][0]["end"] == "known"
+
+
+SCRIPTED = (
+    "from kvm import snapshot; from tests import scripted; snapshot.take = scripted.take; "
+    "from orchestrator.cli import entry; entry()"
+)
+
+
+@contextlib.contextmanager
+def nightly(where: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process of its own, whose guests follow a script; it is killed where it still runs."""
+    with (where / "said").open("ab") as said:
+        command = [sys.executable, "-c", SCRIPTED, "nightly"]
+        own = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+        process = subprocess.Popen(command, cwd=where, env=own, stdout=said, stderr=said)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asleep(night: subprocess.Popen[bytes]) -> int:
+    """The process for which a build waits, once it does."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found.extend(int(pid) for pid, name in clusters.below(night.pid).items() if name == "sleep")
+        return bool(found)
+
+    clusters.until(look, "no build waits", seconds=600)
+    return found[0]
+
+
+def test_a_night_that_is_killed_in_a_build_goes_on_in_the_same_run_and_does_nothing_twice(
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    make_series,
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    results: Path,
+    history: book.Book,
+) -> None:
+    makefile = fakelinux / "Makefile"
+    waits = "\t@! grep -q SLOW $< || sleep 999 || true\n"
+    makefile.write_text(makefile.read_text().replace("\t@echo COMPILED", f"{waits}\t@echo COMPILED"))
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    for name, text in (("a", "quick"), ("b", "SLOW")):
+        make_series(f"{text}\n{PASSES}").rename(queue / name)
+    (tmp_path / "pipeline.yaml").write_text(
+        f"kernel: git:{fakelinux}\nsuites: [{suite}]\narches: [arm64]\nnightly: {{queues: [{{directory: queue}}]}}\n"
+    )
+    env = {"KDELTA_HISTORY": str(tmp_path / "history.sqlite"), "KDELTA_CACHE": request_for(None).cache}
+    with nightly(tmp_path, **env) as killed:
+        asleep(killed)
+    first, cut_off = nights.entries(history)
+    assert (first.verdict, cut_off.verdict) == ("clean", "")
+    with nightly(tmp_path, **env) as again:
+        os.kill(asleep(again), signal.SIGTERM)
+        assert again.wait(600) == 0, (tmp_path / "said").read_text()
+    [written] = (results / "nightly").glob("*.json")
+    known, ran = sorted(json.loads(written.read_text())["items"], key=lambda one: one["item"])
+    assert (known["end"], known["directory"]) == ("known", first.directory)
+    assert (ran["end"], ran["verdict"], ran["directory"]) == ("ran", "clean", cut_off.directory)
+    assert [one.verdict for one in nights.entries(history)] == ["clean", "clean"]
+    assert {str(path.parent) for path in results.glob("*/run.json")} == {first.directory, cut_off.directory}
+    assert len(ask.runs(history)) == 2
 
 
 def test_what_cannot_be_written_takes_neither_the_summary_nor_the_exit_code(
