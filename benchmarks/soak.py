@@ -2,8 +2,9 @@
 
 50 rounds on the fake tree with guests that follow a script, or, with `--real`, 5 on Linux with guests of QEMU; in each
 one the branch has a new tip and the queue a new version of its series. Every fifth round, from the fourth on, the
-branch breaks, and is repaired in the next one. Every tenth night, from the third on, is cut off, and done again. Prints
-a line for every fifth round (for each real one), and exits 1 where something was lost or has grown.
+branch breaks, and is repaired in the next one; of the real ones it is the second and the fourth. Every tenth night,
+from the third on, is cut off, and done again. Reports in all forms and the page of all runs are written as the command
+does it. Prints a line for every fifth round (for each real one), and exits 1 where something was lost or has grown.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -24,25 +26,33 @@ from kvm import proc, snapshot
 from kvm.errors import Interrupted
 from kvm.snapshot import Take
 from orchestrator import cache, inventory
-from orchestrator.config import Limits, Nightly, NightlyKeep, NightlyQueue, NightlyTree, Pipeline
+from orchestrator.commands import opening
+from orchestrator.config import Limits, Nightly, NightlyKeep, NightlyQueue, NightlyTree, Pipeline, Report
 from orchestrator.history import ask
 from orchestrator.history.book import opened
 from orchestrator.model import ItemEnd, NightReport
 from orchestrator.nightly import night
 from orchestrator.nightly.place import Place
+from orchestrator.publish.formats import FORMATS
 from orchestrator.request import Request
 from tests import branch, scripted
 from tests.flow.conftest import MAKEFILE, git
 from tests.flow.test_scripted import FAILS, PASSES
 
 KEEP = 10
+State = dict[str, int]
 WHERE = "\tif (behavior == MADV_DONTNEED_LOCKED)\n"  # stands before what works
 
 
 class Lab:
-    """A tree, a queue, a history and a cache below one directory; `take` boots its guests."""
+    """A tree, a queue, a history and a cache below one directory; `take` boots its guests.
+
+    The branch breaks in the round `breaks`, and every so many after it; `slack_kib` of memory are no growth.
+    """
 
     cache_mib: int
+    slack_kib: int
+    breaks: tuple[int, int]
     suite: str
     take: Take
 
@@ -62,6 +72,11 @@ class Lab:
         """Write the queue's series anew, on what the branch is now; what is broken there it repairs."""
         raise NotImplementedError
 
+    def is_broken(self, number: int) -> bool:
+        """Is it a round in which the branch breaks?"""
+        first, every = self.breaks
+        return number >= first and (number - first) % every == 0
+
     def request(self) -> Request:
         kernel = f"git:{self.tree}"
         nightly = Nightly(
@@ -75,6 +90,7 @@ class Lab:
             arches=["arm64"],
             nightly=nightly,
             limits=Limits(cache_gib=self.cache_mib / 1024),
+            report=Report(formats=list(FORMATS)),
         )
         return Request(pipeline=pipeline, near=str(self.top), cache=str(self.top / "cache"), jobs=2)
 
@@ -83,6 +99,8 @@ class Fake(Lab):
     """A tree of a few files, whose kernels are scripts of what a guest says."""
 
     cache_mib = 64
+    slack_kib = 15_000
+    breaks = (4, 5)
     take = staticmethod(scripted.take)
 
     def __init__(self, top: Path) -> None:
@@ -114,6 +132,8 @@ class Real(Lab):
     """Linux, of which each commit is another kernel; its cache is empty in the beginning."""
 
     cache_mib = 1500
+    slack_kib = 30_000
+    breaks = (2, 2)
     suite = "madvise_locked"
     take = staticmethod(snapshot.take)
 
@@ -141,18 +161,20 @@ def spend(lab: Lab, number: int, place: Place) -> NightReport:
     """One night; every tenth one is killed in its first guest, and begun again."""
     if number % 10 == 3:
         try:
-            night.run(lab.request(), Place(place.book, place.results, place.publish, place.watch, _killed))
+            night.run(lab.request(), replace(place, take=_killed))
         except Interrupted:
             proc.stop.clear()
             cache.let_go()
-    return night.run(lab.request(), place)
+    report = night.run(lab.request(), place)
+    opening.write_index(place.book, place.results)
+    return report
 
 
 def _killed(*_: object, **__: object) -> object:
     raise Interrupted
 
 
-def state(lab: Lab) -> dict[str, int]:
+def state(lab: Lab) -> State:
     """What may grow."""
     gc.collect()
     rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
@@ -170,14 +192,8 @@ def state(lab: Lab) -> dict[str, int]:
     }
 
 
-def breaks(number: int) -> bool:
-    """Is it a round in which the branch breaks?"""
-    return number % 5 == 4
-
-
-def faults(number: int, report: NightReport) -> Iterator[str]:
+def faults(number: int, report: NightReport, *, broken: bool) -> Iterator[str]:
     """What a night did otherwise than it should."""
-    broken = breaks(number)
     verdicts = sorted(one.verdict if one.end is ItemEnd.RAN else one.end.value for one in report.items)
     if verdicts != (["clean", "regressed"] if broken else ["clean", "clean"]):
         yield f"round {number}: {verdicts}"
@@ -185,6 +201,8 @@ def faults(number: int, report: NightReport) -> Iterator[str]:
         yield f"round {number}: the culprit was not found"
     if bool(report.open) is not broken:
         yield f"round {number}: open are {report.open}"
+    if missing := [one.item for one in report.items if not (Path(one.directory) / "report.html").is_file()]:
+        yield f"round {number}: no report of {', '.join(missing)}"
 
 
 def main() -> int:
@@ -196,36 +214,40 @@ def main() -> int:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="kdelta-soak-") as own, opened(str(Path(own) / "history.sqlite")) as book:
         lab = (Real if options.real else Fake)(Path(own))
-        place = Place(book, lab.top / "results", lambda _: None, lambda *_: None, lab.take)
-        wrong, states = [], []
+        place = Place(book, lab.top / "results", opening.publish, lambda *_: None, lab.take)
+        wrong, states, bisected = list[str](), list[State](), list[State]()
         for number in range(1, rounds + 1):
-            if breaks(number):
+            broken = lab.is_broken(number)
+            if broken:
                 lab.commit(f"harmless {number}")
-            lab.commit(f"breaks {number}" if breaks(number) else f"round {number}", breaks=breaks(number))
+            lab.commit(f"breaks {number}" if broken else f"round {number}", breaks=broken)
             lab.new_version(number)
-            wrong += faults(number, spend(lab, number, place))
+            wrong += faults(number, spend(lab, number, place), broken=broken)
             states.append(state(lab))
+            bisected += states[-1:] * broken
             if number % 5 == 0 or options.real:
                 print(number, states[-1], flush=True)
         kept = ask.runs(book)
     if len(kept) != 2 * rounds:
         wrong.append(f"the history has {len(kept)} runs of {2 * rounds}")
-    wrong += grown(states, lab.cache_mib)
+    wrong += grown(bisected, lab.slack_kib)
+    for what, most in (("cache KiB", lab.cache_mib * 1024), ("run directories", KEEP + 2)):
+        if (seen := max(one[what] for one in states)) > most:
+            wrong.append(f"{what} grew to {seen}")
     print("\n".join(wrong) or f"{rounds} rounds, {len(kept)} runs: nothing lost, nothing has grown")
     return bool(wrong)
 
 
-def grown(states: list[dict[str, int]], cache_mib: int) -> Iterator[str]:
-    """What is more in the end than it ever was before, once warm: of few rounds the last against all others."""
-    part = max(1, len(states) // 5)
-    before = states[part : 2 * part] if part > 1 else states[:-part]
-    for what, slack in (("files open", 0), ("threads", 0), ("children", 0), ("memory KiB", 30_000)):
-        early, late = (max(one[what] for one in some) for some in (before, states[-part:]))
+def grown(bisected: list[State], slack_kib: int) -> Iterator[str]:
+    """What is more in the second half of the rounds that bisect, which need most, than ever in the first half."""
+    half = len(bisected) // 2
+    if not half:
+        yield "with fewer than two rounds that bisect nobody can say whether anything has grown"
+        return
+    for what, slack in (("files open", 0), ("threads", 0), ("children", 0), ("memory KiB", slack_kib)):
+        early, late = (max(one[what] for one in some) for some in (bisected[:half], bisected[half:]))
         if late > early + slack:
             yield f"{what} grew from {early} to {late}"
-    for what, most in (("cache KiB", cache_mib * 1024), ("run directories", KEEP + 2)):
-        if (seen := max(one[what] for one in states)) > most:
-            yield f"{what} grew to {seen}"
 
 
 sys.exit(main())

@@ -64,6 +64,7 @@ def start(
         record = _first_record(todo, directory.name)
         store.vacate(directory)
         with _working(todo, Recorder(record, directory), watch, take, engine) as job:
+            _save_diff(job)
             _save_recipe(todo, directory)
             yield job
 
@@ -139,6 +140,15 @@ def _first_record(todo: Plan, name: str) -> Run:
     )
 
 
+def _save_diff(job: Job) -> None:
+    """Put all that the series does into the run; two commits may have more between them than a series may hold."""
+    diff, most = job.plan.diff(3), job.plan.request.pipeline.accept.series_size
+    if len(diff) > most:
+        job.recorder.note(f"the patch is not shown: it has {len(diff):,} bytes, and accept.series_size is {most:,}")
+    else:
+        disk.write(job.directory / store.DIFF, diff)
+
+
 def _save_recipe(todo: Plan, directory: Path) -> None:
     """Put all that repeats the run into it: the series as it was applied, what it declares, pipeline.yaml, a script."""
     if todo.request.pipeline.whole:
@@ -163,7 +173,6 @@ def _save_recipe(todo: Plan, directory: Path) -> None:
 
 def _save_series(todo: Plan, into: Path) -> None:
     into.mkdir()
-    disk.write(into.with_name(store.DIFF), todo.diff(3))
     numbered = ["--numbered"] if todo.cover else []  # below a cover letter a single patch, too, is 1/1
     git.Repository(todo.source.git_dir).run(
         *("format-patch", "--quiet", "--binary", "--no-signature", *numbered),

@@ -14,6 +14,7 @@ from orchestrator import actions, hooks, options, request, show, store
 from orchestrator.build import sandbox
 from orchestrator.commands import opening
 from orchestrator.model import ItemEnd, ItemReport, NightReport
+from orchestrator.nightly import faults
 from orchestrator.places import processors
 from orchestrator.publish import night as words
 from orchestrator.request import Request
@@ -62,14 +63,17 @@ def nightly(cache_dir: Path, file: Path | None, jobs: int, to_patchwork: bool, a
         with show.Board() as board:
             place = Place(book, results, opening.publish, board.tell, there=there, told=told)
             report = night.run(asked, place)
-        _write(report, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
-        opening.write_index(book, results)
-    summary = words.summary(report)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(report), indent=1))
-    else:
-        click.echo(actions.harmless(summary), nl=False)
-    runs.tell(summary)
+        summary = words.summary(report)
+        with faults.warned("the summary is not kept"):
+            _write(report, summary, results / "nightly" / time.strftime("%Y%m%d-%H%M%S"))
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(report), indent=1))
+        else:
+            click.echo(actions.harmless(summary), nl=False)
+        with faults.warned("the page of all runs is as it was"):
+            opening.write_index(book, results)
+    with faults.warned("GitHub is not told"):
+        runs.tell(summary)
     return report.exit_code
 
 
@@ -83,6 +87,6 @@ def _cluster(asked: Request) -> "Where | None":
     return opening.cluster(asked, named.scheduler, files, Path(certificates) if certificates else None)
 
 
-def _write(report: NightReport, name: Path) -> None:
+def _write(report: NightReport, summary: str, name: Path) -> None:
     disk.write(name.with_suffix(".json"), json.dumps(dataclasses.asdict(report), indent=1) + "\n")
-    disk.write(name.with_suffix(".txt"), words.summary(report))
+    disk.write(name.with_suffix(".txt"), summary)

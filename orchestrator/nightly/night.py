@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvm import disk, proc
-from kvm.errors import Error, InfraError, Interrupted, UserError
+from kvm.errors import InfraError, Interrupted, UserError
 from orchestrator import cache, job, store, sweep
 from orchestrator.config import Nightly
 from orchestrator.history import nights
 from orchestrator.history.nights import Entry
 from orchestrator.judge import verdict
 from orchestrator.model import ItemEnd, ItemReport, NightReport
-from orchestrator.nightly import look, queue, waiting
+from orchestrator.nightly import faults, look, queue, waiting
 from orchestrator.nightly.place import Budget, Place
 from orchestrator.nightly.queue import Found, Item
 from orchestrator.request import Request
@@ -43,10 +43,12 @@ def run(asked: Request, place: Place) -> NightReport:
         reports += waiting.gone(one for item, some in regressed.items() if item not in still_open for one in some)
         named = {one.directory for some in still_open.values() for one in some}
         named |= {one.directory for one in reports if one.end is ItemEnd.UNJUDGED}
-        pruned = _prune(place, nightly, named, began)
-        if any(one.end is ItemEnd.RAN for one in reports):
-            cache.let_go()
-            sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
+        pruned: tuple[str, ...] = ()
+        with faults.warned("not all that is old is removed"):
+            pruned = _prune(place, nightly, named, began)
+            if any(one.end is ItemEnd.RAN for one in reports):
+                cache.let_go()
+                sweep.trim(Path(asked.cache), int(asked.pipeline.limits.cache_gib * (1 << 30)), every=0)
     return NightReport(
         time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         round(time.time() - began, 1),
@@ -91,7 +93,8 @@ def _all(found: list[Item], place: Place, budget: Budget) -> list[ItemReport]:
             continue
         log.info("%d of %d: %s", number, len(items), item.name)
         reports.append(_guarded(item, by_item[item.name], place, budget))
-        place.told(reports[-1])
+        with faults.warned(f"nobody is told of {item.name}"):
+            place.told(reports[-1])
     return reports
 
 
@@ -109,19 +112,9 @@ def _guarded(item: Item, done: list[Entry], place: Place, budget: Budget) -> Ite
         report = ItemReport(item.name, ItemEnd.LEFT, words="cut off, since the time was spent; the next night goes on")
         proc.stop.clear()
     except Exception as fault:
-        report = ItemReport(item.name, ItemEnd.FAILED, words=_said(fault, item))
+        report = ItemReport(item.name, ItemEnd.FAILED, words=faults.said(fault, item.name))
         proc.stop.clear()  # the engine sets it, so that what ran beside it ends
     return replace(report, seconds=round(time.monotonic() - began, 1))
-
-
-def _said(fault: Exception, item: Item) -> str:
-    """A fault in a line; one that is ours goes to the log whole."""
-    if isinstance(fault, Error):
-        return fault.message
-    if isinstance(fault, OSError):
-        return f"{fault.filename or 'the system'}: {fault.strerror}"
-    log.error("%s", item.name, exc_info=fault)
-    return f"a fault of kdelta itself: {fault!r}"
 
 
 def _prune(place: Place, nightly: Nightly, named: Container[str], now: float) -> tuple[str, ...]:

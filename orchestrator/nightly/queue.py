@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvm import disk
-from kvm.errors import Error, UserError
+from kvm.errors import UserError
 from orchestrator.config import NightlyQueue, NightlyTree
 from orchestrator.intake import git, search
 from orchestrator.model import ItemEnd, ItemReport
-from orchestrator.nightly import threads
+from orchestrator.nightly import faults, threads
 from orchestrator.request import Request
 
 _SAYS = ("NAME", "README", "README.md")  # what may lie in a queue's directory and is no series
@@ -74,9 +74,8 @@ def find(asked: Request, base: Base, own: Path) -> Found:
         try:
             for one in look():
                 found.add(one)
-        except (Error, OSError) as fault:
-            words = getattr(fault, "message", None) or f"{getattr(fault, 'filename', '')}: {fault}"
-            found.failed.append(ItemReport(name, ItemEnd.FAILED, words=words))
+        except Exception as fault:
+            found.failed.append(ItemReport(name, ItemEnd.FAILED, words=faults.said(fault, name)))
             found.unseen += (beginning,)
     return found
 

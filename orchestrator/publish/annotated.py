@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator import store
@@ -66,13 +67,17 @@ def read(run: Run, directory: Path, names: dict[Lane, str], notes: Notes, share:
         return Patch()
     with path.open("rb") as diff:
         text = diff.read(MOST_BYTES).decode("utf-8", "replace")
+        beyond = sum(block.count(b"\n") for block in iter(partial(diff.read, 1 << 20), b""))
     files = [_file(lines, known, lanes, notes) for lines in hunks.sections(text)]
-    return _fitted(files, tuple(names[lane] for lane in lanes), MOST_LINES // share)
+    shown = _fitted(files, tuple(names[lane] for lane in lanes), MOST_LINES // share)
+    return replace(shown, left_out=shown.left_out + beyond)
 
 
 def _fitted(files: list[File], lanes: tuple[str, ...], room: int) -> Patch:
-    """As many lines as a report has room for."""
+    """As many lines as a report has room for; if not for all, files of which something is known come first."""
     kept = []
+    if sum(len(file.rows) for file in files) > room:
+        files = sorted(files, key=lambda file: not file.telling)
     for file in files:
         if file.rows and room > 0:
             kept.append(File(file.name, file.rows[:room]))

@@ -1,8 +1,13 @@
 """Nights on the fake tree: real git and make, guests that follow the script in their image."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,16 +18,17 @@ from kvm.errors import BootError, InfraError, Interrupted, UserError
 from kvm.qemu import Machine
 from orchestrator import store
 from orchestrator.cluster.where import Where
-from orchestrator.config import Nightly, NightlyKeep, NightlyQueue, NightlyTree
+from orchestrator.config import Accept, Nightly, NightlyKeep, NightlyQueue, NightlyTree
 from orchestrator.history import ask, book, nights
 from orchestrator.job import Job
 from orchestrator.model import ItemEnd, ItemReport, NightReport, RunStatus
 from orchestrator.nightly import night
 from orchestrator.nightly.place import Place
+from orchestrator.publish import html
 from orchestrator.publish import night as words
 from orchestrator.publish.formats import FORMATS
 from tests import clusters, scripted
-from tests.conftest import Kdelta
+from tests.conftest import ROOT, Kdelta
 from tests.flow.conftest import git
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 from tests.peer import says, server
@@ -59,12 +65,13 @@ def spend(request_for, history: book.Book, results: Path, fakelinux: Path) -> Ni
         trees: bool = True,
         asks: dict[str, object] | None = None,
         there: Where | None = None,
+        told: Callable[[ItemReport], object] = lambda _: None,
         **keys: object,
     ) -> NightReport:
         tree = NightlyTree(kernel=f"git:{fakelinux}", branches=["ma*"])
         nightly = Nightly(trees=[tree] if trees else [], queues=list(queues), **keys)
         asked = request_for(None, nightly=nightly, **{"arches": ["arm64"], **(asks or {})})
-        return night.run(asked, Place(history, results, published, lambda *_: None, take, there))
+        return night.run(asked, Place(history, results, published, lambda *_: None, take, there, told))
 
     def published(of: Job) -> None:
         assert of.run.status is RunStatus.DONE  # a report that says it still runs would be wrong for ever
@@ -94,6 +101,23 @@ def test_a_branch_is_compared_with_its_last_tip_and_a_regression_is_bisected_onc
     assert "brought by" in words.summary(third) and "open regressions:" in words.summary(third)
     fourth = spend()
     assert (ends(fourth), fourth.exit_code, len(fourth.open)) == (["known"], 0, 1)
+
+
+def test_the_report_of_a_branch_shows_its_patch_or_says_that_it_is_too_large(
+    spend: Night, fakelinux: Path, kdelta: Kdelta
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    commit(fakelinux, f"first\n{PASSES}")
+    commit(fakelinux, f"tip\n{PASSES}")
+    too_much: dict[str, object] = {"accept": Accept(series_size=100), "repeats": 2}
+    first, second = (Path(spend(asks=asks).items[0].directory) for asks in ({}, too_much))
+    shown, none = (html.render(store.load(where), where) for where in (first, second))
+    assert 'id="patch"' in shown and "mm/madvise.c: every changed line" in shown
+    assert 'id="patch"' not in none
+    assert re.search(r"the patch is not shown: it has \d+ bytes, and accept.series_size is 100", none)
+    base, tip = git(fakelinux, "rev-parse", "HEAD~1"), git(fakelinux, "rev-parse", "HEAD")
+    planned = kdelta("plan", "--pipeline", first / "pipeline.yaml", "--json")
+    assert json.loads(planned.stdout)["series"] == f"{base}..{tip}", planned.stderr
 
 
 def test_a_regression_stays_open_until_what_failed_passes(spend: Night, fakelinux: Path) -> None:
@@ -280,6 +304,25 @@ def test_an_item_that_fails_keeps_no_other_from_running_and_is_tried_again(
     [item] = [one for one in report.items if one.end is ItemEnd.RAN]
     assert (item.verdict, report.exit_code) == ("regressed", 1)
     assert "arm64-fast example/second" in item.worse  # than the version before
+
+
+def test_any_fault_as_a_queue_is_listed_or_somebody_told_ends_that_and_not_the_night(
+    spend: Night, fakelinux: Path, make_series, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    for name in ("a", "b"):
+        make_series(f"series {name}\n{PASSES}").rename(queue / name)
+    heard: list[str] = []
+
+    def told(one: ItemReport) -> None:
+        heard.append(one.verdict)
+        raise ValueError("nobody listens")
+
+    broken, fine = NightlyQueue(directory="no\0path"), NightlyQueue(directory=str(queue), kernel=f"git:{fakelinux}")
+    report = spend(queues=(broken, fine), trees=False, told=told)
+    assert (ends(report), heard) == (["failed", "clean", "clean"], ["clean", "clean"])
+    assert sum("nobody listens" in line for line in caplog.messages) == 2
 
 
 def test_a_machine_that_fails_in_one_item_works_for_the_next(
@@ -577,6 +620,86 @@ def test_the_command_prints_and_writes_one_summary_and_the_page(
     assert "1 runs" in (tmp_path / "results" / "index.html").read_text()
     again = kdelta("nightly", "--json", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"))
     assert json.loads(again.stdout)["items"][0]["end"] == "known"
+
+
+SCRIPTED = (
+    "from kvm import snapshot; from tests import scripted; snapshot.take = scripted.take; "
+    "from orchestrator.cli import entry; entry()"
+)
+
+
+@contextlib.contextmanager
+def nightly(where: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process of its own, whose guests follow a script; it is killed where it still runs."""
+    with (where / "said").open("ab") as said:
+        command = [sys.executable, "-c", SCRIPTED, "nightly"]
+        own = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+        process = subprocess.Popen(command, cwd=where, env=own, stdout=said, stderr=said)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asleep(night: subprocess.Popen[bytes]) -> int:
+    """The process for which a build waits, once it does."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found.extend(int(pid) for pid, name in clusters.below(night.pid).items() if name == "sleep")
+        return bool(found)
+
+    clusters.until(look, "no build waits", seconds=600)
+    return found[0]
+
+
+def test_a_night_that_is_killed_in_a_build_goes_on_in_the_same_run_and_does_nothing_twice(
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    make_series,
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    results: Path,
+    history: book.Book,
+) -> None:
+    makefile = fakelinux / "Makefile"
+    waits = "\t@! grep -q SLOW $< || sleep 999 || true\n"
+    makefile.write_text(makefile.read_text().replace("\t@echo COMPILED", f"{waits}\t@echo COMPILED"))
+    commit(fakelinux, f"start\n{PASSES}")
+    (queue := tmp_path / "queue").mkdir()
+    for name, text in (("a", "quick"), ("b", "SLOW")):
+        make_series(f"{text}\n{PASSES}").rename(queue / name)
+    (tmp_path / "pipeline.yaml").write_text(
+        f"kernel: git:{fakelinux}\nsuites: [{suite}]\narches: [arm64]\nnightly: {{queues: [{{directory: queue}}]}}\n"
+    )
+    env = {"KDELTA_HISTORY": str(tmp_path / "history.sqlite"), "KDELTA_CACHE": request_for(None).cache}
+    with nightly(tmp_path, **env) as killed:
+        asleep(killed)
+    first, cut_off = nights.entries(history)
+    assert (first.verdict, cut_off.verdict) == ("clean", "")
+    with nightly(tmp_path, **env) as again:
+        os.kill(asleep(again), signal.SIGTERM)
+        assert again.wait(600) == 0, (tmp_path / "said").read_text()
+    [written] = (results / "nightly").glob("*.json")
+    known, ran = sorted(json.loads(written.read_text())["items"], key=lambda one: one["item"])
+    assert (known["end"], known["directory"]) == ("known", first.directory)
+    assert (ran["end"], ran["verdict"], ran["directory"]) == ("ran", "clean", cut_off.directory)
+    assert [one.verdict for one in nights.entries(history)] == ["clean", "clean"]
+    assert {str(path.parent) for path in results.glob("*/run.json")} == {first.directory, cut_off.directory}
+    assert len(ask.runs(history)) == 2
+
+
+def test_what_cannot_be_written_takes_neither_the_summary_nor_the_exit_code(
+    kdelta: Kdelta, fakelinux: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "queue" / "empty").mkdir(parents=True)
+    (tmp_path / "results" / "index.html").mkdir(parents=True)
+    (tmp_path / "pipeline.yaml").write_text(f"kernel: git:{fakelinux}\nnightly: {{queues: [{{directory: queue}}]}}\n")
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path)}
+    done = kdelta("nightly", KDELTA_HISTORY="", KDELTA_CACHE=str(tmp_path / "cache"), **github)
+    assert (done.returncode, "1 clean" in done.stdout) == (0, True), done.stderr
+    assert "the page of all runs is as it was: " in done.stderr and "GitHub is not told: " in done.stderr
 
 
 def test_the_summary_shows_hostile_words_as_text() -> None:

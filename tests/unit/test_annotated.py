@@ -56,8 +56,8 @@ def covered() -> Run:
     )
 
 
-def read(tmp_path: Path) -> annotated.Patch:
-    (tmp_path / "series.diff").write_text(DIFF)
+def read(tmp_path: Path, diff: str = DIFF) -> annotated.Patch:
+    (tmp_path / "series.diff").write_text(diff)
     return annotated.read(covered(), tmp_path, {lane: str(lane) for lane in html.digest.lanes(covered())}, {})
 
 
@@ -146,6 +146,17 @@ def test_the_report_shows_the_patch_and_escapes_what_it_holds(tmp_path: Path) ->
     assert "new(&lt;script&gt;" in page
     assert "never ran" in page
     assert "\x1b" not in page
+
+
+def test_of_a_diff_without_end_what_is_known_of_comes_first_and_what_is_not_shown_is_counted(tmp_path: Path) -> None:
+    def new(name: str, lines: int, text: str) -> str:
+        return f"diff --git a/{name} b/{name}\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{lines} @@\n" + text * lines
+
+    patch = read(tmp_path, new("CREDITS", 4000, "+x\n") + DIFF)
+    assert [file.name for file in patch.files] == ["mm/a.c", "CREDITS"]
+    assert patch.left_out == sum(len(file.rows) for file in read(tmp_path).files) + 4001 - annotated.MOST_LINES
+    patch = read(tmp_path, new("CREDITS", 4000, f"+{'x' * 2047}\n"))
+    assert sum(len(file.rows) for file in patch.files) + patch.left_out == 4002  # half of one is shown
 
 
 def test_without_a_diff_there_is_no_patch_to_show(tmp_path: Path) -> None:

@@ -47,6 +47,32 @@ def test_of_a_maildir_what_is_marked_as_deleted_is_left_out(tmp_path: Path) -> N
             threads.in_maildir(other)
 
 
+def test_a_mail_that_cannot_be_read_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    part = "Content-Type: multipart/mixed; boundary={0}\n\n--{0}\n"
+    deep = "".join(part.format(number) for number in range(3000))
+    head = "From: A <a@x>\nMessage-ID: <deep@x>\nReferences: <0@x>\nSubject: Re: x\nMIME-Version: 1.0\n"
+    nameless = head.replace("Message-ID", "X-ID")
+    bad = ((head + deep).encode(), (nameless + deep).encode())
+    assert split((*bad, *MAILS), tmp_path) == {"<0@x>": list(MAILS[:3])}
+    first, second = caplog.messages
+    assert first.startswith("<deep@x> is left out: ") and "too deep" in first
+    assert second.startswith("a mail without a Message-ID is left out: ")
+
+
+def test_what_a_mail_reader_moves_is_read_where_it_is_then_and_what_it_removes_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part, name in (("new", "1.host"), ("new", "2.host"), ("cur", "3.host:2,"), ("cur", "4.host:2,")):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / name).write_bytes(name.encode())
+    mails = threads.in_maildir(tmp_path)
+    (tmp_path / "new" / "1.host").rename(tmp_path / "cur" / "1.host:2,S")
+    (tmp_path / "cur" / "3.host:2,").rename(tmp_path / "cur" / "3.host:2,S")
+    (tmp_path / "new" / "2.host").unlink()
+    assert [*mails] == [b"1.host", b"3.host:2,", b"4.host:2,"]
+    assert caplog.messages == [f"{tmp_path}/new/2.host is left out: it has gone since the folder was listed"]
+
+
 def test_a_search_gives_the_mails_of_all_threads_that_are_found() -> None:
     mbox = b"".join(b"From mboxrd@z Thu Jan  1 00:00:00 1970\n%s\n" % one for one in MAILS)
     with server(says(200, gzip.compress(mbox), Content_Type="application/gzip")) as (url, asked):
