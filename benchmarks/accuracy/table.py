@@ -133,7 +133,7 @@ def _costs(marked: Sequence[Marked]) -> Iterator[str]:
     some = "" if all(one.all_boots for one in marked) else "at least "
     yield (
         f"{len(marked)} entries run, {some}{sum(one.boots for one in marked)} kernels booted, "
-        f"{sum(one.seconds for one in marked):.0f} s; {beside[Mark.UNREACHED]} that no shipped suite reaches, "
+        f"{sum(one.seconds for one in marked):.0f} s; {beside[Mark.UNREACHED]} that no shipped suite can show, "
         f"{beside[Mark.NO_ANSWER]} without an answer."
     )
 
