@@ -159,8 +159,8 @@ def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Ch
             if splat.known or before.more_splats or (row and row.change is not ChangeKind.REGRESSED):
                 continue
             key = splat.identity if _named(splat) in on_base else _named(splat)
-            rates = _rates(row) if row else (_ONCE, _NEVER)
-            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", "", *rates)
+            suite, rates = (_suite(row), _rates(row)) if row else ("", (_ONCE, _NEVER))
+            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", suite, *rates)
 
 
 def _of_pairs(changes: Iterable[Change]) -> Iterator[Symptom]:
@@ -170,9 +170,14 @@ def _of_pairs(changes: Iterable[Change]) -> Iterator[Symptom]:
             continue
         lane, rates = Lane(change.arch, change.flavour), _rates(change)
         if title := sheet.reported(change.name):
-            yield Symptom(Kind.SPLAT, lane, (title,), title, "", *rates)
+            yield Symptom(Kind.SPLAT, lane, (title,), title, _suite(change), *rates)
         elif change.suite == BOOT:
             yield Symptom(Kind.BOOT, lane, (), "does not boot", "", *rates)
+
+
+def _suite(report: Change) -> str:
+    """What is run to see a report: any suite, where the kernel gives it as it boots."""
+    return "" if report.suite == BOOT else report.suite
 
 
 def _named(splat: Splat) -> tuple[str, str]:

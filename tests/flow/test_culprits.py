@@ -18,6 +18,7 @@ from orchestrator.plan import Plan
 from tests import scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
+from tests.flow.test_pairs import WARNS
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.long
@@ -189,6 +190,21 @@ def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run
     found = asked.request.pipeline
     assert (found.arches, found.suites, found.fragments, found.boots) == (["x86_64"], [str(suite)], own["fragments"], 2)
     assert not found.rerun.pairs
+
+
+def test_a_report_is_looked_for_in_the_suite_under_which_it_came(
+    look: Look,
+    tmp_path: Path,
+    suite: Path,  # noqa: F811
+) -> None:
+    other = shutil.copytree(suite, tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    texts = [f"{number}\n{PASSES}{WARNS if number >= 2 else ''}" for number in range(4)]
+    [culprit] = look(PASSES, *texts, suites=[str(suite), str(other)]).culprits
+    assert culprit.symptoms == ("warning: WARNING in do_madvise",)
+    assert of_command(culprit.command, tmp_path).request.pipeline.suites == [str(suite)]
+    booted = [store.load_guest(path.parent) for path in tmp_path.glob("run/bisect/**/guest.json")]
+    assert {guest.asked for guest in booted if guest} == {("example",)}
 
 
 @pytest.mark.parametrize("whole", [True, False])
