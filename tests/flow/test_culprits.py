@@ -1,8 +1,12 @@
 """Which patch of a series did it, on the fake tree: real git and make, guests that follow the script in their image."""
 
+import math
+import random
+import re
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from kvm.qemu import Machine
 from orchestrator import culprits, job, pipeline, plan, store
 from orchestrator.commands import opening
 from orchestrator.commands.run import plan as planned
+from orchestrator.judge.culprit import MOST_RUNS
 from orchestrator.model import Culprit, Run
 from orchestrator.plan import Plan
 from tests import scripted
@@ -332,3 +337,28 @@ def test_the_patch_that_made_a_benchmark_slower_is_found_by_measuring_in_turn(
     assert [suspect.number for suspect in culprit.suspects] == [3]
     assert culprit.symptoms == ("example/t (x1.52)",)
     assert "--pipeline" in culprit.command  # which says how many boots measure it
+
+
+@pytest.mark.parametrize(("middle", "suspects"), [(100, [3]), (122.5, [2, 3])])
+def test_a_noisy_benchmark_is_measured_until_it_is_clear_and_a_tree_in_the_middle_says_nothing(
+    look: Look,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    middle: float,
+    suspects: list[int],
+) -> None:
+    def noisy(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        """Each boot of the search measures about a tenth more, or less, than another one."""
+        noise = 0.1 if "bisect" in workdir.parts else 0
+        factor = math.exp(random.Random(str(workdir.relative_to(tmp_path))).gauss(0, noise))
+        said = re.sub(r"say t (\S+)", lambda time: f"say t {factor * float(time[1])}", machine.image.read_text())
+        workdir.mkdir(parents=True, exist_ok=True)
+        (image := workdir / "noisy").write_text(said)
+        return scripted.take(replace(machine, image=image), workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    (suite / "suite.yaml").write_text('name: example\nkind: bench\nsources: [main.c]\nworse: {"t*": more}\n')
+    texts = [f"{number}\nprogram:\nsay t {time} ns\n" for number, time in enumerate([100, 100, middle, 150, 150])]
+    [culprit] = look(*texts, boots=3, take=noisy).culprits
+    assert [suspect.number for suspect in culprit.suspects] == suspects
+    assert culprit.confidence > 0.97
+    assert (culprit.boots >= 2 * MOST_RUNS) is (len(suspects) > 1)
