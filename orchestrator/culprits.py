@@ -244,24 +244,33 @@ class _Hunt:
                 return Answer.SKIP
             total += seen
         probable = culprit.posterior(self.symptom, total)
-        bad = probable > 0.5
-        self.confidence *= probable if bad else 1 - probable
-        self.symptom = self.symptom.seen(total, bad=bad)
-        return Answer.BAD if bad else Answer.GOOD
+        self.symptom = self.symptom.seen(total, bad=probable > 0.5)
+        return self._told(probable)
 
     def _measure(self, kernel: KernelBuild) -> Answer:
-        """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was."""
+        """Is it as slow as patched? Measured in turn with base, for the host may be faster now than it was.
+
+        What is still too near to the middle when all is tried, or measures nothing, says nothing.
+        """
         where = self.where / f"{trials.label(kernel, self._wanted)}-measured"
         order = self.job.plan.orders[Cell(Side.BASE, *self.symptom.lane)]
         base = kbuild.build(order, self.job.plan.cache_dir, self.where / "base.log")
         both = [(base, where / "base"), (kernel, where)]
-        numbers = map(str, range(self.symptom.patched.runs))
-        boots = [[self._given(one, below / number) for one, below in both] for number in numbers]
-        found = culprit.weigh(self.symptom, [(before, after) for before, after in boots])
-        if found is None:
-            return Answer.SKIP
-        bad, chance = found
-        self.confidence *= 1 - chance
+        boots: list[tuple[GuestRun, GuestRun]] = []
+        while len(boots) < culprit.MOST_RUNS:
+            before, after = (self._given(one, below / str(len(boots))) for one, below in both)
+            boots.append((before, after))
+            probable = culprit.weigh(self.symptom, boots)
+            if probable is not None and culprit.sure(probable):
+                return self._told(probable)
+            if probable is None and len(boots) >= self.symptom.patched.runs:
+                break
+        return Answer.SKIP
+
+    def _told(self, probable: float) -> Answer:
+        """The answer that is so probable to be `bad`."""
+        bad = probable > 0.5
+        self.confidence *= probable if bad else 1 - probable
         return Answer.BAD if bad else Answer.GOOD
 
     def _given(self, kernel: KernelBuild, where: Path) -> GuestRun:

@@ -19,6 +19,7 @@ from orchestrator.trial.kinds.kind import SuiteKind
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
 SECONDS = 1800.0
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ def look(job: Job, bounds: Bounds) -> Run:
     """Try mutants of what ran, and put on record which of them the tests catch; none is tried a second time."""
     mutated, began = _Trials(job), time.monotonic()
     told: list[MutantRecord] = []
-    chosen = list(_choose(job))
-    if not chosen:
-        job.recorder.note("no mutant was tried: no changed line was seen to run")
+    ran = _ran(job)
+    chosen = list(_choose(job, ran))
+    job.recorder.note(*(_left_out(job, ran) if chosen else ["no mutant was tried: no changed line was seen to run"]))
     for mutant, line in chosen:
         tried = [one for one in told if one.fate in (Fate.CAUGHT, Fate.SURVIVED)]
         if len(tried) >= bounds.mutants or time.monotonic() - began > bounds.seconds:
@@ -45,48 +46,68 @@ def look(job: Job, bounds: Bounds) -> Run:
     return pipeline.compare(job)
 
 
-def _choose(job: Job) -> Iterator[tuple[Mutant, LineCoverage]]:
-    """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line.
+@dataclass(frozen=True)
+class _Ran:
+    """The lines that ran, by file and number: what the series wrote, and what it took away; `plain` have no counter."""
 
-    Of a hunk that only takes lines away, these are base's.
-    """
+    written: Mapping[tuple[str, int], LineCoverage]
+    gone: Mapping[tuple[str, int], LineCoverage]
+    plain: frozenset[tuple[str, int]]
+
+    def through(self, run: hunks.Run, file: hunks.FileMap) -> bool:
+        """Did a line of this hunk run, or, where it only takes away, a line of that on base?"""
+        if not run.added:
+            return any((file.base, number) in self.gone for number in range(run.base, run.base + run.removed))
+        return any((file.patched, number) in self.written for number in range(run.patched, run.patched + run.added))
+
+
+def _ran(job: Job) -> _Ran:
+    """What is known from guests that mutants can be held against; of two lanes the faster one."""
     boots = {
         Lane(guest.arch, guest.flavour): guest.boot_seconds or 0.0
         for guest in job.run.guests
         if guest.side is Side.PATCHED and ending.lived(guest)  # or there is nothing to hold a mutant against
     }
     known = [line for line in job.run.coverage if Lane(line.arch, line.flavour) in boots]
-    known.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])  # of two lanes the faster one
+    known.sort(key=lambda line: boots[Lane(line.arch, line.flavour)])
     before, written = ([line for line in known if line.side is side] for side in Side)
     gone, ran = (
         {(line.file, line.line): line for line in reversed(lines) if line.state is LineState.RAN}
         for lines in (before, written)
     )
     plain = {(line.file, line.line) for line in written if line.state is LineState.PLAIN}  # a `case` has no counter
+    return _Ran(ran, gone, frozenset(plain))
+
+
+def _choose(job: Job, ran: _Ran) -> Iterator[tuple[Mutant, LineCoverage]]:
+    """Every mutant, with the line that ran next to it: hunks that are taken out first, then a fault in every line.
+
+    Of a hunk that only takes lines away, these are base's.
+    """
     taken: list[Mutant] = []
     faults: list[list[Mutant]] = []
     for file, mapped in sorted(job.plan.lines.by_patched.items()):
-        runs = [run for run in mapped.runs if _in(run, file, ran) or _of_base(run, mapped.base, gone)]
-        lines = sorted(number for name, number in {*ran, *plain} if name == file)
-        if runs or any(name == file for name, _ in ran):
+        runs = [run for run in mapped.runs if ran.through(run, mapped)]
+        lines = sorted(number for name, number in {*ran.written, *ran.plain} if name == file)
+        if runs or any(name == file for name, _ in ran.written):
             base, patched = _contents(job, file)
             taken += mutants.reverted(file, base, patched, runs)
             faults += mutants.make(file, patched, lines)
     for one in (*taken, *mutants.in_turn(faults)):
         mapped = job.plan.lines.by_patched[one.file]
-        near = [line for line in ran.values() if line.file == one.file]
-        near = near or [line for line in gone.values() if line.file == mapped.base]
+        near = [line for line in ran.written.values() if line.file == one.file]
+        near = near or [line for line in ran.gone.values() if line.file == mapped.base]
         yield one, min(near, key=lambda line: abs(line.line - one.line))
 
 
-def _in(run: hunks.Run, file: str, ran: Mapping[tuple[str, int], LineCoverage]) -> bool:
-    """Did a line of this hunk run?"""
-    return any((file, number) in ran for number in range(run.patched, run.patched + run.added))
-
-
-def _of_base(run: hunks.Run, file: str | None, gone: Mapping[tuple[str, int], LineCoverage]) -> bool:
-    """Does this hunk only take away, and did a line of it run on base?"""
-    return not run.added and any((file, number) in gone for number in range(run.base, run.base + run.removed))
+def _left_out(job: Job, ran: _Ran) -> Iterator[str]:
+    """Name the hunks that nobody takes out: a #define, a struct, a Kconfig may be needed, and no line of it runs."""
+    every = [(run, file) for _, file in sorted(job.plan.lines.by_patched.items()) for run in file.runs]
+    places = [f"{file.patched}:{run.patched}" for run, file in every if not ran.through(run, file)]
+    if places:
+        more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        why = f"{len(places)} of {len(every)} hunks not taken out, as no line of theirs was seen to run"
+        yield f"{why}: {', '.join(places[:_SHOWN])}{more}"
 
 
 def _contents(job: Job, file: str) -> tuple[bytes, bytes]:

@@ -27,7 +27,8 @@ def main() -> int:
         if not arches or (asked.kept and found is None):
             continue
         record = found if found is not None else play.run(entry, arches, asked.out, kdelta)
-        rows.append(Row(compare.mark(entry, arches, record), kdelta, datetime.date.today()))
+        marked = compare.mark(entry, arches, record, play.boots(entry, arches, asked.out))
+        rows.append(Row(marked, kdelta, datetime.date.today()))
         sys.stderr.write(f"{number} of {len(entries)}: {_line(rows[-1].marked)}\n")
     if asked.write:
         known = all_entries()

@@ -35,7 +35,7 @@ class Marked:
     """One entry's answer: `lacks` is what must be said and was not, `compared` and `wrong` count its tests.
 
     `culprit` says whether the one right patch was named, None where it was not to be. `builds` are the trees that the
-    search built, None where that was not kept.
+    search built, None where that was not kept. Of older rows `boots` lack those of pairs and of `boots: N`.
     """
 
     entry: Entry
@@ -50,13 +50,15 @@ class Marked:
     culprit: bool | None = None
     named: str = ""
     builds: int | None = None
+    all_boots: bool = False
 
 
-def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
-    """Hold a record, or the words of a run that left none, against the entry's answer."""
+def mark(entry: Entry, arches: list[str], record: Record | str, boots: int = 0) -> Marked:
+    """Hold the record of a run of so many `boots`, or the words of one that left none, against the entry's answer."""
     if isinstance(record, str) or not record.get("verdict"):
         words = record if isinstance(record, str) else f"the run is {record.get('status')}"
-        return Marked(entry, tuple(arches), Mark.NO_ANSWER, words.strip().rpartition("\n")[2])
+        said = words.strip().rpartition("\n")[2]
+        return Marked(entry, tuple(arches), Mark.NO_ANSWER, said, boots=boots, all_boots=True)
     lacks = tuple(_lacks(entry.answer.must, arches, record))
     return Marked(
         entry,
@@ -64,19 +66,15 @@ def mark(entry: Entry, arches: list[str], record: Record | str) -> Marked:
         worth(entry, record["verdict"]["value"], lacks),
         record["verdict"]["value"],
         lacks,
-        boots=_boots(record),
+        boots=boots,
         seconds=record["wall_seconds"] or 0.0,
         compared=len(record["tests"]),
         wrong=sum(test["change"] == "regressed" for test in record["tests"]),
         culprit=_right(entry, record),
         named="; ".join(_named_culprits(entry, record)),
         builds=sum(culprit["builds"] for culprit in record.get("culprits", ())),
+        all_boots=True,
     )
-
-
-def _boots(record: Record) -> int:
-    found = sum(culprit["boots"] for culprit in record.get("culprits", ()))
-    return found + sum(guest["boot_seconds"] is not None for guest in record["guests"])
 
 
 def _right(entry: Entry, record: Record) -> bool | None:

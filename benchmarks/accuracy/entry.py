@@ -10,6 +10,7 @@ from pydantic import Field
 
 from kvm.arch import DEFAULT
 from orchestrator import config, yamlfile
+from orchestrator.config import Rerun
 from orchestrator.yamlfile import Fault, Section
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +59,7 @@ class How(Section):
     flavours: list[str] = Field(default_factory=lambda: ["fast"], min_length=1)
     repeats: int = 1
     boots: int = 1
+    rerun: Rerun = Rerun()
     each_patch: bool = False
 
 

@@ -53,6 +53,12 @@ def run(entry: Entry, arches: list[str], out: Path, kdelta: str) -> Record | str
     return made if made.get("verdict") else words or "no record, and not a word"
 
 
+def boots(entry: Entry, arches: list[str], out: Path) -> int:
+    """How many kernels its run booted, in pairs, to measure and to find a culprit, too; restored guests are none."""
+    run = _directory(entry, arches, out) / "run"
+    return sum("guests" not in console.relative_to(run).parts for console in run.rglob("console.log"))
+
+
 def remember(entry: Entry, where: Path, kdelta: str) -> None:
     """Note of which entry, and by which kdelta, the run is."""
     (where / _MARK).write_text(json.dumps(_mark(entry, kdelta)))

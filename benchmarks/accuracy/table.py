@@ -130,9 +130,10 @@ def _beside(one: Marked) -> bool:
 
 def _costs(marked: Sequence[Marked]) -> Iterator[str]:
     beside = Counter(one.mark for one in marked)
+    some = "" if all(one.all_boots for one in marked) else "at least "
     yield (
-        f"{len(marked)} entries run, {sum(one.boots for one in marked)} guests booted, "
-        f"{sum(one.seconds for one in marked):.0f} s; {beside[Mark.UNREACHED]} that no shipped suite reaches, "
+        f"{len(marked)} entries run, {some}{sum(one.boots for one in marked)} kernels booted, "
+        f"{sum(one.seconds for one in marked):.0f} s; {beside[Mark.UNREACHED]} that no shipped suite can show, "
         f"{beside[Mark.NO_ANSWER]} without an answer."
     )
 
@@ -153,7 +154,7 @@ def _row(row: Row) -> tuple[str, ...]:
         one.said,
         f"{one.mark}{f': {detail}' if detail else ''}",
         f"{one.named} of {len(one.entry.patches)}, it is {answer.culprit}" if one.named else "",
-        str(one.boots),
+        f"{one.boots}{'' if one.all_boots or not one.boots else '+'}",
         f"{one.seconds:.0f}",
         row.day.isoformat(),
     )

@@ -116,8 +116,8 @@ def show(symptom: Symptom, tree: GuestRun) -> Seen | None:
     return Seen(1, 1) if found else Seen(0, repeats) if whole else None
 
 
-def weigh(symptom: Symptom, boots: Sequence[tuple[GuestRun, GuestRun]]) -> tuple[bool, float] | None:
-    """Is a tree's metric, measured in turn with base's, as bad as patched's, and how probable is that by chance?
+def weigh(symptom: Symptom, boots: Sequence[tuple[GuestRun, GuestRun]]) -> float | None:
+    """How probable is it that a tree's metric, measured in turn with base's, is nearer to patched's than to base's?
 
     None where nobody can tell.
     """
@@ -133,7 +133,12 @@ def posterior(symptom: Symptom, tree: Seen) -> float:
 
 def enough(symptom: Symptom, tree: Seen) -> bool:
     """Is what a tree showed enough to say whether it is bad, or all that is tried?"""
-    return tree.runs >= MOST_RUNS or not ERROR < posterior(symptom, tree) < 1 - ERROR
+    return tree.runs >= MOST_RUNS or sure(posterior(symptom, tree))
+
+
+def sure(probable: float) -> bool:
+    """Is it as good as sure that a tree is bad, or that it is good?"""
+    return not ERROR < probable < 1 - ERROR
 
 
 def _of_builds(builds: Iterable[BuildRecord]) -> Iterator[Symptom]:
@@ -159,8 +164,8 @@ def _of_splats(guests: Iterable[GuestRecord], rows: Mapping[tuple[Lane, str], Ch
             if splat.known or before.more_splats or (row and row.change is not ChangeKind.REGRESSED):
                 continue
             key = splat.identity if _named(splat) in on_base else _named(splat)
-            rates = _rates(row) if row else (_ONCE, _NEVER)
-            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", "", *rates)
+            suite, rates = (_suite(row), _rates(row)) if row else ("", (_ONCE, _NEVER))
+            yield Symptom(Kind.SPLAT, lane, key, f"{splat.kind}: {splat.title}", suite, *rates)
 
 
 def _of_pairs(changes: Iterable[Change]) -> Iterator[Symptom]:
@@ -170,9 +175,14 @@ def _of_pairs(changes: Iterable[Change]) -> Iterator[Symptom]:
             continue
         lane, rates = Lane(change.arch, change.flavour), _rates(change)
         if title := sheet.reported(change.name):
-            yield Symptom(Kind.SPLAT, lane, (title,), title, "", *rates)
+            yield Symptom(Kind.SPLAT, lane, (title,), title, _suite(change), *rates)
         elif change.suite == BOOT:
             yield Symptom(Kind.BOOT, lane, (), "does not boot", "", *rates)
+
+
+def _suite(report: Change) -> str:
+    """What is run to see a report: any suite, where the kernel gives it as it boots."""
+    return "" if report.suite == BOOT else report.suite
 
 
 def _named(splat: Splat) -> tuple[str, str]:

@@ -43,21 +43,21 @@ def effect(boots: Sequence[Boot], minimum: float, error: float = ERROR) -> Effec
     return _of_difference(medians, minimum, error) if _differences(medians) else None
 
 
-def nearer(boots: Sequence[Boot], seen: Effect) -> tuple[bool, float] | None:
-    """Is the second of each boot, by the first, nearer to the effect that was `seen` than to none?
+def nearer(boots: Sequence[Boot], seen: Effect) -> float | None:
+    """How probable is it that what each boot's second is, by its first, is nearer to the effect `seen` than to none?
 
-    And how probable is it to measure that, or what is even farther from the other end, of a kernel that is there? None
-    where that cannot be measured, or of one boot, which has no scatter.
+    None where that cannot be measured, or of one boot, which has no scatter.
     """
     from scipy.stats import t  # noqa: PLC0415  (as below)
 
     changes, end = _towards(_medians(boots), seen)
     if len(changes) < 2:
         return None
-    middle, error = statistics.fmean(changes), statistics.stdev(changes) / math.sqrt(len(changes))
-    near = abs(middle - end) < abs(middle)
-    away = abs(middle if near else middle - end)
-    return near, float(t.sf(away / error, len(changes) - 1)) if error else 0.0
+    beyond = math.copysign(1, end) * (statistics.fmean(changes) - end / 2)
+    error = statistics.stdev(changes) / math.sqrt(len(changes))
+    if not error:
+        return float(beyond > 0) if beyond else 0.5
+    return float(t.cdf(beyond / error, len(changes) - 1))
 
 
 def said(effect: Effect) -> list[str]:

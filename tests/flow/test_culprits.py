@@ -1,8 +1,13 @@
 """Which patch of a series did it, on the fake tree: real git and make, guests that follow the script in their image."""
 
+import math
+import random
+import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +18,13 @@ from kvm.qemu import Machine
 from orchestrator import culprits, job, pipeline, plan, store
 from orchestrator.commands import opening
 from orchestrator.commands.run import plan as planned
+from orchestrator.judge.culprit import MOST_RUNS
 from orchestrator.model import Culprit, Run
 from orchestrator.plan import Plan
 from tests import scripted
 from tests.conftest import Kdelta
 from tests.flow.conftest import git
+from tests.flow.test_pairs import WARNS
 from tests.flow.test_scripted import FAILS, PASSES, request_for, suite  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.long
@@ -161,7 +168,7 @@ def test_what_a_commit_repaired_that_the_bad_end_has_not_was_brought_by_none(loo
     assert said.endswith("is repaired by a commit that base has and patched has not")
 
 
-def test_the_command_says_what_the_runs_pipeline_does_not_and_git_reads_the_log(look: Look, tmp_path: Path) -> None:
+def test_the_command_says_what_the_runs_pipeline_does_not(look: Look, tmp_path: Path) -> None:
     [culprit] = look(PASSES, *series(3, 4)).culprits
     words = shlex.split(culprit.command)
     [suspect] = culprit.suspects
@@ -169,7 +176,6 @@ def test_the_command_says_what_the_runs_pipeline_does_not_and_git_reads_the_log(
     options = dict(zip(words[3::2], words[4::2], strict=True))
     assert options.pop("--kernel").startswith(f"git:{tmp_path / 'cache'}/")
     assert options == {"--base": f"{suspect.commit}~1", "--pipeline": str(tmp_path / "run" / "pipeline.yaml")}
-    assert "first bad commit" in (tmp_path / "run" / culprit.log).read_text()
 
 
 def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run_did(
@@ -189,6 +195,21 @@ def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run
     found = asked.request.pipeline
     assert (found.arches, found.suites, found.fragments, found.boots) == (["x86_64"], [str(suite)], own["fragments"], 2)
     assert not found.rerun.pairs
+
+
+def test_a_report_is_looked_for_in_the_suite_under_which_it_came(
+    look: Look,
+    tmp_path: Path,
+    suite: Path,  # noqa: F811
+) -> None:
+    other = shutil.copytree(suite, tmp_path / "other")
+    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    texts = [f"{number}\n{PASSES}{WARNS if number >= 2 else ''}" for number in range(4)]
+    [culprit] = look(PASSES, *texts, suites=[str(suite), str(other)]).culprits
+    assert culprit.symptoms == ("warning: WARNING in do_madvise",)
+    assert of_command(culprit.command, tmp_path).request.pipeline.suites == [str(suite)]
+    booted = [store.load_guest(path.parent) for path in tmp_path.glob("run/bisect/**/guest.json")]
+    assert {guest.asked for guest in booted if guest} == {("example",)}
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -235,6 +256,46 @@ def test_the_first_bad_commit_of_a_range_is_found_whoever_wrote_what_is_between(
         assert culprits.look(resumed).culprits == run.culprits
 
 
+def test_git_replays_the_log_in_the_users_repository_skipped_trees_and_all(
+    look: Look, tmp_path: Path, fakelinux: Path
+) -> None:
+    texts = series(7)
+    texts[3] = f"SYNTAX\n{texts[3]}"
+    good = history(fakelinux, PASSES, *texts)
+    [culprit] = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", whole=True).culprits
+    assert [suspect.subject for suspect in culprit.suspects] == ["step 7"]
+    log = tmp_path / "run" / culprit.log
+    assert "git bisect skip" in log.read_text()
+    assert f"{culprit.suspects[0].commit} is the first bad commit" in git(fakelinux, "bisect", "replay", str(log))
+    assert git(fakelinux, "bisect", "log") == log.read_text().strip()
+
+
+def test_of_three_thousand_commits_one_on_a_merged_branch_is_found_in_thirteen_builds(
+    look: Look, fakelinux: Path
+) -> None:
+    good = history(fakelinux, PASSES)
+    stream = [
+        *(f"reset refs/heads/{branch}\nfrom {good}\n\n" for branch in ("main", "side")),
+        *(_commit("main", f"main {number}", PASSES) for number in range(1000)),
+        *(_commit("side", f"side {number}", FAILS if number >= 700 else PASSES) for number in range(1000)),
+        _commit("main", "merged", FAILS, "merge refs/heads/side"),
+        *(_commit("main", f"later {number}", FAILS) for number in range(999)),
+    ]
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=fakelinux, input="".join(stream), text=True, check=True)
+    assert git(fakelinux, "rev-list", "--count", f"{good}..main") == "3000"
+    [culprit] = look(None, kernel=f"git:{fakelinux}", series=f"{good}..main", whole=True).culprits
+    assert [suspect.subject for suspect in culprit.suspects] == ["side 700"]
+    assert culprit.builds <= 13
+
+
+def _commit(branch: str, subject: str, program: str, *more: str) -> str:
+    """A commit as git fast-import reads it, on top of its branch's last one."""
+    who = "committer A Developer <a@example.org> 1700000000 +0000"
+    lines = [f"commit refs/heads/{branch}", who, f"data {len(subject)}", subject, *more]
+    text = f"{subject}\n{program}"
+    return "\n".join([*lines, "M 100644 inline mm/madvise.c", f"data {len(text)}", f"{text}\n"])
+
+
 def test_a_range_in_which_nothing_regresses_has_no_culprit(look: Look, fakelinux: Path) -> None:
     good = history(fakelinux, PASSES, *series(9, 4))
     run = look(None, kernel=f"git:{fakelinux}", series=f"{good}..HEAD", whole=True)
@@ -274,6 +335,39 @@ def test_what_cannot_be_bisected_is_exit_2_and_named(
 ) -> None:
     done = kdelta("bisect", *(word.replace("{tree}", f"git:{fakelinux}") for word in words))
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.usefixtures("request_for")  # for its cache
+def test_the_commit_between_good_and_bad_is_found_by_the_command_and_told_again_by_the_next(
+    kdelta: Kdelta,
+    fakelinux: Path,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pipeline.yaml").write_text(
+        f"suites: [{suite}]\nlimits: {{silence: 0.1}}  # of base, which is no kernel\n"
+    )
+    good = history(fakelinux, *(f"{'SYNTAX' if number >= 5 else ''}{number}\n" for number in range(9)))
+    asked = [
+        "--kernel",
+        f"git:{fakelinux}",
+        "--good",
+        good,
+        "--bad",
+        "HEAD",
+        "--arch",
+        "arm64",
+        "--pipeline",
+        "pipeline.yaml",
+    ]
+    done = kdelta("bisect", *asked, "--out", "out", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1, done.stderr
+    guilty = git(fakelinux, "rev-parse", "HEAD~3")
+    assert f'culprit: {guilty[:12]} ("step 5")' in done.stdout
+    [culprit] = store.load(tmp_path / "out").culprits
+    assert (culprit.symptoms, culprit.builds) == (("does not build",), 3)
+    again = kdelta("bisect", "out", KDELTA_CACHE=str(tmp_path / "cache"))
+    assert again.stdout == done.stdout
 
 
 BREAKS = "s/^say ok 2/say not ok 2/"
@@ -316,3 +410,28 @@ def test_the_patch_that_made_a_benchmark_slower_is_found_by_measuring_in_turn(
     assert [suspect.number for suspect in culprit.suspects] == [3]
     assert culprit.symptoms == ("example/t (x1.52)",)
     assert "--pipeline" in culprit.command  # which says how many boots measure it
+
+
+@pytest.mark.parametrize(("middle", "suspects"), [(100, [3]), (122.5, [2, 3])])
+def test_a_noisy_benchmark_is_measured_until_it_is_clear_and_a_tree_in_the_middle_says_nothing(
+    look: Look,
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+    middle: float,
+    suspects: list[int],
+) -> None:
+    def noisy(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        """Each boot of the search measures about a tenth more, or less, than another one."""
+        noise = 0.1 if "bisect" in workdir.parts else 0
+        factor = math.exp(random.Random(str(workdir.relative_to(tmp_path))).gauss(0, noise))
+        said = re.sub(r"say t (\S+)", lambda time: f"say t {factor * float(time[1])}", machine.image.read_text())
+        workdir.mkdir(parents=True, exist_ok=True)
+        (image := workdir / "noisy").write_text(said)
+        return scripted.take(replace(machine, image=image), workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    (suite / "suite.yaml").write_text('name: example\nkind: bench\nsources: [main.c]\nworse: {"t*": more}\n')
+    texts = [f"{number}\nprogram:\nsay t {time} ns\n" for number, time in enumerate([100, 100, middle, 150, 150])]
+    [culprit] = look(*texts, boots=3, take=noisy).culprits
+    assert [suspect.number for suspect in culprit.suspects] == suspects
+    assert culprit.confidence > 0.97
+    assert (culprit.boots >= 2 * MOST_RUNS) is (len(suspects) > 1)

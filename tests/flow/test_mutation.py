@@ -17,9 +17,17 @@ pytestmark = pytest.mark.long
 TEXT = "{}\nprogram:\nsay 1..1\nsay ok 1 first\nexit 0\n"
 
 
-def mutated(request_for, where: Path, bounds: Bounds, *numbers: int, base: str = "base", **keys: str) -> Run:  # type: ignore[no-untyped-def]  # noqa: F811
+def mutated(  # type: ignore[no-untyped-def]
+    request_for,  # noqa: F811
+    where: Path,
+    bounds: Bounds,
+    *numbers: int,
+    base: str = "base",
+    more: str = "",
+    **keys: str,
+) -> Run:
     """Validate a series of which these lines ran, and try its mutants."""
-    todo = plan.make(request_for(TEXT.format(base), TEXT.format("patched"), arches=["arm64"], **keys))
+    todo = plan.make(request_for(TEXT.format(base), TEXT.format("patched") + more, arches=["arm64"], **keys))
     with job.start(todo, store.given_directory(where), lambda *_: None, scripted.take) as started:
         pipeline.validate(started)
         lines = (
@@ -70,6 +78,12 @@ def test_what_was_tried_before_is_not_tried_again(request_for, suite: Path, tmp_
 def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9))
     assert (run.mutants, run.notes[-1]) == ((), "no mutant was tried: no changed line was seen to run")
+
+
+def test_a_hunk_of_which_no_line_ran_is_named_as_not_taken_out(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9), 1, more="# no code\n")
+    assert [one.line for one in run.mutants] == [1]
+    assert "1 of 2 hunks not taken out, as no line of theirs was seen to run: mm/madvise.c:6" in run.notes
 
 
 def test_a_line_that_the_series_only_takes_away_is_put_back(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811

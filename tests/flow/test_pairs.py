@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.accuracy import entry, play
+from benchmarks.accuracy.entry import Entry
 from kvm.errors import BootError, GuestLost
 from kvm.qemu import Machine
-from orchestrator import store
+from orchestrator import culprits, job, pipeline, plan, store
 from orchestrator.model import Change, Run, Side
 from orchestrator.publish import html, text
+from orchestrator.request import Request
 from tests import scripted
 from tests.flow.test_scripted import (  # noqa: F401  (fixtures)
     FAILS,
@@ -543,3 +546,26 @@ def test_a_benchmark_is_measured_in_as_many_boots_as_are_asked_for(
 def test_a_budget_is_a_number_of_pairs(pairs: int, request_for) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     with pytest.raises(ValueError, match="pairs"):
         request_for(PASSES, FAILS, rerun={"pairs": pairs})
+
+
+def test_the_campaign_counts_every_kernel_that_a_run_booted(
+    request_for: Callable[..., Request],  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    booted = list[Path]()
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        booted.append(workdir)
+        return scripted.take(machine, workdir=workdir, **asked)  # type: ignore[arg-type]
+
+    bench = shutil.copytree(suite, tmp_path / "bench")
+    (bench / "suite.yaml").write_text("name: bench\nkind: bench\nsources: [main.c]\n")
+    texts = [f"{number}\n{FAILS if number == 3 else PASSES}" for number in range(4)]
+    todo = plan.make(request_for(*texts, arches=["arm64"], suites=[str(suite), str(bench)], boots=2))
+    seeded = Entry(tmp_path / "seeded", entry.load(entry.CORPUS / "null-shipped").answer)
+    with job.start(todo, store.given_directory(tmp_path / "seeded@arm64" / "run"), lambda *_: None, take) as started:
+        pipeline.validate(started)
+        culprits.look(started)
+    assert len(booted) > 2 + 2 * 6 + 2 * 2
+    assert play.boots(seeded, ["arm64"], tmp_path) == len(booted)

@@ -43,8 +43,8 @@ def row(name: str, change: str, expected: str | None = None) -> dict[str, Any]:
     return {"suite": "mm", "name": name, "arch": "arm64", "change": change, "expected": expected}
 
 
-def mark(one: Entry, verdict: str, **parts: Any) -> Marked:
-    return compare.mark(one, ["arm64"], record(verdict, **parts))
+def mark(one: Entry, verdict: str, boots: int = 0, **parts: Any) -> Marked:
+    return compare.mark(one, ["arm64"], record(verdict, **parts), boots)
 
 
 BREAKS = "what: it breaks\neffect: breaks\nmust: {verdict: [regressed], tests: {mm: [maps, locks]}}\n"
@@ -90,9 +90,9 @@ def test_the_culprit_is_right_if_that_patch_alone_is_named(make_entry: Any) -> N
 
     def named(*numbers: int) -> Marked:
         suspects = [{"number": number} for number in numbers]
-        return mark(series, "regressed", culprits=[{"suspects": suspects, "boots": 5, "builds": 3}])
+        return mark(series, "regressed", culprits=[{"suspects": suspects, "builds": 3}])
 
-    assert (named(4).culprit, named(4).named, named(4).boots, named(4).builds) == (True, "2", 5, 3)
+    assert (named(4).culprit, named(4).named, named(4).builds) == (True, "2", 3)
     assert (named(4, 5).culprit, named(4, 5).named) == (False, "2 or 3")
     assert mark(series, "regressed", culprits=[]).culprit is False
     broken = mark(series, "regressed", steps=[{"number": 3, "error": ""}, {"number": 4, "error": "no"}])
@@ -107,7 +107,7 @@ def test_culprits_are_counted_by_the_length_of_the_series_with_the_most_builds_t
     long, short = (make_entry(f"{BREAKS}culprit: 2\n", patches=count, name=f"of-{count}") for count in (8, 3))
 
     def found(one: Entry, number: int, builds: int | None) -> Row:
-        culprit = {"suspects": [{"number": number}], "boots": 5, "builds": builds or 0}
+        culprit = {"suspects": [{"number": number}], "builds": builds or 0}
         marked = mark(one, "regressed", culprits=[culprit])
         return Row(replace(marked, builds=builds), "1", date(2026, 1, 2))
 
@@ -150,11 +150,10 @@ def test_null_runs_are_counted_apart_from_harmless_patches_and_flaky_tests_among
     null = make_entry(NOTHING, name="null-shipped")
     of_chance = make_entry(f"{NOTHING}run: {{suites: [flaky]}}\n", name="null-flaky")
     patch = make_entry(NOTHING)
-    booted = {"arch": "arm64", "side": "base", "boot_seconds": 1.0}
     marked = [
         mark(null, "clean", tests=[row("maps", "same")]),
         mark(of_chance, "inconclusive", tests=flaky),
-        mark(of_chance, "clean", guests=[booted]),  # as of a row that kept no count
+        mark(of_chance, "clean", boots=2),  # as of a row that kept no count
         mark(patch, "clean", tests=[row("maps", "same")] * 2),
         mark(patch, "clean"),  # the same image: not a guest was booted
     ]
@@ -164,6 +163,18 @@ def test_null_runs_are_counted_apart_from_harmless_patches_and_flaky_tests_among
     assert f"| tests called regressed under harmless patches | {table.interval(0, 2)} |" in page
     assert "| flaky ones among them, under harmless patches | nothing to count |" in page
     assert "not kept of 1 of 3 null runs, 0 of 2 harmless patches." in page
+
+
+def test_rows_that_lack_the_boots_of_pairs_say_so(make_entry: Any, tmp_path: Path) -> None:
+    whole, path = Row(mark(make_entry(NOTHING), "clean", boots=14), "1", date(2026, 1, 2)), tmp_path / "ledger.jsonl"
+    ledger.write([whole], path)
+    path.write_text(path.read_text().replace(', "all_boots": true', "").replace('"boots": 14', '"boots": 2'))
+    [old] = ledger.read([whole.marked.entry], path)
+    pages = [table.render([row], [row.marked.entry]) for row in (whole, old)]
+    assert "| 14 | 1 | 2026-01-02 |" in pages[0]
+    assert " 14 kernels booted" in pages[0]
+    assert "| 2+ | 1 | 2026-01-02 |" in pages[1]
+    assert "at least 2 kernels booted" in pages[1]
 
 
 def test_what_no_suite_reaches_is_no_miss_and_a_run_without_a_record_is_no_answer(make_entry: Any) -> None:

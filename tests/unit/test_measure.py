@@ -201,7 +201,7 @@ def test_what_became_worse_from_zero_regresses_and_every_reader_is_told_by_how_m
     assert store.load(tmp_path).metrics == (pair,)
     [found] = culprit.symptoms(run)
     assert found.words == "bench/t (+5,000)"
-    assert [culprit.weigh(found, [trees(0, at)] * 2) for at in (10, 4900)] == [(False, 0.0), (True, 0.0)]
+    assert [culprit.weigh(found, [trees(0, at)] * 2) for at in (10, 4900)] == [0, 1]
 
 
 def trees(base: float, tree: float) -> tuple[GuestRun, GuestRun]:
@@ -275,18 +275,29 @@ def test_metrics_that_judge_share_the_error_and_others_keep_their_own() -> None:
     assert low() == low("t0") == low("t9") > low("t0", "t1") > low(*(f"t{number}" for number in range(10)))
 
 
-def test_a_tree_is_nearer_to_one_end_and_the_scatter_says_how_sure_that_is() -> None:
+def test_a_tree_is_nearer_to_one_end_and_the_scatter_says_how_probable_that_is() -> None:
     slower, faster = Effect(1.3, 3), Effect(0.7, 3)
-    assert measure.nearer([((100.0,), (130.0,))] * 3, slower) == (True, 0.0)
-    assert measure.nearer([((100.0,), (70.0,))] * 3, faster) == (True, 0.0)
-    assert measure.nearer([((100.0,), (100.0,))] * 3, slower) == (False, 0.0)
+    assert measure.nearer([((100.0,), (130.0,))] * 3, slower) == 1
+    assert measure.nearer([((100.0,), (70.0,))] * 3, faster) == 1
+    assert measure.nearer([((100.0,), (100.0,))] * 3, slower) == 0
     assert measure.nearer([((100.0,), (130.0,))], slower) is None
     assert measure.nearer([((0.0,), (130.0,))] * 3, slower) is None
-    for ratio in (1.0, 1.3):
-        found = [measure.nearer(boots(ratio, 5, 0.1, seed), slower) for seed in range(300)]
-        right = [answer[1] for answer in found if answer and answer[0] is (ratio > 1)]
-        assert len(right) > 280
-        assert float(np.median(right)) < 0.05
+    likely = measure.nearer([((100.0,), (120.0,)), ((100.0,), (130.0,))], slower)
+    assert likely and 0.5 < likely < 0.99  # of two boots a scatter is hardly known
+
+
+def test_a_tree_that_is_measured_until_it_is_clear_is_right_and_in_the_middle_hardly_ever_clear() -> None:
+    def called_bad(ratio: float) -> list[bool]:
+        told, slower = [], Effect(1.3, 3)
+        for seed in range(30):
+            whole = boots(ratio, culprit.MOST_RUNS, 0.1, seed)
+            found = (measure.nearer(whole[:count], slower) for count in range(2, len(whole) + 1))
+            told += [one > 0.5 for one in found if one is not None and culprit.sure(one)][:1]
+        return told
+
+    assert called_bad(1.0).count(False) >= 29
+    assert called_bad(1.3).count(True) >= 29
+    assert len(called_bad(math.sqrt(1.3))) <= 10
 
 
 def test_of_a_record_that_does_not_say_which_boot_gave_what_all_samples_are_of_one() -> None:
