@@ -107,12 +107,15 @@ async def _worked(worker: "Worker", url: str) -> None:
 async def _schedule(url: str, certificates: Path) -> None:
     from distributed import Scheduler  # noqa: PLC0415
 
+    from orchestrator.cluster.stealing import EXTENSIONS  # noqa: PLC0415
+
     security, where = tls.security(url, certificates), urlsplit(url)
     async with Scheduler(
         protocol=where.scheme,
         host=where.hostname,
         port=8786 if where.port is None else where.port,
         security=security,
+        extensions=EXTENSIONS,
         dashboard=False,
         dashboard_address="127.0.0.1:0",
     ) as scheduler:
