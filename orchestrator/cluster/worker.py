@@ -45,6 +45,11 @@ class Offer:
     lanes: int = 1
 
     @property
+    def threads(self) -> int:
+        """One for each errand that it does at once."""
+        return self.builds + self.lanes
+
+    @property
     def resources(self) -> dict[str, float]:
         """The same in Dask's words."""
         counts = {BUILD: float(self.builds), GUESTS: float(self.lanes)}
@@ -87,7 +92,7 @@ async def _work(url: str, certificates: Path, offer: Offer, forks: Forks, name: 
                 url,
                 name=name,
                 security=security,
-                nthreads=offer.builds + offer.lanes,
+                nthreads=offer.threads,
                 host=None if security else "127.0.0.1",
                 dashboard=False,
                 dashboard_address="127.0.0.1:0",

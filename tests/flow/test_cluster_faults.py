@@ -93,6 +93,7 @@ def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_chan
     hold.unlink()
     told = run.result()
     assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert len(told.tests) == 3
     assert [(guest.side, guest.outcome) for guest in told.guests] == [("base", "ok"), ("patched", "ok")]
     assert verdict(told)[0] == "clean"
     assert (tmp_path / "run" / "base" / "arm64-fast" / "build.log").read_text().count("COMPILED") == 1
@@ -150,8 +151,10 @@ def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_whe
     (cluster.top / "hold").unlink()
     last = started("attach", run, log=tmp_path / "said")
     assert last.wait(60) == 0, (tmp_path / "said").read_text()
-    assert changes(store.load(run)) == {"first": "same", "second": "fixed", "(exit)": "same"}
-    assert verdict(store.load(run))[0] == "clean"
+    told = store.load(run)
+    assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert len(told.tests) == 3
+    assert verdict(told)[0] == "clean"
     assert len(cluster.boots()) == 4
 
 
@@ -223,7 +226,7 @@ def test_a_build_that_waits_for_a_worker_is_done_by_one_that_joins_in_the_middle
         (cluster.top / name / "ccache" / "go").touch()
     told = run.result()
     assert verdict(told)[0] == "clean"
-    assert len(told.builds) == len(told.guests) == 4
+    assert (len(told.builds), len(told.guests), len(told.tests)) == (4, 4, 6)
 
 
 def test_a_worker_of_other_versions_is_given_nothing_and_one_that_comes_later_does_it_all(
