@@ -3,7 +3,7 @@
 `python benchmarks/scale.py --help`. Errands are Dask tasks with kdelta's resources, that last what such errands were
 measured to last, divided by --speed: the scheduler sees --speed times the load of such hours. Nine of ten series of a
 day come within ten hours, at any moment of them. Prints, for each number of workers, how long errands waited, how busy
-workers were, and the scheduler's processor time.
+builders were, and the scheduler's processor time. Scheduler and workers are as `kdelta` starts them, but for --memory.
 """
 
 import argparse
@@ -14,20 +14,38 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import dask
 from distributed import Client, Worker
 
+from orchestrator import places
+from orchestrator.cluster.ability import BUILD, GUESTS, MEMORY, Ability
+from orchestrator.cluster.engine import BUILD_MIB
+from orchestrator.cluster.worker import SETTINGS, Offer
+from orchestrator.commands import cluster
+from orchestrator.config import GuestSize
+
 SCHEDULER = """
-import asyncio, sys
+import asyncio, dask
 from distributed import Scheduler
+from orchestrator.cluster.stealing import EXTENSIONS
+from orchestrator.cluster.worker import SETTINGS
 async def main():
-    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as one:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", extensions=EXTENSIONS) as one:
         print(one.address, flush=True)
         await one.finished()
-asyncio.run(main())
+with dask.config.set(SETTINGS):
+    asyncio.run(main())
 """
 EVENTS = 10  # what a process says while an errand lasts, at least
+DEFAULTS = {option.name: option.default for option in cluster.worker.params}  # of `kdelta worker`
+ABLE = {kind: Ability(kind, "x86_64", "", ()) for kind in (BUILD, GUESTS)}
+OFFER = Offer(tuple(ABLE.values()), DEFAULTS["builds"], DEFAULTS["lanes"])
+TAKES = {
+    BUILD: ABLE[BUILD].takes(BUILD_MIB),
+    GUESTS: ABLE[GUESTS].takes(2.0 * (GuestSize().memory_mib + places.OVERHEAD_MIB)),  # a guest of each side
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class Lab:
     guests: float
     spread: float
     speed: float
+    memory: float
 
 
 def main() -> None:
@@ -52,10 +71,14 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.3, help="standard deviation by mean (%(default)s)")
     parser.add_argument("--hours", type=float, default=3, help="so many of the busy ones (%(default)s)")
     parser.add_argument("--speed", type=float, default=45, help="how many times faster than real (%(default)s)")
+    parser.add_argument("--memory", type=float, default=16384, help="MiB of a worker (%(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[20, 40, 80])
     asked = parser.parse_args()
-    lab = Lab(asked.series, asked.hours, asked.lanes, asked.build, asked.guests, asked.spread, asked.speed)
-    print("workers | errands | until the last / h | wait median / p95 / s | busy | scheduler s | ms per errand")
+    lab = Lab(**{field.name: getattr(asked, field.name) for field in fields(Lab)})
+    dask.config.set(SETTINGS)
+    print(
+        "workers | errands | until the last / h | wait median / p95 / s | builders busy | scheduler s | ms per errand"
+    )
     logging.getLogger("distributed").setLevel(logging.ERROR)
     for count in asked.workers:
         print(asyncio.run(pass_hours(lab, count)), flush=True)
@@ -75,9 +98,9 @@ async def pass_hours(lab: Lab, count: int) -> str:
 
 
 async def _hours(lab: Lab, count: int, url: str, scheduler: int) -> str:
-    resources = {"build": 1, "guests": 1}
-    names = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
-    workers = await asyncio.gather(*(Worker(url, nthreads=2, resources=resources, **names) for _ in range(count)))
+    more = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+    more |= {"nthreads": OFFER.threads, "resources": {**OFFER.resources, MEMORY: lab.memory}}
+    workers = await asyncio.gather(*(Worker(url, **more) for _ in range(count)))
     used, began, random_ = processor(scheduler), time.monotonic(), random.Random(0)
     async with Client(url, asynchronous=True) as client:
         count_in = round(0.9 * lab.series * lab.hours / 10)
@@ -92,11 +115,11 @@ async def _hours(lab: Lab, count: int, url: str, scheduler: int) -> str:
         hours = (time.monotonic() - began) * lab.speed / 3600
     used = processor(scheduler) - used
     await asyncio.gather(*(worker.close() for worker in workers))
-    work = count_in * lab.lanes * (lab.build + lab.guests)
+    work = count_in * lab.lanes * lab.build
     p95 = statistics.quantiles(waits, n=20)[-1]
     return (
         f"{count:7} | {len(waits):7} | {hours:18.1f} | {statistics.median(waits):10.0f} / {p95:6.0f} "
-        f"| {work / (count * 2 * hours * 3600):4.0%} | {used:11.1f} | {used / len(waits) * 1000:.1f}"
+        f"| {work / (count * OFFER.builds * hours * 3600):13.0%} | {used:11.1f} | {used / len(waits) * 1000:.1f}"
     )
 
 
@@ -114,11 +137,11 @@ async def one(client: Client, lab: Lab, comes: float, number: int, random_: rand
 
 async def _lane(client: Client, lab: Lab, name: str, random_: random.Random) -> list[float]:
     waits = []
-    for kind, mean in (("build", lab.build), ("guests", lab.guests)):
+    for kind, mean in ((BUILD, lab.build), (GUESTS, lab.guests)):
         seconds = max(0.1 * mean, random_.gauss(mean, lab.spread * mean)) / lab.speed
         asked = time.monotonic()
         began = await client.submit(
-            errand, seconds, f"kdelta-{name[0]}", key=f"kdelta-{kind}-{name}", resources={kind: 1}
+            errand, seconds, f"kdelta-{name[0]}", key=f"kdelta-{kind}-{name}", resources=TAKES[kind]
         )
         waits.append((began - asked) * lab.speed)
     return waits

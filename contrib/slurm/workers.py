@@ -9,7 +9,7 @@ from pathlib import Path
 import dask
 from dask_jobqueue import SLURMCluster
 
-from orchestrator.cluster import tls, worker
+from orchestrator.cluster import stealing, tls, worker
 
 
 def cluster() -> SLURMCluster:
@@ -25,7 +25,7 @@ def cluster() -> SLURMCluster:
         protocol="tls://",
         security=tls.security("tls://", tls.default()),
         shared_temp_directory=str(Path.home()),
-        scheduler_options={"port": 8786, "dashboard_address": "127.0.0.1:0"},
+        scheduler_options={"port": 8786, "dashboard_address": "127.0.0.1:0", "extensions": stealing.EXTENSIONS},
         worker_extra_args=["--preload", "orchestrator.cluster.preload", "--no-dashboard"],
     )
 

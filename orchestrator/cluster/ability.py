@@ -36,6 +36,10 @@ class Ability:
         """The name of the resource: a worker of other versions has another one, and is given nothing to do."""
         return f"{self.kind}-{self.arch}-{self.means}-{blobs.key(self.versions)[:12]}"
 
+    def takes(self, mib: float) -> dict[str, float]:
+        """What an errand of this kind takes of a worker while it lasts, with so much memory; in Dask's words."""
+        return {self.tag: 1, self.kind: 1, MEMORY: mib}
+
     @property
     def words(self) -> str:
         """Say it to a person."""

@@ -50,7 +50,7 @@ class Line:
                 hand.perform,
                 *args,
                 key=f"{hand.OURS}-{args[-1]}",
-                resources={wanted.tag: 1, wanted.kind: 1, ability.MEMORY: mib},
+                resources=wanted.takes(mib),
                 retries=_RETRIES,
             )
             told = self._waited(client, future, wanted, mib)

@@ -45,6 +45,11 @@ class Offer:
     lanes: int = 1
 
     @property
+    def threads(self) -> int:
+        """One for each errand that it does at once."""
+        return self.builds + self.lanes
+
+    @property
     def resources(self) -> dict[str, float]:
         """The same in Dask's words."""
         counts = {BUILD: float(self.builds), GUESTS: float(self.lanes)}
@@ -87,7 +92,7 @@ async def _work(url: str, certificates: Path, offer: Offer, forks: Forks, name: 
                 url,
                 name=name,
                 security=security,
-                nthreads=offer.builds + offer.lanes,
+                nthreads=offer.threads,
                 host=None if security else "127.0.0.1",
                 dashboard=False,
                 dashboard_address="127.0.0.1:0",
@@ -107,12 +112,15 @@ async def _worked(worker: "Worker", url: str) -> None:
 async def _schedule(url: str, certificates: Path) -> None:
     from distributed import Scheduler  # noqa: PLC0415
 
+    from orchestrator.cluster.stealing import EXTENSIONS  # noqa: PLC0415
+
     security, where = tls.security(url, certificates), urlsplit(url)
     async with Scheduler(
         protocol=where.scheme,
         host=where.hostname,
         port=8786 if where.port is None else where.port,
         security=security,
+        extensions=EXTENSIONS,
         dashboard=False,
         dashboard_address="127.0.0.1:0",
     ) as scheduler:

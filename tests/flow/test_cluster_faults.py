@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from kvm import proc
 from kvm.errors import InfraError, UserError
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.long
 
 SLOW = "sleep 2.71828"  # what a build takes, and no other process here
 ENDLESS = "sleep 2718.28"
+HELD = "until [ -e /ccache/go ]; do sleep 0.1; done"  # by the test
 
 
 @pytest.fixture
@@ -91,6 +93,7 @@ def test_workers_killed_in_a_build_and_in_a_guest_and_a_scheduler_restarted_chan
     hold.unlink()
     told = run.result()
     assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert len(told.tests) == 3
     assert [(guest.side, guest.outcome) for guest in told.guests] == [("base", "ok"), ("patched", "ok")]
     assert verdict(told)[0] == "clean"
     assert (tmp_path / "run" / "base" / "arm64-fast" / "build.log").read_text().count("COMPILED") == 1
@@ -148,8 +151,10 @@ def test_a_run_whose_client_was_killed_is_attached_to_and_ends_on_the_worker_whe
     (cluster.top / "hold").unlink()
     last = started("attach", run, log=tmp_path / "said")
     assert last.wait(60) == 0, (tmp_path / "said").read_text()
-    assert changes(store.load(run)) == {"first": "same", "second": "fixed", "(exit)": "same"}
-    assert verdict(store.load(run))[0] == "clean"
+    told = store.load(run)
+    assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert len(told.tests) == 3
+    assert verdict(told)[0] == "clean"
     assert len(cluster.boots()) == 4
 
 
@@ -199,6 +204,29 @@ def test_an_errand_with_which_three_workers_died_is_given_up(
     assert run.fault.message.startswith("build arm64: 3 workers died with it")
     proc.stop.clear()
     cluster.until(lambda: not processes(SLOW), "make outlived its worker")
+
+
+def test_a_build_that_waits_for_a_worker_is_done_by_one_that_joins_in_the_middle_of_the_run(
+    cluster: Cluster,
+    request_for: Callable[..., Request],  # noqa: F811
+    fakelinux: Path,
+    tmp_path: Path,
+) -> None:
+    builds_take(HELD, fakelinux)
+    cluster.start("one")
+    run = Running(cluster, request_for(FAILS, PASSES, rerun={"pairs": 0}), tmp_path / "run")
+    with Client(cluster.url, set_as_default=False) as dask:
+        cluster.until(lambda: [len(errands) for errands in dask.processing().values()] == [2], "no two errands")
+    cluster.until(lambda: bool(processes(HELD)), "no build")
+    cluster.start("two")
+    cluster.until(
+        lambda: len(processes(HELD)) == 2 and sorted(cluster.busy()) == ["one", "two"], "two has nothing to do"
+    )
+    for name in ("one", "two"):
+        (cluster.top / name / "ccache" / "go").touch()
+    told = run.result()
+    assert verdict(told)[0] == "clean"
+    assert (len(told.builds), len(told.guests), len(told.tests)) == (4, 4, 6)
 
 
 def test_a_worker_of_other_versions_is_given_nothing_and_one_that_comes_later_does_it_all(

@@ -84,6 +84,7 @@ def test_three_hosts_of_which_each_has_its_accident_come_to_the_verdict_of_an_un
     assert back.wait(60) == 0, said.read_text()
     told = store.load(run)
     assert changes(told) == {"first": "same", "second": "fixed", "(exit)": "same"}
+    assert len(told.tests) == 3
     assert [(guest.side, guest.outcome) for guest in told.guests] == [("base", "ok"), ("patched", "ok")]
     assert verdict(told)[0] == "clean"
     assert len(cluster.boots()) == 8

@@ -1,19 +1,26 @@
 """Who may take part in a cluster, and what is asked of a worker."""
 
 import asyncio
+import contextlib
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
+from distributed import Client, Scheduler, Worker, get_worker
 
 from kvm.errors import InfraError, UserError
 from orchestrator.cluster import preload, tls
-from orchestrator.cluster.ability import BUILD, GUESTS, Ability
+from orchestrator.cluster.ability import BUILD, GUESTS, MEMORY, Ability
 from orchestrator.cluster.line import Line
+from orchestrator.cluster.stealing import EXTENSIONS
 from orchestrator.cluster.worker import Offer
+
+KVM, TCG = (Ability(GUESTS, "x86_64", means, ("1",)) for means in ("kvm", "tcg"))
+HERE: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 
 
 @pytest.mark.parametrize(
@@ -72,3 +79,67 @@ def test_a_scheduler_that_is_not_there_is_waited_for_aloud_and_not_for_ever(capl
     assert [one.message for one in caplog.records if one.name.startswith("orchestrator")] == [
         "no scheduler at tcp://127.0.0.1:1: it is waited for, 0.5 s at most"
     ]
+
+
+def worker(url: str, name: str, able: Ability, mib: float) -> Worker:
+    """A worker with so much memory, for the guests of two lanes at once."""
+    offer = Offer((able,), builds=0, lanes=2)
+    resources = {**offer.resources, MEMORY: mib}
+    return Worker(url, name=name, nthreads=offer.threads, resources=resources, memory_limit=0, **HERE)
+
+
+@contextlib.asynccontextmanager
+async def lab() -> AsyncIterator[str]:
+    """Lend the URL of a scheduler, a worker that has KVM, one that has not, and one with four times the memory."""
+    async with (
+        Scheduler(port=0, extensions=EXTENSIONS, **HERE) as scheduler,
+        worker(scheduler.address, "kvm", KVM, 4096.0),
+        worker(scheduler.address, "tcg", TCG, 4096.0),
+        worker(scheduler.address, "large", TCG, 16384.0),
+    ):
+        yield scheduler.address
+
+
+@pytest.mark.parametrize(("mib", "best"), [(4096.0, KVM), (4097.0, TCG)])
+def test_guests_run_under_kvm_where_a_worker_with_kvm_has_the_memory(mib: float, best: Ability) -> None:
+    async def found() -> Ability:
+        async with lab() as url:
+            with contextlib.closing(Line(url, None, patience=30.0)) as line:
+                return await asyncio.to_thread(line.best, [KVM, TCG], mib)
+
+    assert asyncio.run(found()) == best
+
+
+@pytest.mark.parametrize(("wanted", "mib", "name"), [(KVM, 4096.0, "kvm"), (TCG, 4097.0, "large")])
+def test_lanes_go_to_the_worker_that_has_all_they_take_however_many_wait_there(
+    wanted: Ability, mib: float, name: str
+) -> None:
+    async def went() -> set[str]:
+        async with lab() as url, Client(url, asynchronous=True) as client:
+            lanes = [client.submit(where, lane, resources=wanted.takes(mib)) for lane in range(8)]
+            return set(await client.gather(lanes))
+
+    assert asyncio.run(went()) == {name}
+
+
+def where(_lane: int) -> str:
+    """On which worker this runs."""
+    return str(get_worker().name)
+
+
+def test_a_lane_that_waits_for_memory_goes_to_a_worker_that_joins() -> None:
+    async def begun() -> list[int]:
+        async with (
+            Scheduler(port=0, extensions=EXTENSIONS, **HERE) as scheduler,
+            worker(scheduler.address, "first", KVM, 4096.0) as first,
+            Client(scheduler.address, asynchronous=True) as client,
+        ):
+            lanes = [client.submit(asyncio.sleep, 60 + lane, resources=KVM.takes(3000.0)) for lane in range(2)]
+            while len(first.state.tasks) < len(lanes):
+                await asyncio.sleep(0.01)
+            async with worker(scheduler.address, "second", KVM, 4096.0) as second:
+                while not second.state.executing:
+                    await asyncio.sleep(0.01)
+                return [len(one.state.executing) for one in (first, second)]
+
+    assert asyncio.run(asyncio.wait_for(begun(), 30)) == [1, 1]
