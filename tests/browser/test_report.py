@@ -160,7 +160,7 @@ def test_a_word_at_a_line_leads_to_the_report_of_the_kernel_and_unfolds_it(page:
 def test_the_patch_says_in_words_what_ran_and_needs_no_colour(page: Page) -> None:
     row = page.locator("#patch tr.line-part")
     assert row.locator("td").all_inner_texts()[:4] == ["", "6", "never ran", "ran"]
-    assert page.locator("#patch .line-ran .text").inner_text() == "+\tnew(<script>alert(1)</script>);"
+    assert page.locator("#patch .line-survived .text").inner_text() == "+\tnew(<script>alert(1)</script>);"
 
 
 def test_the_button_copies_the_block_for_a_reply(chromium: Browser, report: str) -> None:

@@ -488,7 +488,7 @@ def test_every_ink_has_contrast_on_every_ground_it_stands_on(scheme: int) -> Non
     pairs = [
         *product(("ink", "quiet", "link", "good", "bad", "warn", "calm"), ("page", "sheet", "well")),
         *((tone, f"{tone}-bg") for tone in ("good", "bad", "warn", "calm")),
-        *product(("ink",), ("mark", "good-bg", "bad-bg", "warn-bg", "calm-bg")),
+        *product(("ink",), ("mark", "good-bg", "bad-bg", "warn-bg", "calm-bg", "blind-bg")),
     ]
     for ink, ground in pairs:
         low, high = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
