@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Rate
+from orchestrator.judge.verdict import decide
+from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Rate, Run
 from tests.browser.conftest import Watch, written
 from tests.unit.full import ENDLESS, EVIL
 from tests.unit.runs import change, sample_run
@@ -56,6 +57,28 @@ def test_the_first_screen_says_verdict_strength_changes_and_what_to_do(page: Pag
         assert page.get_by_text(words).first.is_visible(), words
         box = page.get_by_text(words).first.bounding_box()
         assert box and box["y"] < 900, words
+
+
+def eight_regressed() -> Run:
+    """A run whose answer names many tests, of long names."""
+    names = [f"dontneed_refuses_mlockall_onfault_{number}" for number in range(8)]
+    broken = {"patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
+    run = sample_run(tests=tuple(change(name, "arm64", **broken) for name in names), metrics=())
+    told = decide(run.builds, run.guests, run.tests, declared=False)
+    return dataclasses.replace(run, verdict=dataclasses.replace(told, strength="8 of 8 changed lines ran on arm64"))
+
+
+def test_on_a_telephone_the_first_screen_says_it_too_however_many_tests_regressed(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    page = chromium.new_page(viewport={"width": 360, "height": 740})
+    watch = Watch(page, written(eight_regressed(), tmp_path))
+    for what in (".answer", ".strength", ".reasons li", "#changed-title", ".tally", ".headlines li", ".next li"):
+        box = page.locator(what).first.bounding_box()
+        assert box and box["y"] + box["height"] <= 740, (what, box)
+    assert page.get_by_role("link", name="all 8 tests").is_visible()
+    assert watch.nothing()
+    page.close()
 
 
 def test_filters_narrow_by_class_text_architecture_flavour_outcome_and_suite(page: Page) -> None:
