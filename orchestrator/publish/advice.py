@@ -1,14 +1,16 @@
 """What to do next with a run: a few sentences, the first thing first, each with where to look or what to type."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model import Change, ChangeKind, Fate, FindingChange, LineState, Run, RunStatus, VerdictValue
+from orchestrator.model import Change, ChangeKind, Culprit, Fate, FindingChange, LineState, Run, RunStatus, VerdictValue
 from orchestrator.publish import digest
 
 MOST = 4
+
+Anchors = Mapping[Change | Culprit, str]  # where each of them stands
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Step:
     command: str = ""
 
 
-def steps(run: Run, directory: Path, anchors: dict[Change, str]) -> list[Step]:
+def steps(run: Run, directory: Path, anchors: Anchors) -> list[Step]:
     """The few that matter most."""
     said = _unfinished(run, directory) if run.verdict is None else _judged(run, directory, anchors)
     return list(said)[:MOST]
@@ -33,13 +35,13 @@ def _unfinished(run: Run, directory: Path) -> Iterator[Step]:
         yield Step("Go on where it stopped.", command=_typed("resume", directory))
 
 
-def _judged(run: Run, directory: Path, anchors: dict[Change, str]) -> Iterator[Step]:
+def _judged(run: Run, directory: Path, anchors: Anchors) -> Iterator[Step]:
     assert run.verdict
     yield from _broken(run)
     changed = [test for test in digest.noteworthy(run) if test in anchors]
     yield from _tests(changed, anchors)
     if run.culprits:
-        yield Step("Read which patch it was.", "culprit-1")
+        yield Step("Read which patch it was.", anchors[run.culprits[0]])
     elif run.verdict.value is VerdictValue.REGRESSED and len(run.series.patches) > 1:
         yield Step("Find the patch that brought it.", command=_typed("bisect", directory))
     yield from _unseen(run, directory)
@@ -58,7 +60,7 @@ def _broken(run: Run) -> Iterator[Step]:
         yield Step("Read what the patched kernel reported.", "guests")
 
 
-def _tests(changed: list[Change], anchors: dict[Change, str]) -> Iterator[Step]:
+def _tests(changed: list[Change], anchors: Anchors) -> Iterator[Step]:
     """The worst of each kind that wants an eye."""
     bad = [test for test in changed if test.change is ChangeKind.REGRESSED]
     unmet = [test for test in changed if test.unmet and test not in bad]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator import store
 from orchestrator.judge import hunks
-from orchestrator.model import Lane, LineCoverage, LineState, Run, Side
+from orchestrator.model import Fate, Lane, LineCoverage, LineState, Run, Side
 from orchestrator.model.coverage import BOOT
 from orchestrator.publish.told import Note, Place
 
@@ -88,7 +88,7 @@ def _fitted(files: list[File], lanes: tuple[str, ...], room: int) -> Patch:
 def _file(lines: list[str], known: Known, lanes: list[Lane], notes: Notes) -> File:
     found = hunks.read(lines)
     names = {Side.BASE: found.base or "", Side.PATCHED: found.patched or ""}
-    rows = tuple(replace(row, notes=_notes(row, names, notes)) for row in _rows(lines, names, known, lanes))
+    rows = tuple(_noted(row, _notes(row, names, notes)) for row in _rows(lines, names, known, lanes))
     return File(found.patched or found.base or "", rows)
 
 
@@ -96,6 +96,12 @@ def _notes(row: Row, names: dict[Side, str], notes: Notes) -> tuple[Note, ...]:
     """What was said of the line, as each side numbers it."""
     at = {Side.BASE: row.base, Side.PATCHED: row.patched}
     return tuple(note for side, line in at.items() if line for note in notes.get((side, names[side], line), ()))
+
+
+def _noted(row: Row, notes: tuple[Note, ...]) -> Row:
+    """That a line ran says little where no test noticed a fault in it."""
+    survived = row.tone in ("ran", "part") and any(note.tag == Fate.SURVIVED for note in notes)
+    return replace(row, notes=notes, tone="survived" if survived else row.tone)
 
 
 def _rows(lines: list[str], names: dict[Side, str], known: Known, lanes: list[Lane]) -> Iterator[Row]:

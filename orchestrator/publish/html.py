@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator import store
-from orchestrator.model import BuildRecord, Change, GuestOutcome, Lane, Run, Side, StepRecord
+from orchestrator.model import BuildRecord, Change, Culprit, GuestOutcome, Lane, Run, Side, StepRecord
 from orchestrator.publish import (
     advice,
     annotated,
@@ -63,7 +63,9 @@ def _rendered(run: Run, directory: Path, share: int) -> str:
     """The report with one part in `share` of the room for long texts."""
     style, script = _own("report.css"), _own("report.js")
     names, files = digest.lanes(run), _files(run, directory, share)
-    tests, linked = changed.rows(run, names, directory, _consoles(run, directory), share), told.read(run)
+    tests, linked = changed.rows(run, names, directory, _consoles(run, directory), share), told.read(run, share)
+    places: dict[Change | Culprit, str] = {test: row.anchor for row, _ in tests.full for test in row.tests}
+    places |= {culprit: anchor for anchor, culprit in linked.culprits}
     return _environment().get_template("report.html.j2").render(
         run=run,
         digest=digest,
@@ -72,7 +74,7 @@ def _rendered(run: Run, directory: Path, share: int) -> str:
         rows=tests,
         packed=_packed,
         choices=changed.choices(run),
-        steps=advice.steps(run, directory, {test: row.anchor for row, _ in tests.full for test in row.tests}),
+        steps=advice.steps(run, directory, places),
         metrics=measured.read(run, names, share),
         consoles=rows.consoles(run, names, lambda path: _find(directory, path), share),
         quantities=rows.quantities(run, names),

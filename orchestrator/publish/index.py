@@ -12,7 +12,7 @@ from markupsafe import Markup
 from orchestrator.model import Flake, PastRun, Trend
 from orchestrator.publish import clean, past, policy, trends
 
-MOST_RUNS, MOST_FLAKES = 500, 25
+MOST_RUNS, MOST_FLAKES, MOST_TITLES = 500, 25, 20
 _HERE = Path(__file__).parent
 
 
@@ -24,10 +24,14 @@ def render(found: Sequence[Trend], flakes: Sequence[Flake], results: Path) -> st
     )
     environment.filters["day"] = past.day
     environment.filters["link"] = lambda run: _link(run, results)
+    lines = list(trends.lines(found).items())
+    drawn, left_out = dict(lines[: trends.MOST_LINES]), [title for title, _ in lines[trends.MOST_LINES :]]
     return environment.get_template("index.html.j2").render(
         trends=found,
         flakes=flakes[:MOST_FLAKES],
-        plots=list(_plots(found, flakes[:MOST_FLAKES])),
+        plots=list(_plots(drawn, flakes[:MOST_FLAKES])),
+        not_drawn=left_out[:MOST_TITLES],
+        more=len(left_out[MOST_TITLES:]),
         style=Markup(style),  # noqa: S704  (our own)
         policy=policy.of(style),
     )
@@ -37,16 +41,12 @@ def _shown(value: object) -> object:
     return value if isinstance(value, Markup) else clean.line(str(value))
 
 
-def _plots(found: Sequence[Trend], flakes: Sequence[Flake]) -> Iterator[tuple[str, str, str]]:
+def _plots(drawn: trends.Lines, flakes: Sequence[Flake]) -> Iterator[tuple[str, str, str]]:
     """Title, image and what stands for it where images are not seen."""
-    if found:
-        words = f"{found[-1].patched_failed} tests failed on patched in the newest run; every run is in the table below"
-        yield "What failed", _encoded(trends.failures(found)), words
-        yield (
-            "How long runs took",
-            _encoded(trends.minutes(found)),
-            f"{found[-1].run.seconds / 60:.0f} minutes the newest",
-        )
+    if drawn:
+        words = "every run is in the table below"
+        yield "What failed", _encoded(trends.failures(drawn)), f"a line for each title; {words}"
+        yield "How long runs took", _encoded(trends.minutes(drawn)), f"a line for each title; {words}"
     if flakes:
         yield "How often tests flake", _encoded(trends.flakes(flakes)), "the numbers are in the table below"
 

@@ -5,15 +5,34 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from orchestrator.model import Fate, FindingChange, FindingRecord, GuestRecord, MutantRecord, Run, Side, Splat
+from orchestrator.model import (
+    BinaryDiff,
+    ByteChange,
+    ConfigChange,
+    ConsoleLine,
+    Culprit,
+    Fate,
+    FindingChange,
+    FindingRecord,
+    GuestRecord,
+    MutantRecord,
+    Run,
+    Side,
+    Splat,
+    StepRecord,
+    TextChange,
+    UapiProblem,
+)
 from orchestrator.publish import anchors, digest
 from orchestrator.publish.anchors import Named
 
-MOST_FINDINGS = 200
+MOST_FINDINGS = 1000
+MOST_ROWS = 200  # of another table
 
 _PLACE = re.compile(r"(?P<file>\S+):(?P<line>\d{1,9})(?: \[inline\])?$")
 
 Place = tuple[Side, str, int]
+_Located = BinaryDiff | ConfigChange | ConsoleLine | FindingRecord | GuestRecord | MutantRecord | StepRecord
 
 
 @dataclass(frozen=True)
@@ -28,25 +47,69 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Findings, reports of kernels, mutants: each with its name for links, in the report's order.
+class Binary:
+    """What differs in the binary of one lane."""
 
-    A report stands with its guest, and whether it is new.
+    found: BinaryDiff
+    functions: Named[ByteChange]
+    frames: Named[ByteChange]
+    sections: Named[ByteChange]
+    structs: Named[TextChange]
+    exports: Named[TextChange]
+    constants: Named[TextChange]
+    uapi_problems: Named[UapiProblem]
+
+
+@dataclass(frozen=True)
+class Told:
+    """All of it, each with its name for links, in the report's order.
+
+    A report of a kernel stands with its guest, and whether it is new.
     """
 
+    culprits: Named[Culprit]
     findings: Named[FindingRecord]
     splats: Named[tuple[GuestRecord, Splat, bool]]
     mutants: Named[MutantRecord]
+    binaries: list[Binary]
+    steps: Named[StepRecord]
+    options: Named[ConfigChange]
+    lines: Named[ConsoleLine]
 
 
-def read(run: Run) -> Told:
-    """Name all that there is."""
+def read(run: Run, share: int = 1) -> Told:
+    """Name all that there is; of many findings one part in `share`."""
     splats = [(guest, splat, digest.new_splat(run, guest, splat)) for guest in run.guests for splat in guest.splats]
     return Told(
-        anchors.named("finding", digest.findings(run)[:MOST_FINDINGS], _of_finding),
+        anchors.named("culprit", run.culprits, lambda one: (*one.lanes, *one.symptoms)),
+        anchors.named("finding", digest.findings(run)[: MOST_FINDINGS // share], _of_finding),
         anchors.named("splat", splats, lambda one: (*_of_guest(one[0]), one[1].kind, one[1].title, one[1].fingerprint)),
         anchors.named(
             "mutant", digest.mutants(run), lambda one: (one.file, one.line, one.kind, one.words, *_lane(one))
+        ),
+        [_binary(found) for found in digest.binaries(run)],
+        anchors.named("step", run.steps, lambda one: (one.number, one.subject, *_lane(one))),
+        anchors.named("option", run.configs[:MOST_ROWS], lambda one: (one.option, *_lane(one))),
+        anchors.named("line", digest.console_lines(run)[:MOST_ROWS], lambda one: (one.side, one.words, *_lane(one))),
+    )
+
+
+def _binary(found: BinaryDiff) -> Binary:
+    def key(change: ByteChange | TextChange) -> tuple[str, ...]:
+        return (change.name, change.where, *_lane(found))
+
+    return Binary(
+        found,
+        anchors.named("function", found.functions[:MOST_ROWS], key),
+        anchors.named("frame", found.frames[:MOST_ROWS], key),
+        anchors.named("section", found.sections[:MOST_ROWS], key),
+        anchors.named("struct", found.structs[:MOST_ROWS], key),
+        anchors.named("export", found.exports[:MOST_ROWS], key),
+        anchors.named("constant", found.constants[:MOST_ROWS], key),
+        anchors.named(
+            "uapi",
+            found.uapi_problems[:MOST_ROWS],
+            lambda one: (one.header, one.compiler, one.words, *_lane(found)),
         ),
     )
 
@@ -59,7 +122,7 @@ def _of_guest(guest: GuestRecord) -> tuple[str, ...]:
     return (guest.side, *_lane(guest))
 
 
-def _lane(record: FindingRecord | GuestRecord | MutantRecord) -> tuple[str, str]:
+def _lane(record: _Located) -> tuple[str, str]:
     return record.arch, record.flavour
 
 

@@ -11,28 +11,57 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def failures(trends: Sequence[Trend]) -> bytes:
-    """How many tests failed on base and on patched, and how many regressed, run by run."""
+Lines = dict[str, list[Trend]]  # by title
+
+_LOOKS = ((drawing.PATCHED, "o"), ("#2f9e6b", "s"), ("#c07f12", "^"), ("#a368d0", "D"), ("#7a8b2f", "v"))
+MOST_LINES = len(_LOOKS)
+
+
+def lines(trends: Sequence[Trend]) -> Lines:
+    """The runs of each title, those that ran most often first: only runs of one thing are joined by a line."""
+    found: Lines = {}
+    for one in trends:
+        found.setdefault(one.run.title, []).append(one)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def failures(drawn: Lines) -> bytes:
+    """How many tests failed on patched, title by title; dashed, on base; a ring where some regressed."""
 
     def draw(axes: "Axes") -> None:
-        days = _days(trends)
-        axes.plot(days, [one.base_failed for one in trends], ".-", color=drawing.BASE, label="failed on base")
-        axes.plot(days, [one.patched_failed for one in trends], ".-", color=drawing.PATCHED, label="failed on patched")
-        axes.plot(days, [one.regressed for one in trends], "o", color=drawing.BAD, label="regressed", markersize=4)
-        axes.set_ylabel("tests")
-        axes.legend(frameon=False)
+        for (colour, _), runs in zip(_LOOKS, drawn.values(), strict=False):
+            axes.plot(_days(runs), [one.base_failed for one in runs], "--", color=colour, linewidth=0.8)
+        _by_title(axes, drawn, lambda one: one.patched_failed)
+        bad = [one for runs in drawn.values() for one in runs if one.regressed]
+        if bad:
+            (ring,) = axes.plot(_days(bad), [one.patched_failed for one in bad], "o", color=drawing.BAD, markersize=9)
+            ring.set(markerfacecolor="none", label="some regressed")
+        axes.set_ylabel("tests that failed")
+        _legend(axes)
 
     return _svg(draw)
 
 
-def minutes(trends: Sequence[Trend]) -> bytes:
-    """How long runs took."""
+def minutes(drawn: Lines) -> bytes:
+    """How long runs took, title by title."""
 
     def draw(axes: "Axes") -> None:
-        axes.plot(_days(trends), [one.run.seconds / 60 for one in trends], ".-", color=drawing.PATCHED)
+        _by_title(axes, drawn, lambda one: one.run.seconds / 60)
         axes.set_ylabel("minutes")
+        _legend(axes)
 
     return _svg(draw)
+
+
+def _by_title(axes: "Axes", drawn: Lines, value: Callable[[Trend], float]) -> None:
+    for (colour, marker), (title, runs) in zip(_LOOKS, drawn.items(), strict=False):
+        name = drawing.plain(title, 40)
+        axes.plot(_days(runs), list(map(value, runs)), f"{marker}-", color=colour, label=name, markersize=3)
+
+
+def _legend(axes: "Axes") -> None:
+    """Beside the lines, not upon them."""
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
 
 def flakes(found: Sequence[Flake]) -> bytes:

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from orchestrator import store
 from orchestrator.model import ChangeKind, Outcome, Run, Splat
 from orchestrator.publish import html
-from tests.unit.runs import change, sample_run, write_files
+from tests.unit.full import EVIL, full_run
+from tests.unit.runs import change, write_files
 from tests.unit.test_annotated import DIFF, covered
 
 QUIET = [
@@ -22,7 +23,6 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
-EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +42,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     said = ("ok\n<img src=x onerror=alert(1)>\n", "not ok\n<img src=x onerror=alert(1)>\n")
     tests = (
         change("mremap.locked", "arm64", Outcome.PASS, Outcome.FAIL, ChangeKind.REGRESSED, said=said),
-        change(f"{EVIL}\x1b[2J" + "long" * 40, said=("<img src=x onerror=alert(1)>", "\u202eabc")),
+        change(f"{EVIL}\x1b[2J", said=("<img src=x onerror=alert(1)>", "\u202eabc")),
     )
-    return written(sample_run(tests=(*sample_run().tests, *tests)), tmp_path_factory.mktemp("run"))
+    run = full_run()
+    return written(dataclasses.replace(run, tests=(*run.tests, *tests)), tmp_path_factory.mktemp("run"))
 
 
 def written(run: Run, directory: Path) -> str:

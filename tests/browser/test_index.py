@@ -10,7 +10,8 @@ from playwright.sync_api import Browser
 from orchestrator.history import ask, book, flaky, write
 from orchestrator.model import Outcome
 from orchestrator.publish import index
-from tests.browser.conftest import EVIL, Watch
+from tests.browser.conftest import Watch
+from tests.unit.full import EVIL
 from tests.unit.test_history import arm, run
 
 pytestmark = pytest.mark.browser

@@ -102,6 +102,16 @@ def test_what_was_said_of_a_line_stands_at_it_once_for_all_kernels_with_a_link_t
     assert said[" ", 7] == [("WARNING", "called from here: in new()", both)]
 
 
+def test_a_line_in_which_a_fault_survived_has_a_tone_of_its_own_where_it_is_known_to_have_run(tmp_path: Path) -> None:
+    (tmp_path / "series.diff").write_text(DIFF)
+    run = spoken(covered())
+    notes, lanes = told.notes(told.read(run)), {lane: str(lane) for lane in html.digest.lanes(run)}
+    rows = annotated.read(run, tmp_path, lanes, notes).files[0].rows
+    assert [(row.patched, row.tone) for row in rows if row.sign == "+"] == [(5, "ran"), (6, "survived")]
+    uncounted = annotated.read(dataclasses.replace(run, coverage=()), tmp_path, lanes, notes).files[0].rows
+    assert {row.tone for row in uncounted} == {""}
+
+
 def test_every_note_leads_to_something_on_the_page_also_when_nothing_was_measured(tmp_path: Path) -> None:
     run = dataclasses.replace(spoken(covered()), coverage=())
     write_files(run, tmp_path)

@@ -27,6 +27,7 @@ from orchestrator.model import (
     Outcome,
     Rate,
     Run,
+    Series,
     Side,
     Verdict,
     VerdictValue,
@@ -379,6 +380,25 @@ def test_a_url_that_leads_nowhere_is_a_fault_without_its_password(url: str) -> N
     with pytest.raises((UserError, InfraError)) as fault, book.opened(url):
         pass
     assert "secret" not in str(fault.value)
+
+
+def test_a_line_of_the_page_joins_runs_of_one_title_alone_and_what_is_not_drawn_is_named(tmp_path: Path) -> None:
+    def of(day: int, title: str, outcome: Outcome) -> Run:
+        return run(day, arm("t", outcome, outcome), series=Series(title, ()))
+
+    with book.opened(str(tmp_path / "history.sqlite")) as opened:
+        add(opened, *(of(day, "good" if day % 2 else "bad", PASS if day % 2 else FAIL) for day in range(8)))
+        add(opened, *(of(day, f"once <{day}>", PASS) for day in range(8, 12)))
+        page = index.render(ask.trends(opened, 20), [], tmp_path)
+    image = base64.b64decode(re.findall(r"svg\+xml;base64,([^\"]*)", page)[0]).decode()
+    paths = re.findall(r'<path d="([^"]+)" clip-path[^>]*none', image)
+    joined = [re.findall(r"[ML] \S+ (\S+)", path) for path in paths]
+    runs = [heights for heights in joined if len(heights) == 4]
+    assert len(runs) == 4  # base and patched, of each
+    assert all(len(set(heights)) == 1 for heights in runs)
+    assert all(f">{title}<" in image for title in ("good", "bad", "once &lt;10&gt;"))
+    assert "once &lt;11&gt;" not in image
+    assert "ran less often: once &lt;11&gt;." in page
 
 
 def test_the_page_of_all_runs_shows_hostile_names_as_text_and_links_only_what_lies_below_it(tmp_path: Path) -> None:

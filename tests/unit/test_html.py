@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import random
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -39,6 +40,7 @@ from orchestrator.model import (
 from orchestrator.publish import excerpt, html
 from orchestrator.publish.attach import Bag
 from orchestrator.trial import stretch
+from tests.unit.full import full_run
 from tests.unit.runs import change, sample_run, write_files
 
 EVIL = "<script>alert(1)</script>\x1b[2J\u202e\x00\udcff\"' onload=x"
@@ -219,8 +221,9 @@ def test_lines_of_one_kernel_are_shown_as_words_with_their_boots(tmp_path: Path)
     more = dataclasses.replace(said, words="often", times=1200, elsewhere=3)
     report = page(dataclasses.replace(sample_run(), lines=(gone, said, more)), tmp_path)
     shown = report.text("lines")
-    assert "new madvise: <script>alert(1)</script> arm64-fast 2 of 6 7 0 more often arm64-fast 2 of 6 1200 3" in shown
-    assert "gone old words arm64-fast 6 of 6 7 0" in shown
+    assert "new madvise: <script>alert(1)</script> # arm64-fast 2 of 6 7 0 more often # arm64-fast" in shown
+    assert "2 of 6 1200 3 gone" in shown
+    assert "gone old words # arm64-fast 6 of 6 7 0" in shown
     assert "1 console line that one side alone says, or far more often, in every boot" in report.text()
     assert "Neither kernel says" in page(sample_run(), tmp_path).text("lines")
 
@@ -474,6 +477,37 @@ def test_tables_have_captions_headers_a_scope_and_ids_are_unique(tmp_path: Path)
     assert names.count("h1") == names.count("main") == names.count("nav") == 1
 
 
+def _targets(report: Page) -> set[str]:
+    """What links of the page lead to within it."""
+    links = {found.get("href") or "" for tag, found in report.tags if tag == "a"}
+    return {link[1:] for link in links if link.startswith("#")}
+
+
+def test_what_a_link_leads_to_is_there_once_and_each_row_of_code_lines_and_culprits_has_one(tmp_path: Path) -> None:
+    report = page(full_run(), tmp_path)
+    ids = Counter(found["id"] for _, found in report.tags if found.get("id"))
+    assert {name for name, times in ids.items() if times != 1} == set()
+    assert _targets(report) - ids.keys() == set()
+    rows = {"culprit": 2, "finding": 6, "splat": 2, "mutant": 5, "step": 1, "option": 1, "line": 2, "uapi": 1}
+    parts = dict.fromkeys(("function", "frame", "section", "struct", "export", "constant"), 2)
+    counts = Counter(re.sub(r"-\w{10}$", "", name) for name in _targets(report))
+    assert {kind: counts[kind] for kind in rows | parts} == rows | parts
+
+
+def test_the_next_report_of_what_a_run_found_has_the_same_links(tmp_path: Path) -> None:
+    run = full_run()
+    again = dataclasses.replace(run, id="again", findings=run.findings[::-1], lines=run.lines[::-1], timeline=())
+    assert _targets(page(again, tmp_path)) == _targets(page(run, tmp_path))
+
+
+def test_a_thousand_findings_have_a_link_each_and_the_rest_is_counted(tmp_path: Path) -> None:
+    found = full_run().findings[0]
+    many = tuple(dataclasses.replace(found, line=number) for number in range(1_010))
+    report = page(sample_run(findings=many), tmp_path)
+    assert sum(name.startswith("finding-") for name in _targets(report)) == 1_000
+    assert "10 more are in run.json" in report.text("code")
+
+
 def _luminance(colour: str) -> float:
     digits = "".join(digit * 2 for digit in colour) if len(colour) == 3 else colour
     parts = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
@@ -488,7 +522,7 @@ def test_every_ink_has_contrast_on_every_ground_it_stands_on(scheme: int) -> Non
     pairs = [
         *product(("ink", "quiet", "link", "good", "bad", "warn", "calm"), ("page", "sheet", "well")),
         *((tone, f"{tone}-bg") for tone in ("good", "bad", "warn", "calm")),
-        *product(("ink",), ("mark", "good-bg", "bad-bg", "warn-bg", "calm-bg")),
+        *product(("ink",), ("mark", "good-bg", "bad-bg", "warn-bg", "calm-bg", "blind-bg")),
     ]
     for ink, ground in pairs:
         low, high = sorted((_luminance(colours[ink]), _luminance(colours[ground])))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from orchestrator.model import Change, MetricPair, VerdictValue
 
 Reason = tuple[VerdictValue, str]
-_NAMES_SHOWN = 8
+_NAMES_SHOWN = 3
 
 
 def named(some: Sequence[Change | MetricPair]) -> str:
