@@ -11,9 +11,10 @@ from kvm import disk
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects
-from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Pair, Side, Splat
+from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Outcome, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
+from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.suite import Isolation
 from orchestrator.trial.trial import Trial, Yard
 
@@ -33,7 +34,8 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     with job.engine.task(f"pairs {lane}"):
         again = functools.partial(paired.run, trials, job.take, yard, look(job))
         stand = functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base)
-        done = _pairs(job, lane, stand, again, _unlisted(job, changes))
+        unable = _unlisted(job, changes) | _lost(trials[Side.PATCHED].payloads, changes)
+        done = _pairs(job, lane, stand, again, unable)
     store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
 
@@ -101,7 +103,8 @@ def _named(job: Job, key: str, patched: GuestRun) -> Named:
     """What a console, or a directory of guests, calls `key`: a suite, and a program or test of it, "" for all."""
     key = re.sub(r"\+\d+$", "", key)  # a guest for what follows a program that destroyed the one before
     suites = [one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}@"))]
-    suite = max(suites, key=len, default="")  # a name may have dots
+    shared = re.sub(r"@\d+$", "", key)  # by several suites: nobody can say of which it is
+    suite = max(suites, key=len, default=shared)  # a name may have dots
     tests = [one.name for one in patched.results if one.suite == suite]
     return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])
 
@@ -110,6 +113,13 @@ def _unlisted(job: Job, changes: Iterable[Change]) -> set[Named]:
     """The tests with guests of their own that patched has not: its program may fail for being asked for one."""
     single = {suite.name for suite in job.plan.suites if suite.isolation is Isolation.TEST}
     return {(one.suite, one.name) for one in changes if one.change is ChangeKind.REMOVED and one.suite in single}
+
+
+def _lost(payloads: Iterable[Payload], changes: Iterable[Change]) -> set[Named]:
+    """The ends of several programs that were lost with some of these, which run again instead of all."""
+    several = {payload.suite.name for payload in payloads if not payload.single}
+    ends = (one for one in changes if one.name == sheet.SUITE_END and one.suite in several)
+    return {(one.suite, one.name) for one in ends if one.patched.outcome is not Outcome.CRASH}
 
 
 def _pairs(
