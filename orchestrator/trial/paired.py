@@ -146,6 +146,12 @@ def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Share | Non
     return Share(payload, own.name, (Turn(payload, own, number),), number) if own else None
 
 
+def program(payloads: tuple[Payload, ...], name: Named) -> Named:
+    """What runs a test again, as a test is named; what cannot run again is by itself."""
+    share = find(payloads, name, 0)
+    return (name[0], share.program) if share else name
+
+
 def _ends(turn: Turn, seen: Seen) -> tuple[SuiteEnd, ...]:
     """How it ended; of one program of several, that it has no other tests than it showed."""
     if seen.ends or not turn.run.name or seen.outcome is not GuestOutcome.OK:

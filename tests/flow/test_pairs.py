@@ -13,7 +13,7 @@ import pytest
 from kvm.errors import BootError, GuestLost
 from kvm.guest import CommandResult
 from kvm.qemu import Machine
-from orchestrator import store
+from orchestrator import pairs, store
 from orchestrator.model import Change, Run, Side
 from orchestrator.publish import html, text
 from tests import scripted
@@ -362,6 +362,34 @@ def several(suite: Path, quiet: str, loud: str, *lines: str) -> None:  # noqa: F
     (suite / "suite.yaml").write_text(f"{{name: example, kind: exit, binaries: [{quiet}, {loud}]}}\n")
     (suite / quiet).write_text(scripted.program("say fine"))
     (suite / loud).write_text(scripted.program(*lines))
+
+
+def test_many_flaky_tests_of_a_program_leave_room_for_what_another_one_breaks(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    """All in the first pass, then every other time, in the five pairs that the seconds leave room for."""
+    (suite / "suite.yaml").write_text("{name: example, kind: ktap, binaries: [early, late]}\n")
+    (suite / "early").write_text(scripted.program("say 1..30", *(f"mostly ok {one} t{one}" for one in range(1, 31))))
+    (suite / "late").write_text(scripted.program("say 1..1", "mostly ok 1 last"))
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        first, patched = workdir.parent.name != "again", "patched" in machine.image.parts
+        order = itertools.chain([patched] * 30 if first else itertools.repeat(False, 30), itertools.repeat(patched))
+        return scripted.take(machine, workdir=workdir, draw=functools.partial(next, order), **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"], rerun={"seconds": 0.001})
+    rates = {one.name: one.evidence.patched for one in run.tests if one.evidence}
+    assert (rates["late/last"].came, rates["late/last"].of) == (5, 5)
+    assert (rates["early/t30"].came, rates["early/t30"].of) == (0, 5)
+
+
+def test_what_has_had_its_pairs_gives_way_to_what_has_not() -> None:
+    wanted = [("s", f"t{number}") for number in range(30)]
+    runs = {name: 5 if number < 25 else 4 for number, name in enumerate(wanted)}
+    assert pairs.chosen(wanted, runs.__getitem__, lambda name: name, 5) == [*wanted[25:], *wanted[:15]]
+    assert pairs.chosen(wanted, lambda _: 4, lambda name: name, 5) == wanted[:20]  # the gravest first
+    assert pairs.chosen(wanted, lambda _: 4, lambda _: ("s", "program"), 5) == wanted  # which are one run
 
 
 def report(run: Run) -> Change:
