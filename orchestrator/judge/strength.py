@@ -1,6 +1,6 @@
 """How much a verdict rests on: one sentence about the changed lines, to be read with the verdict's word."""
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.model import (
@@ -95,10 +95,9 @@ def _counted(code: Mapping[Place, Mapping[str, LineState]], word: str, arches: l
         return f"0 of {total} {'are' if len(code) != 1 else 'is'} compiled by this config{enable}"
     idle = [place for place, states in code.items() if _best(states) is LineState.IDLE]
     unseen = [place for place, states in code.items() if _best(states) is LineState.UNCOUNTED]
-    ran = [[arch for arch in arches if states.get(arch) is LineState.RAN] for states in code.values()]
-    parts = [f"{ran.count(arches)} of {total} ran on {_on(arches)}"]
-    some = [group for size in range(1, len(arches)) for group in map(list, itertools.combinations(arches, size))]
-    parts += [f"{count} on {_only(group)}" for group in some if (count := ran.count(group))]
+    ran = Counter(_seen(states, arches) for states in code.values())
+    parts = [f"{ran[tuple(arches), ()]} of {total} ran on {_on(arches)}"]
+    parts += [f"{count} on {_only(*on)}" for on, count in sorted(ran.items()) if 0 < len(on[0]) < len(arches)]
     parts += [f"{len(idle)} never ran ({_places(idle)})"] if idle else []
     parts += [f"{len(absent)} not compiled by this config{enable}"] if absent else []
     parts += [f"{len(unseen)} without a counter"] if unseen else []
@@ -113,8 +112,17 @@ def _best(states: Mapping[str, LineState]) -> LineState:
     return min(states.values(), key=list(LineState).index)
 
 
-def _only(arches: Sequence[str]) -> str:
-    return f"{arches[0]} alone" if len(arches) == 1 else f"{' and '.join(arches)} alone"
+def _seen(states: Mapping[str, LineState], arches: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """On which architectures it ran, and on which nobody counted."""
+    ran, unseen = (
+        tuple(arch for arch in arches if states.get(arch) is state) for state in (LineState.RAN, LineState.UNCOUNTED)
+    )
+    return ran, unseen
+
+
+def _only(ran: Sequence[str], unseen: Sequence[str]) -> str:
+    """What was not counted may have run."""
+    return " and ".join(ran) + (f", not counted on {' and '.join(unseen)}" if unseen else " alone")
 
 
 def _on(arches: Sequence[str]) -> str:

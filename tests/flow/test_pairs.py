@@ -79,7 +79,7 @@ def test_a_test_that_fails_one_time_in_five_is_flaky_and_the_verdict_is_good(
     assert "flaky on both sides: example/second" in verdict(run)[1]
     assert found.evidence and found.evidence.base.came == 1
     said = text.summary(run, None)
-    assert f"(failed 1/{found.evidence.base.of} base, " in said
+    assert f"  failed 1 of {found.evidence.base.of} (" in said
     assert " of 5 (" in html.render(run, tmp_path / "run")
 
 
