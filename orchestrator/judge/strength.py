@@ -69,14 +69,28 @@ def _caught(mutants: Sequence[MutantRecord]) -> list[str]:
     return [words] if fates else []
 
 
+def never_ran(coverage: Sequence[LineCoverage]) -> str:
+    """Say how many of the lines that could be seen to run did so nowhere: `2 changed lines never ran`; "" is none."""
+    code, word = _code(coverage)
+    count = sum(_best(states) in (LineState.IDLE, LineState.ABSENT) for states in code.values())
+    return f"{count} {word} line{'s' if count != 1 else ''} never ran" if count else ""
+
+
 def _measured(coverage: Sequence[LineCoverage], uncompiled: Sequence[Uncompiled]) -> str:
-    """Count the lines that the series wrote; of one that only takes lines away, those of base."""
     arches = sorted({line.arch for line in coverage}, key=lambda arch: (arch != "x86_64", arch))
+    code, word = _code(coverage)
+    if not code:
+        return "no changed line is a statement that could be seen to run"
+    return _counted(code, word, arches, _enable(uncompiled))
+
+
+def _code(coverage: Sequence[LineCoverage]) -> tuple[dict[Place, dict[str, LineState]], str]:
+    """The lines that the series wrote, and what they are called; of one that only takes lines away, those of base."""
     for side, word in ((Side.PATCHED, "changed"), (Side.BASE, "removed")):
         lines = _by_place(line for line in coverage if line.side is side)
         if code := {place: states for place, states in lines.items() if any(state.code for state in states.values())}:
-            return _counted(code, word, arches, _enable(uncompiled))
-    return "no changed line is a statement that could be seen to run"
+            return code, word
+    return {}, ""
 
 
 def _by_place(lines: Iterable[LineCoverage]) -> dict[Place, dict[str, LineState]]:

@@ -39,7 +39,7 @@ def summary(run: Run, report: Path | None) -> str:
         (_survivors(run), SURVIVORS),
         (_changes(run, names), CHANGES),
     ]
-    title = _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}")
+    title = _fit(f"{digest.headword(run)}  {line(run.series.title)}")
     lines = [title, *_fill(parts, HEIGHT - 2 - bool(pairs))]
     metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in pairs]
     where = [f"report: {line(str(report))}"] if report else []  # never cut: it is there to be copied

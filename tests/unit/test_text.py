@@ -15,6 +15,8 @@ from orchestrator.model import (
     Fate,
     FindingChange,
     FindingRecord,
+    LineCoverage,
+    LineState,
     MetricPair,
     MutantRecord,
     Outcome,
@@ -22,11 +24,12 @@ from orchestrator.model import (
     RunStatus,
     Samples,
     Series,
+    Side,
     Suspect,
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import clean, digest, excerpt, text
+from orchestrator.publish import clean, digest, excerpt, outline, text
 from tests.unit.runs import change, sample_run
 
 REPORT = Path("results/0412-madv-dontneed-locked/report.html")
@@ -179,6 +182,24 @@ def test_whatever_comes_in_nothing_that_acts_comes_out(raw: str) -> None:
 def test_a_flood_made_to_match_nothing_costs_no_time(piece: str) -> None:
     flood = piece * 200_000 + "!"
     assert excerpt.same_message(clean.printable(flood)).endswith("!")
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "more"),
+    [
+        (VerdictValue.CLEAN, LineState.IDLE, " (1 changed line never ran)"),
+        (VerdictValue.VALIDATED, LineState.ABSENT, " (1 changed line never ran)"),
+        (VerdictValue.CLEAN, LineState.UNCOUNTED, ""),
+        (VerdictValue.REGRESSED, LineState.IDLE, ""),
+    ],
+)
+def test_a_good_answer_says_in_its_heading_what_never_ran(value: VerdictValue, state: LineState, more: str) -> None:
+    lines = [LineCoverage(Side.PATCHED, "arm64", "coverage", "mm/a.c", at, LineState.RAN) for at in (1, 2)]
+    other = dataclasses.replace(lines[0], line=3, state=state)
+    run = sample_run(verdict=Verdict(value, ("why",)), coverage=(*lines, other))
+    word, title = f"{value.value.upper()}{more}", run.series.title
+    assert outline.headline(run) == f"{word}: {title}"
+    assert text.summary(run, None).startswith(f"{word}  {title[:30]}")
 
 
 @pytest.mark.parametrize("value", [40.0, None])
