@@ -11,14 +11,15 @@ from kvm import disk
 from orchestrator import consoles, store
 from orchestrator.job import Job
 from orchestrator.judge import chance, diff, ending, known, reports, sheet, splat, suspects
-from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Pair, Side, Splat
+from orchestrator.model import Cell, Change, ChangeKind, GuestRecord, GuestRun, Lane, Outcome, Pair, Side, Splat
 from orchestrator.trial import paired, stretch
 from orchestrator.trial.paired import Look, Named
+from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.suites.suite import Isolation
 from orchestrator.trial.trial import Trial, Yard
 
 FILE = "pairs.json"
-MOST_AT_ONCE = 20  # suspects of one boot; those of one program are one run
+MOST_AT_ONCE = 20  # programs of one boot
 _LOOKED_FOR = ("kmemleak",)  # kinds of reports that come when all programs of a guest have run, whoever they are of
 
 
@@ -33,7 +34,9 @@ def run(job: Job, lane: Lane, trials: dict[Side, Trial], yard: Yard) -> None:
     with job.engine.task(f"pairs {lane}"):
         again = functools.partial(paired.run, trials, job.take, yard, look(job))
         stand = functools.partial(suspects.look, changes, alpha=alpha(job), on_base=on_base)
-        done = _pairs(job, lane, stand, again, _unlisted(job, changes))
+        unable = _unlisted(job, changes) | _lost(trials[Side.PATCHED].payloads, changes)
+        program = functools.partial(paired.program, trials[Side.PATCHED].payloads)
+        done = _pairs(job, lane, stand, again, program, unable)
     store.save_pairs(done, store.cell_directory(job.directory, Cell(Side.PATCHED, *lane)) / FILE)
 
 
@@ -101,7 +104,8 @@ def _named(job: Job, key: str, patched: GuestRun) -> Named:
     """What a console, or a directory of guests, calls `key`: a suite, and a program or test of it, "" for all."""
     key = re.sub(r"\+\d+$", "", key)  # a guest for what follows a program that destroyed the one before
     suites = [one.name for one in job.plan.suites if f"{key}/".startswith((f"{one.name}/", f"{one.name}@"))]
-    suite = max(suites, key=len, default="")  # a name may have dots
+    shared = re.sub(r"@\d+$", "", key)  # by several suites: nobody can say of which it is
+    suite = max(suites, key=len, default=shared)  # a name may have dots
     tests = [one.name for one in patched.results if one.suite == suite]
     return suite, stretch.program(key, suite, [*tests, *(end.test for end in patched.ends if end.suite == suite)])
 
@@ -112,12 +116,20 @@ def _unlisted(job: Job, changes: Iterable[Change]) -> set[Named]:
     return {(one.suite, one.name) for one in changes if one.change is ChangeKind.REMOVED and one.suite in single}
 
 
+def _lost(payloads: Iterable[Payload], changes: Iterable[Change]) -> set[Named]:
+    """The ends of several programs that were lost with some of these, which run again instead of all."""
+    several = {payload.suite.name for payload in payloads if not payload.single}
+    ends = (one for one in changes if one.name == sheet.SUITE_END and one.suite in several)
+    return {(one.suite, one.name) for one in ends if one.patched.outcome is not Outcome.CRASH}
+
+
 def _pairs(
     job: Job,
     lane: Lane,
     stand: Callable[[list[Pair]], suspects.Lane],
     run: Callable[..., list[Pair]],
-    unable: Collection[Named] = (),
+    program: Callable[[Named], Named],
+    unable: Collection[Named],
 ) -> list[Pair]:
     """Run, after each round of pairs, what is wanted most then, on kernels booted for it, but for what is `unable`.
 
@@ -125,15 +137,19 @@ def _pairs(
     """
     budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](unable), 0
     end, enough = time.monotonic() + budget.seconds, chance.fewest(alpha(job))
+
+    def runs(name: Named) -> int:
+        return sum(pair.runs(name) for pair in done)
+
     for number in itertools.count(1):
-        wanted = (name for name in stand(done).wanted if name not in alone)
-        names = [name for name in wanted if sum(pair.runs(name) for pair in done) < budget.pairs][:MOST_AT_ONCE]
+        wanted = [name for name in stand(done).wanted if name not in alone and runs(name) < budget.pairs]
+        names = chosen(wanted, runs, lambda name: program(_part(name)), enough)
         late = time.monotonic() > end and number > enough
         if not names or lost > enough or late:
             break
         for side in Side:
             job.watch(Cell(side, *lane), f"pair {number}")
-        pairs = run([(suite, sheet.home(name)) for suite, name in names], number, f"{paired.AGAIN}/{number}")
+        pairs = run([_part(name) for name in names], number, f"{paired.AGAIN}/{number}")
         done += pairs
         if why := paired.unbooted(pairs):  # which is a result, too, and the next boot may do
             job.recorder.note(f"{lane}: pair {number} did not boot: {why}")
@@ -141,6 +157,20 @@ def _pairs(
         else:
             alone |= {name for name in names if not any(pair.runs(name) for pair in pairs)}
     return done
+
+
+def chosen(
+    wanted: Iterable[Named], runs: Callable[[Named], int], program: Callable[[Named], Named], enough: int
+) -> list[Named]:
+    """Those of one boot: the tests of so many programs, first of all what had not `enough` runs to be named at all."""
+    ordered = sorted(wanted, key=lambda name: runs(name) // enough)
+    first = list(dict.fromkeys(map(program, ordered)))[:MOST_AT_ONCE]
+    return [name for name in ordered if program(name) in first]
+
+
+def _part(name: Named) -> Named:
+    """What is run again for it."""
+    return name[0], sheet.home(name[1])
 
 
 def look(job: Job) -> Look:

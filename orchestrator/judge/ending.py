@@ -49,7 +49,8 @@ def blamed(guest: GuestRecord, changes: Iterable[Change]) -> bool:
     """Is it the kernel that ended a guest, and, where what it took along was run again, not by chance?"""
     taken = (Outcome.CRASH, Outcome.LOST, Outcome.MISSING)
     lane = [change for change in changes if (change.arch, change.flavour) == (guest.arch, guest.flavour)]
-    again = [change for change in lane if change.evidence and change.patched.outcome in taken]
+    tried = (change for change in lane if change.evidence or change.change is ChangeKind.UNDECIDED)
+    again = [change for change in tried if change.patched.outcome in taken]
     return (
         not lived(guest)
         and guest.outcome.bad

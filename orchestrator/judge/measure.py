@@ -96,9 +96,9 @@ def _of_ratio(logs: Sequence[float], minimum: float, error: float) -> Effect:
     ratio = _exp(statistics.fmean(logs))
     if len(logs) == 1:
         return Effect(ratio, boots=1)
-    low, high, visible = _spread(logs, error)
-    kind = _kind(low, high, math.log1p(minimum))
-    return Effect(ratio, len(logs), _exp(low), _exp(high), _exp(visible) - 1, kind)
+    matters = math.log1p(minimum)
+    low, high, beyond = _spread(logs, error)
+    return Effect(ratio, len(logs), _exp(low), _exp(high), _exp(matters + beyond) - 1, _kind(low, high, matters))
 
 
 def _of_difference(medians: Sequence[tuple[float, float]], minimum: float, error: float) -> Effect:
@@ -107,20 +107,19 @@ def _of_difference(medians: Sequence[tuple[float, float]], minimum: float, error
     difference = statistics.fmean(changes)
     if len(changes) == 1:
         return Effect(None, boots=1, difference=difference)
-    low, high, visible = _spread(changes, error)
-    kind = _kind(low, high, minimum * abs(statistics.fmean(base for base, _ in medians)))
-    return Effect(None, len(changes), low, high, visible, kind, difference)
+    matters = minimum * abs(statistics.fmean(base for base, _ in medians))
+    low, high, beyond = _spread(changes, error)
+    return Effect(None, len(changes), low, high, matters + beyond, _kind(low, high, matters), difference)
 
 
 def _spread(changes: Sequence[float], allowed: float) -> tuple[float, float, float]:
-    """The interval of the mean by Student's t over boots, and the smallest change that would have been seen."""
+    """The interval of the mean by Student's t over boots, and how far beyond a bound a change must be to be seen so."""
     from scipy.stats import t  # noqa: PLC0415  (0.5 s, and few runs measure)
 
     freedom = len(changes) - 1
     middle, error = statistics.fmean(changes), statistics.stdev(changes) / math.sqrt(len(changes))
     half = float(t.ppf(1 - allowed / 2, freedom)) * error
-    visible = half + float(t.ppf(_POWER, freedom)) * error
-    return middle - half, middle + half, visible
+    return middle - half, middle + half, half + float(t.ppf(_POWER, freedom)) * error
 
 
 def _exp(power: float) -> float:

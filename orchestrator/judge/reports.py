@@ -11,14 +11,14 @@ def compare(base: GuestRecord, patched: GuestRecord, under: Mapping[str, Name]) 
     """Return what is new on patched's console; `under` says, by fingerprint, under which suite a report came, and which
     program or test of it; "" is all of the suite.
 
-    The suite is "" where nobody can say; such a report cannot be run again, and has no row; nor has one that is known,
-    or of which nobody can say that base does not have it. One that has no entry came as the kernel booted.
+    One that is known has no row, nor has one of which nobody can say that base does not have it. One that has no entry
+    came as the kernel booted.
     """
     places = {splat.fingerprint: under.get(splat.fingerprint, (BOOT, "")) for splat in patched.splats}
     found: dict[Name, Change] = {}
     for splat in new(base, patched):
         suite, program = places[splat.fingerprint]
-        if not suite or splat.known or base.more_splats:
+        if splat.known or base.more_splats:
             continue
         name = sheet.report(program, splat.title)
         change = Change(

@@ -121,21 +121,18 @@ def _as_its_tests(change: Change, settled: Sequence[Change]) -> Change:
     ended = change.change in (ChangeKind.REGRESSED, ChangeKind.INFRA)
     if change.name != SUITE_END or change.evidence or not ended:
         return change
-    others = [one for one in settled if one.suite == change.suite and one is not change]
+    tests = (one for one in settled if one.suite == change.suite and one is not change)
+    others = [one for one in tests if one.evidence or one.change is not ChangeKind.SAME]
     if not any(one.evidence for one in others):
         return change
     return replace(change, change=min((one.change for one in others), key=_ORDER.index))
 
 
 def _proved(change: Change, settled: Iterable[Change]) -> Change:
-    """What differed once, and was not run again, nor is as its tests are, is not decided.
-
-    A report of which nobody can say under what it came cannot be run again, and is what it is.
-    """
+    """What differed once, and was not run again, nor is as its tests are, is not decided."""
     kind = change.change
-    if sheet.reported(change.name):
-        return change
-    again = change.evidence or any(one.evidence and one.change is kind for one in settled if one.suite == change.suite)
+    suite = () if sheet.reported(change.name) else (one for one in settled if one.suite == change.suite)
+    again = change.evidence or any(one.evidence and one.change is kind for one in suite)
     if again or kind.meets(change.expected or ChangeKind.SAME) or kind not in (ChangeKind.REGRESSED, ChangeKind.FIXED):
         return change
     return replace(change, change=ChangeKind.UNDECIDED)

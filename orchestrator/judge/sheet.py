@@ -130,8 +130,10 @@ def reported(name: str) -> str | None:
 
 
 def home(name: str) -> str:
-    """The program or test under which a report or a taint came, if it has one; any other name as it is."""
-    return name.partition(f"/{REPORT}")[0] if reported(name) else name.removesuffix(f"/{SUITE_TAINT}")
+    """The program or test under which a report or a taint came; any other name as it is; "" is all of the suite."""
+    if reported(name):
+        return name.partition(REPORT)[0].removesuffix("/")
+    return "" if name == SUITE_END else name.removesuffix(f"/{SUITE_TAINT}")
 
 
 def of(run: GuestRun, on_base: Collection[Splat] = ()) -> Sheet:

@@ -1,6 +1,6 @@
 """How much a verdict rests on: one sentence about the changed lines, to be read with the verdict's word."""
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.model import (
@@ -69,14 +69,28 @@ def _caught(mutants: Sequence[MutantRecord]) -> list[str]:
     return [words] if fates else []
 
 
+def never_ran(coverage: Sequence[LineCoverage]) -> str:
+    """Say how many of the lines that could be seen to run did so nowhere: `2 changed lines never ran`; "" is none."""
+    code, word = _code(coverage)
+    count = sum(_best(states) in (LineState.IDLE, LineState.ABSENT) for states in code.values())
+    return f"{count} {word} line{'s' if count != 1 else ''} never ran" if count else ""
+
+
 def _measured(coverage: Sequence[LineCoverage], uncompiled: Sequence[Uncompiled]) -> str:
-    """Count the lines that the series wrote; of one that only takes lines away, those of base."""
     arches = sorted({line.arch for line in coverage}, key=lambda arch: (arch != "x86_64", arch))
+    code, word = _code(coverage)
+    if not code:
+        return "no changed line is a statement that could be seen to run"
+    return _counted(code, word, arches, _enable(uncompiled))
+
+
+def _code(coverage: Sequence[LineCoverage]) -> tuple[dict[Place, dict[str, LineState]], str]:
+    """The lines that the series wrote, and what they are called; of one that only takes lines away, those of base."""
     for side, word in ((Side.PATCHED, "changed"), (Side.BASE, "removed")):
         lines = _by_place(line for line in coverage if line.side is side)
         if code := {place: states for place, states in lines.items() if any(state.code for state in states.values())}:
-            return _counted(code, word, arches, _enable(uncompiled))
-    return "no changed line is a statement that could be seen to run"
+            return code, word
+    return {}, ""
 
 
 def _by_place(lines: Iterable[LineCoverage]) -> dict[Place, dict[str, LineState]]:
@@ -95,10 +109,9 @@ def _counted(code: Mapping[Place, Mapping[str, LineState]], word: str, arches: l
         return f"0 of {total} {'are' if len(code) != 1 else 'is'} compiled by this config{enable}"
     idle = [place for place, states in code.items() if _best(states) is LineState.IDLE]
     unseen = [place for place, states in code.items() if _best(states) is LineState.UNCOUNTED]
-    ran = [[arch for arch in arches if states.get(arch) is LineState.RAN] for states in code.values()]
-    parts = [f"{ran.count(arches)} of {total} ran on {_on(arches)}"]
-    some = [group for size in range(1, len(arches)) for group in map(list, itertools.combinations(arches, size))]
-    parts += [f"{count} on {_only(group)}" for group in some if (count := ran.count(group))]
+    ran = Counter(_seen(states, arches) for states in code.values())
+    parts = [f"{ran[tuple(arches), ()]} of {total} ran on {_on(arches)}"]
+    parts += [f"{count} on {_only(*on)}" for on, count in sorted(ran.items()) if 0 < len(on[0]) < len(arches)]
     parts += [f"{len(idle)} never ran ({_places(idle)})"] if idle else []
     parts += [f"{len(absent)} not compiled by this config{enable}"] if absent else []
     parts += [f"{len(unseen)} without a counter"] if unseen else []
@@ -113,8 +126,17 @@ def _best(states: Mapping[str, LineState]) -> LineState:
     return min(states.values(), key=list(LineState).index)
 
 
-def _only(arches: Sequence[str]) -> str:
-    return f"{arches[0]} alone" if len(arches) == 1 else f"{' and '.join(arches)} alone"
+def _seen(states: Mapping[str, LineState], arches: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """On which architectures it ran, and on which nobody counted."""
+    ran, unseen = (
+        tuple(arch for arch in arches if states.get(arch) is state) for state in (LineState.RAN, LineState.UNCOUNTED)
+    )
+    return ran, unseen
+
+
+def _only(ran: Sequence[str], unseen: Sequence[str]) -> str:
+    """What was not counted may have run."""
+    return " and ".join(ran) + (f", not counted on {' and '.join(unseen)}" if unseen else " alone")
 
 
 def _on(arches: Sequence[str]) -> str:

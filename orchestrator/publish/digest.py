@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.judge import ending
+from orchestrator.judge.strength import never_ran
 from orchestrator.model import (
     BinaryDiff,
     BuildRecord,
@@ -55,6 +56,13 @@ def answer(run: Run) -> str:
     if run.verdict:
         return str(run.verdict.value)
     return "not judged" if run.status is RunStatus.DONE else str(run.status)
+
+
+def headword(run: Run) -> str:
+    """The answer for a heading; a good one says with it what never ran: `CLEAN (2 changed lines never ran)`."""
+    good = run.verdict and run.verdict.value in (VerdictValue.CLEAN, VerdictValue.VALIDATED)
+    idle = never_ran(run.coverage) if good else ""
+    return f"{answer(run).upper()}{f' ({idle})' if idle else ''}"
 
 
 def reasons(run: Run) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def moved(pair: MetricPair) -> bool:
 
 
 def sure(pair: MetricPair) -> str:
-    """How sure that is: `more: x1.20..x1.31 over 5 boots, from 4 % on seen`; one boot, or side, claims nothing."""
+    """How sure that is: `more: x1.20..x1.31 over 5 boots, from 9 % on seen`; one boot, or side, claims nothing."""
     effect = pair.effect
     if effect is None:
         return f"{pair.alone} alone" if pair.alone else ""
@@ -56,7 +56,7 @@ def amount(effect: Effect, value: float | None) -> str:
 
 
 def visible(pair: MetricPair, effect: Effect) -> str:
-    """The smallest change that would have been seen: 4 %, or 12 faults."""
+    """The smallest change that would have been seen: 9 %, or 12 faults."""
     part = effect.smallest or 0.0
     if effect.ratio is None:
         return f"{number(part)} {pair.unit}"

@@ -23,7 +23,7 @@ class Section:
 
 def headline(run: Run) -> str:
     """The verdict and of what."""
-    return f"{digest.answer(run).upper()}: {run.series.title}"
+    return f"{digest.headword(run)}: {run.series.title}"
 
 
 def sections(run: Run) -> list[Section]:

@@ -19,7 +19,7 @@ from orchestrator.publish import digest, effects, figures
 from orchestrator.publish.clean import line
 
 WIDTH, HEIGHT = 80, 25
-REASON_LINES, LANES, CHANGES, FINDINGS, CONSOLE_LINES, NOTES, SURVIVORS = 5, 4, 6, 3, 2, 2, 3
+REASON_LINES, LANES, CHANGES, FINDINGS, CONSOLE_LINES, NOTES, SURVIVORS = 5, 4, 8, 3, 2, 2, 3
 CULPRIT_LINES = 4
 
 
@@ -39,7 +39,7 @@ def summary(run: Run, report: Path | None) -> str:
         (_survivors(run), SURVIVORS),
         (_changes(run, names), CHANGES),
     ]
-    title = _fit(f"{digest.answer(run).upper()}  {line(run.series.title)}")
+    title = _fit(f"{digest.headword(run)}  {line(run.series.title)}")
     lines = [title, *_fill(parts, HEIGHT - 2 - bool(pairs))]
     metrics = [_metric(pair, names[digest.lane_of(pair)]) for pair in pairs]
     where = [f"report: {line(str(report))}"] if report else []  # never cut: it is there to be copied
@@ -121,9 +121,16 @@ def _place(found: FindingRecord) -> str:
 def _changes(run: Run, names: dict[Lane, str]) -> list[str]:
     groups = digest.merged(
         digest.noteworthy(run),
-        lambda test: (test.suite, test.name, test.change, test.unmet, test.expected, test.evidence),
+        lambda test: (test.suite, test.name, test.change, test.unmet, test.expected, digest.rates(test)),
     )
-    return [_change(tests, [names[digest.lane_of(test)] for test in tests]) for tests in groups]
+    return [
+        text
+        for tests in groups
+        for text in (
+            _change(tests, [names[digest.lane_of(test)] for test in tests]),
+            *_wrapped(f"  {line(digest.rates(tests[0]))}", "    "),
+        )
+    ]
 
 
 def _change(tests: list[Change], where: list[str]) -> str:
@@ -131,18 +138,10 @@ def _change(tests: list[Change], where: list[str]) -> str:
     test = tests[0]
     word = "unmet" if test.unmet and test.change.unchanged else test.change
     before = f"{word:<10} {line(test.suite)}/"
-    after = f" {line(' '.join(where))}{f' ({test.expected} declared)' if test.unmet else ''}{_rates(test)}"
+    after = f" {line(' '.join(where))}{f' ({test.expected} declared)' if test.unmet else ''}"
     room = max(12, WIDTH - len(before) - len(after))
     name = line(test.name)
     return _fit(before + (name if len(name) <= room else f"{name[: room - 1]}…") + after)
-
-
-def _rates(test: Change) -> str:
-    """How often what was asked against chance failed when it was run again on base, and on patched."""
-    if test.evidence is None or test.evidence.value is None:
-        return ""
-    base, patched = (f"{rate.came}/{rate.of}" for rate in (test.evidence.base, test.evidence.patched))
-    return f" ({digest.failed(test)} {base} base, {patched} patched)"
 
 
 def _metric(pair: MetricPair, lane: str) -> str:

@@ -12,12 +12,27 @@ from orchestrator.trial import runner
 from orchestrator.trial.seen import Seen
 from orchestrator.trial.suites.payload import Payload
 from orchestrator.trial.trial import Trial, Yard
-from orchestrator.trial.turn import Turn
+from orchestrator.trial.turn import Turn, times
 
 AGAIN, BOOTS = "again", "boots"  # below the directory of a cell, a directory for each boot beside the first
 
 Look = Callable[[Trial, str, GuestRecord], GuestRecord]
-Named = tuple[str, str]  # a suite, and a test of it
+Named = tuple[str, str]  # a suite, and a test of it; "" is all of it
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a guest is had for: a `program` of a suite, or a test that had a guest of its own; "" is all of it."""
+
+    payload: Payload
+    program: str
+    turns: tuple[Turn, ...]
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What its guest's files are called after."""
+        return self.turns[0].name if self.program else f"{self.payload.suite.name}{times(self.number)}"
 
 
 def run(
@@ -31,8 +46,10 @@ def run(
     `(boot)`: whether both came up, whoever asked; only failures would be counted else. Where one did not there is no
     other.
     """
-    turns = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
-    able = {(base.name, patched.name): (base, patched) for base, patched in turns if base and patched}  # each once
+    shares = [tuple(find(trials[side].payloads, name, number) for side in Side) for name in names]
+    able = {(base.name, patched.name): (base, patched) for base, patched in shares if base and patched}  # each once
+    whole = {base.payload.suite.name for base, _ in able.values() if not base.program}
+    able = {key: both for key, both in able.items() if not both[0].program or both[0].payload.suite.name not in whole}
     if not able and all(suite != BOOT for suite, _ in names):
         return []
     with _couple(trials, take, yard, look, where) as both:
@@ -62,17 +79,19 @@ class _Couple:
             outcome = Outcome.CRASH if seen.outcome.bad else Outcome.LOST
         return GuestRun(self._record(side, seen, ""), ends=(SuiteEnd(BOOT, 0, outcome, seen.detail),), asked=(BOOT,))
 
-    def run(self, base: Turn, patched: Turn, *, base_first: bool) -> Pair:
-        """Do a turn on each side."""
-        turns = {Side.BASE: base, Side.PATCHED: patched}
-        given = {side: self._run(side, turns[side]) for side in (Side if base_first else reversed(Side))}
-        return Pair(base.suite.name, program(base), given[Side.BASE], given[Side.PATCHED])
+    def run(self, base: Share, patched: Share, *, base_first: bool) -> Pair:
+        """Do the same on each side."""
+        shares = {Side.BASE: base, Side.PATCHED: patched}
+        given = {side: self._run(side, shares[side]) for side in (Side if base_first else reversed(Side))}
+        return Pair(base.payload.suite.name, base.program, given[Side.BASE], given[Side.PATCHED])
 
-    def _run(self, side: Side, turn: Turn) -> GuestRun:
-        seen = runner.again(self.trials[side], self.kept[side], self.yard, turn)
+    def _run(self, side: Side, share: Share) -> GuestRun:
+        seen = runner.again(self.trials[side], self.kept[side], self.yard, share.name, share.turns)
+        if not share.program:
+            seen.finish(share.payload, share.number)
         metrics = tuple(Metric(*named, tuple(samples)) for named, samples in seen.metrics.items())
-        record, asked = self._record(side, seen, f"guests/{turn.name}"), (turn.suite.name,)
-        return GuestRun(record, tuple(seen.results), metrics, _ends(turn, seen), asked)
+        record, asked = self._record(side, seen, f"guests/{share.name}"), (share.payload.suite.name,)
+        return GuestRun(record, tuple(seen.results), metrics, _ends(share.turns[0], seen), asked)
 
     def _record(self, side: Side, seen: Seen, name: str) -> GuestRecord:
         """What is known of a guest, or of the boot, the console of which is in the directory of this name."""
@@ -107,24 +126,30 @@ def unbooted(pairs: Iterable[Pair]) -> str:
     return next((f"{one.guest.side}: {end.detail}" for one in boots for end in one.ends if not end.outcome.good), "")
 
 
-def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Turn | None:
-    """Return what runs a test again as it ran before: its program, or, where it had a guest of its own, itself."""
+def find(payloads: tuple[Payload, ...], name: Named, number: int) -> Share | None:
+    """Return what runs a test again as it ran before: its program, or, where it had a guest of its own, itself.
+
+    What is of a whole suite runs again with all of it, unless that never was in one guest.
+    """
     suite, test = name
-    for payload in payloads:
-        if payload.suite.name != suite:
-            continue
-        if payload.single:
-            alone = runner.alone(test) if payload.one_by_one else ""
-            return None if payload.one_by_one and not alone else Turn(payload, payload.runs[0], number, alone)
-        for one in payload.runs:
-            if f"{test}/".startswith(f"{one.name}/"):
-                return Turn(payload, one, number)
-    return None
+    payload = next((one for one in payloads if one.suite.name == suite), None)
+    if payload is None:
+        return None
+    if payload.single:
+        alone = runner.alone(test) if payload.one_by_one else ""
+        able = alone or not payload.one_by_one
+        return Share(payload, alone, (Turn(payload, payload.runs[0], number, alone),), number) if able else None
+    if not test:
+        whole = tuple(Turn(payload, one, number) for one in payload.runs)
+        return Share(payload, "", whole, number) if whole and not payload.one_by_one else None
+    own = next((one for one in payload.runs if f"{test}/".startswith(f"{one.name}/")), None)
+    return Share(payload, own.name, (Turn(payload, own, number),), number) if own else None
 
 
-def program(turn: Turn) -> str:
-    """What of its suite a turn runs; "" is all."""
-    return turn.test or turn.run.name
+def program(payloads: tuple[Payload, ...], name: Named) -> Named:
+    """What runs a test again, as a test is named; what cannot run again is by itself."""
+    share = find(payloads, name, 0)
+    return (name[0], share.program) if share else name
 
 
 def _ends(turn: Turn, seen: Seen) -> tuple[SuiteEnd, ...]:

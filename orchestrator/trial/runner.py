@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def run(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None] = 
         if boot_seconds is None:
             for payload in (one for one in trial.payloads if one.at_boot):
                 at_boot(Turn(payload, payload.runs[0], 0), trial.directory / "console.log", fault, seen)
-    _join_consoles(trial.directory, seen)
+    _join_consoles(trial.directory, seen.guests, trial.directory / "console.log", seen.lent)
     record = GuestRecord(
         side=trial.cell.side,
         arch=trial.cell.arch,
@@ -84,9 +84,11 @@ def booted(trial: Trial, take: Take, yard: Yard, on_stage: Callable[[str], None]
         yield kept
 
 
-def again(trial: Trial, kept: Kept, yard: Yard, turn: Turn) -> Seen:
-    """Do one turn more in a guest of its own."""
-    return stints.run([_Cell(trial, kept, yard, lambda _: None).stint(turn)], yard.places)[0]
+def again(trial: Trial, kept: Kept, yard: Yard, name: str, turns: Sequence[Turn]) -> Seen:
+    """Do these turns once more in a guest of this name."""
+    [seen] = stints.run([_Cell(trial, kept, yard, lambda _: None).stint(name, turns)], yard.places)
+    _join_consoles(trial.directory, seen.guests[1:], _home(trial.directory, name) / "console.log", seen.lent)
+    return seen
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,9 @@ class _Cell:
         listing = [self._listing(one, names[one.suite.name]) for one in self.trial.payloads if one.suite.name in names]
         listed = stints.run(listing, self.yard.places)
         todo = [
-            self._runs(*share) for repeat in range(self.trial.most_repeats) for share in self._shares(repeat, names)
+            self.stint(*share) for repeat in range(self.trial.most_repeats) for share in self._shares(repeat, names)
         ]
         return [*listed, *stints.run(todo, self.yard.places)]
-
-    def stint(self, turn: Turn) -> Stint[Seen]:
-        """One turn, as a guest of its own does it."""
-        return self._runs(turn.name, [turn])
 
     def _shares(self, repeat: int, names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Turn]]]:
         """The guests of one repeat: one for all suites that say `boot`, one for each, or one for each test."""
@@ -127,7 +125,7 @@ class _Cell:
             if payload.one_by_one:
                 yield from ((turn.name, [turn]) for turn in _turns(payload, repeat, names.get(payload.suite.name)))
 
-    def _runs(self, name: str, turns: Sequence[Turn]) -> Stint[Seen]:
+    def stint(self, name: str, turns: Sequence[Turn]) -> Stint[Seen]:
         """A guest for these turns, and another one for those that follow a program that destroyed it."""
         left = deque(turns)
 
@@ -229,20 +227,20 @@ def _home(directory: Path, guest: str) -> Path:
     return directory / "guests" / guest
 
 
-def _join_consoles(directory: Path, seen: Seen) -> None:
-    """Put the words of restored guests behind those of the boot, in the order in which they are on record.
+def _join_consoles(directory: Path, guests: Iterable[str], into: Path, lent: Mapping[str, int]) -> None:
+    """Put the words of restored guests behind those of the boot, or of the first, in the order of the record.
 
     What a kernel says to a person is no word of its tests; the guest's own file has that.
     """
-    for name in seen.guests:
+    for name in guests:
         own = _home(directory, name) / "console.log"
         if own.exists():
-            with own.open("rb") as words, (directory / "console.log").open("ab") as whole:
+            with own.open("rb") as words, into.open("ab") as whole:
                 whole.write(f"\n{RESTORED.format(name)}\n".encode())
                 began = whole.tell()
                 shutil.copyfileobj(words, whole)
-                if name in seen.lent:
-                    whole.truncate(began + seen.lent[name])
+                if name in lent:
+                    whole.truncate(began + lent[name])
 
 
 def _turns(payload: Payload, repeat: int, tests: Sequence[str] | None = None) -> list[Turn]:

@@ -12,7 +12,7 @@ class Seen:
     """A guest that dies takes nothing of it along; `guests` are the names of those had.
 
     Of one that was `lent` to a person, these are the bytes of its console until then. `off` are checkers of the
-    kernel's own that were off at the end of one.
+    kernel's own that were off at the end of one; `ended` is how the last program did, while none runs.
     """
 
     outcome: GuestOutcome = GuestOutcome.OK
@@ -24,6 +24,7 @@ class Seen:
     guests: list[str] = field(default_factory=list)
     lent: dict[str, int] = field(default_factory=dict)
     off: set[str] = field(default_factory=set)
+    ended: SuiteEnd | None = None
 
     @property
     def bad(self) -> bool:
@@ -31,9 +32,20 @@ class Seen:
         return any(result.outcome.bad for result in self.results) or any(end.outcome.bad for end in self.ends)
 
     def died(self, fault: GuestError) -> None:
-        """Keep how the first guest of the cell that died did so."""
+        """Keep how the first guest of the cell that died did so; between programs that is the end of the one before."""
+        if self.ended and GuestOutcome(fault.kind).bad:
+            self._lose(replace(self.ended, outcome=Outcome.CRASH, detail=f"its guest died behind it: {fault.message}"))
         if self.outcome is GuestOutcome.OK or self.went_on:
             self.outcome, self.detail, self.went_on = GuestOutcome(fault.kind), fault.message, False
+
+    def _lose(self, end: SuiteEnd) -> None:
+        """Put another end on a suite, or on the test that the guest was had for."""
+        if not end.test:
+            self.ends.append(end)
+            return
+        own = TestResult(end.suite, end.test, end.outcome, end.detail, end.repeat)
+        named = (own.suite, own.name, own.repeat)
+        self.results = [one for one in self.results if (one.suite, one.name, one.repeat) != named] + [own]
 
     def absolve(self, since: int) -> None:
         """Call the tests that ran last, of those from number `since` on, lost: it was nobody's fault."""

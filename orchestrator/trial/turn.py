@@ -104,7 +104,7 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
     said = directory / "tests" / f"{turn.name}.ktap"
     said.parent.mkdir(parents=True, exist_ok=True)
     wrapped, began = wrap.wrap(turn.name, guest.inside(turn.command(limits.scale))), len(seen.results)
-    since = guest.console.stat().st_size
+    since, seen.ended = guest.console.stat().st_size, None
     guest.begin()
     try:
         done = guest.run(wrapped.command, timeout=turn.seconds * limits.scale)
@@ -127,6 +127,7 @@ def start(turn: Turn, guest: Guest, limits: Limits, directory: Path, seen: Seen)
     parsed = _read(turn, _ended(done, output), seen, whole=whole)
     stderr, taints = wrapped.unwrap(done.stderr)
     end, taint = _end(turn, done, parsed, stderr.decode("utf-8", "replace")[-_OUTPUT_SHOWN:], limits.scale), ""
+    seen.ended = replace(end, test=turn.test or turn.run.name) if turn.payload.one_by_one else end
     try:
         if done.timed_out:
             late = guest.run(wrapped.late, timeout=limits.command_seconds)

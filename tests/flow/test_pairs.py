@@ -1,5 +1,6 @@
 """What differs is run again in pairs, on guests that follow a script: chance is no finding, and a break is one."""
 
+import contextlib
 import functools
 import itertools
 import json
@@ -12,8 +13,9 @@ import pytest
 from benchmarks.accuracy import entry, play
 from benchmarks.accuracy.entry import Entry
 from kvm.errors import BootError, GuestLost
+from kvm.guest import CommandResult
 from kvm.qemu import Machine
-from orchestrator import culprits, job, pipeline, plan, store
+from orchestrator import culprits, job, pairs, pipeline, plan, store
 from orchestrator.model import Change, Run, Side
 from orchestrator.publish import html, text
 from orchestrator.request import Request
@@ -80,7 +82,7 @@ def test_a_test_that_fails_one_time_in_five_is_flaky_and_the_verdict_is_good(
     assert "flaky on both sides: example/second" in verdict(run)[1]
     assert found.evidence and found.evidence.base.came == 1
     said = text.summary(run, None)
-    assert f"(failed 1/{found.evidence.base.of} base, " in said
+    assert f"  failed 1 of {found.evidence.base.of} (" in said
     assert " of 5 (" in html.render(run, tmp_path / "run")
 
 
@@ -365,6 +367,34 @@ def several(suite: Path, quiet: str, loud: str, *lines: str) -> None:  # noqa: F
     (suite / loud).write_text(scripted.program(*lines))
 
 
+def test_many_flaky_tests_of_a_program_leave_room_for_what_another_one_breaks(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    """All in the first pass, then every other time, in the five pairs that the seconds leave room for."""
+    (suite / "suite.yaml").write_text("{name: example, kind: ktap, binaries: [early, late]}\n")
+    (suite / "early").write_text(scripted.program("say 1..30", *(f"mostly ok {one} t{one}" for one in range(1, 31))))
+    (suite / "late").write_text(scripted.program("say 1..1", "mostly ok 1 last"))
+
+    def take(machine: Machine, *, workdir: Path, **asked: object) -> object:
+        first, patched = workdir.parent.name != "again", "patched" in machine.image.parts
+        order = itertools.chain([patched] * 30 if first else itertools.repeat(False, 30), itertools.repeat(patched))
+        return scripted.take(machine, workdir=workdir, draw=functools.partial(next, order), **asked)  # type: ignore[arg-type]
+
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"], rerun={"seconds": 0.001})
+    rates = {one.name: one.evidence.patched for one in run.tests if one.evidence}
+    assert (rates["late/last"].came, rates["late/last"].of) == (5, 5)
+    assert (rates["early/t30"].came, rates["early/t30"].of) == (0, 5)
+
+
+def test_what_has_had_its_pairs_gives_way_to_what_has_not() -> None:
+    wanted = [("s", f"t{number}") for number in range(30)]
+    runs = {name: 5 if number < 25 else 4 for number, name in enumerate(wanted)}
+    assert pairs.chosen(wanted, runs.__getitem__, lambda name: name, 5) == [*wanted[25:], *wanted[:15]]
+    assert pairs.chosen(wanted, lambda _: 4, lambda name: name, 5) == wanted[:20]  # the gravest first
+    assert pairs.chosen(wanted, lambda _: 4, lambda _: ("s", "program"), 5) == wanted  # which are one run
+
+
 def report(run: Run) -> Change:
     [found] = [change for change in run.tests if "(report)" in change.name]
     return found
@@ -428,16 +458,135 @@ def test_a_report_under_several_programs_is_that_of_the_first(
     assert report(run).name == "loud/(report) WARNING in do_madvise"
 
 
+LEAKS = "rarely kmsg 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug)'"
+
+
 def test_a_leak_which_is_looked_for_after_all_programs_is_blamed_on_none_of_them(
     validate: Validate,  # noqa: F811
     suite: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
-    several(suite, "quiet", "loud", "rarely kmsg 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug)'")
+    several(suite, "quiet", "loud", LEAKS)
     take = guests(base=itertools.repeat(False), patched=itertools.repeat(True))
     run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
     found = report(run)
     assert (found.name, found.change) == ("(report) kmemleak: suspected memory leaks", "regressed")
+    assert found.evidence and (found.evidence.patched.came, found.evidence.patched.of) == (5, 5)
     assert verdict(run)[0] == "regressed"
+    kept = store.load_pairs(tmp_path / "run" / "patched" / "arm64-fast" / "pairs.json") or []
+    [programs] = {tuple(one.name for one in pair.base.results) for pair in kept if pair.suite != "(boot)"}
+    assert programs == ("quiet", "loud")
+
+
+def test_a_leak_that_comes_once_under_several_programs_accuses_nobody(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+) -> None:
+    several(suite, "quiet", "loud", LEAKS)
+    once = itertools.chain([True], itertools.repeat(False))
+    take = guests(base=itertools.repeat(False), patched=once)
+    run = validate(PASSES, f"# patched\n{PASSES}", take=take, arches=["arm64"])
+    assert report(run).change == "flaky-on-patched"
+    assert verdict(run)[0] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kind", "answer"), [(60, "undecided", "inconclusive"), (0, "regressed", "regressed")]
+)
+def test_a_report_that_cannot_be_run_again_is_judged_by_the_first_pass_alone_where_that_is_asked_for(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    pairs: int,
+    kind: str,
+    answer: str,
+) -> None:
+    """Of a leak in a guest that several suites share nobody can say whose it is."""
+    several(suite, "quiet", "loud", LEAKS)
+    more = suite.with_name("more")
+    shutil.copytree(suite, more)
+    for one in (suite, more):
+        words = (one / "suite.yaml").read_text().replace("example", one.name).replace("}", ", isolation: boot}")
+        (one / "suite.yaml").write_text(words)
+    run = validate(
+        *(PASSES, f"# patched\n{PASSES}"),
+        take=guests(base=itertools.repeat(False), patched=itertools.repeat(True)),
+        arches=["arm64"],
+        suites=[str(suite), str(more)],
+        rerun={"pairs": pairs},
+    )
+    assert (report(run).suite, report(run).change) == (f"{suite.name}, more", kind)
+    assert verdict(run)[0] == answer
+
+
+def dying(*, once: bool, name: str = "") -> Callable[..., object]:
+    """Boot guests of which patched's, `once` in the first pass alone, die as they are looked over at their end."""
+
+    class Dying(scripted.ScriptedGuest):
+        """Dies as the kernel looks for what leaked."""
+
+        dies = False
+
+        def copy(self, console: Path) -> scripted.ScriptedGuest:
+            other = super().copy(console)
+            again = "again" in console.parts
+            other.__class__, other.dies = Dying, console.parent.name.startswith(name) and not (once and again)  # type: ignore[attr-defined]
+            return other
+
+        def run(self, command: str, **asked: object) -> CommandResult:
+            if self.dies and "kmemleak" in command:
+                self._follow(["panic"], 1, scripted._Said())
+            return super().run(command, **asked)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def take(machine: Machine, **asked: object) -> Iterator[object]:
+        with scripted.take(machine, **asked) as snapshot:  # type: ignore[arg-type]
+            if "patched" in machine.image.parts:
+                snapshot._booted.__class__ = Dying
+            yield snapshot
+
+    return take
+
+
+@pytest.mark.parametrize("programs", [1, 2])
+@pytest.mark.parametrize(
+    ("once", "pairs", "kind", "answer"),
+    [
+        (False, 60, "regressed", "regressed"),
+        (True, 60, "flaky-on-patched", "inconclusive"),
+        (False, 2, "undecided", "inconclusive"),
+        (False, 0, "regressed", "regressed"),
+    ],
+)
+def test_a_guest_that_dies_after_its_last_test_is_run_again_with_all_of_its_suite(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    programs: int,
+    once: bool,
+    pairs: int,
+    kind: str,
+    answer: str,
+) -> None:
+    if programs == 2:
+        several(suite, "quiet", "loud", "say fine")
+    run = validate(PASSES, f"# patched\n{PASSES}", take=dying(once=once), arches=["arm64"], rerun={"pairs": pairs})
+    found = changes(run)
+    assert found.pop("(exit)") == kind
+    assert {*found.values()} == {"same"}
+    value, words = verdict(run)
+    assert value == answer
+    assert "panic: scripted" in words
+
+
+@pytest.mark.parametrize(("once", "kind"), [(False, "regressed"), (True, "flaky-on-patched")])
+def test_a_guest_of_one_test_that_dies_after_it_is_run_again_with_that_test(
+    validate: Validate,  # noqa: F811
+    suite: Path,  # noqa: F811
+    once: bool,
+    kind: str,
+) -> None:
+    (suite / "suite.yaml").write_text((suite / "suite.yaml").read_text() + "isolation: test\n")
+    run = validate(PASSES, f"# patched\n{PASSES}", take=dying(once=once, name="first"), arches=["arm64"])
+    assert changes(run) == {"first": kind, "second": "same", "(exit)": "same"}
 
 
 def test_a_leak_in_the_guest_of_one_test_is_looked_for_with_that_test(

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,15 @@ def test_what_a_guest_printed_as_a_test_becomes_no_path_and_no_word_of_a_shell(t
 
 def test_a_part_of_a_test_is_run_again_as_that_test(trial: Trial) -> None:
     found = paired.find(trial.payloads, ("alone", "drops/../../evil"), 1)
-    assert found and found.test == "drops"
+    assert found and (found.program, [turn.test for turn in found.turns]) == ("drops", ["drops"])
+
+
+def test_what_is_of_several_programs_is_run_again_with_all_of_them_where_they_share_a_guest(trial: Trial) -> None:
+    found = paired.find(trial.payloads, ("many", ""), 1)
+    assert found and (found.program, [turn.run.name for turn in found.turns]) == ("", ["mm/one", "mm/one_more"])
+    [many] = [one for one in trial.payloads if one.suite.name == "many"]
+    apart = replace(many, suite=replace(many.suite, isolation=Isolation.TEST))
+    assert paired.find((apart,), ("many", ""), 1) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from orchestrator.judge import coverage, hunks, strength
 from orchestrator.judge.coverage import Scene
 from orchestrator.model import (
@@ -149,6 +151,13 @@ def test_the_sentence_counts_what_ran_on_every_architecture() -> None:
     assert said(*both, *more) == (
         "38 of 40 changed lines ran on both architectures; 1 on arm64 alone; 1 never ran (mm/a.c:51)"
     )
+
+
+@pytest.mark.parametrize("state", [LineState.UNCOUNTED, LineState.ABSENT])
+def test_where_nobody_counted_a_line_is_not_said_to_have_run_on_the_other_alone(state: LineState) -> None:
+    words = said(line(1, LineState.RAN), line(1, state, "x86_64"))
+    other = " alone" if state is LineState.ABSENT else ", not counted on x86_64"
+    assert words == f"0 of 1 changed line ran on both architectures; 1 on arm64{other}"
 
 
 def test_an_architecture_that_gave_no_counts_is_named() -> None:

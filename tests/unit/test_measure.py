@@ -66,7 +66,7 @@ def test_many_samples_of_two_boots_are_no_more_than_two_boots() -> None:
 def test_counts_that_are_the_same_in_every_boot_are_sure() -> None:
     found = measure.effect([((3.0, 3.0), (1.0, 1.0))] * 3, 0.05)
     assert found and found.kind is EffectKind.LESS
-    assert (found.low, found.high, found.smallest) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 0)
+    assert (found.low, found.high, found.smallest) == tuple(map(pytest.approx, (1 / 3, 1 / 3, 0.05)))
 
 
 @pytest.mark.parametrize("samples", [((), (1.0,)), ((1.0,), ()), ((1.0,), (1.7e308, 1.7e308)), ((0.0,), (1e200,))])
@@ -133,13 +133,30 @@ def test_an_interval_of_few_boots_covers_the_ratio(count: int) -> None:
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
-def test_what_would_have_been_seen_is_seen_four_times_in_five() -> None:
+@pytest.mark.parametrize("minimum", [1e-9, 0.05])
+def test_what_would_have_been_seen_is_seen_four_times_in_five(minimum: float) -> None:
     noise = 0.02
     visible = 3.49 * noise * np.sqrt(2 / 6)  # 2.57 and 0.92 standard errors of six boots
-    said = [one.smallest for seed in range(200) if (one := measure.effect(boots(1.0, 6, noise, seed), 0.05))]
-    assert np.mean(said) == pytest.approx(visible, rel=0.1)
-    seen = [measure.effect(boots(float(np.exp(visible)), 6, noise, 1000 + seed), 1e-9) for seed in range(300)]
-    assert 0.72 <= np.mean([one is not None and one.kind is EffectKind.MORE for one in seen]) <= 0.87
+    said = [one.smallest for seed in range(200) if (one := measure.effect(boots(1.0, 6, noise, seed), minimum))]
+    smallest = np.expm1(np.log1p(minimum) + visible)
+    assert np.mean(said) == pytest.approx(smallest, rel=0.1)
+    for ratio, kind in ((1 + smallest, EffectKind.MORE), (1 / (1 + smallest), EffectKind.LESS)):
+        seen = [measure.effect(boots(ratio, 6, noise, 1000 + seed), minimum) for seed in range(300)]
+        assert 0.7 <= np.mean([one is not None and one.kind is kind for one in seen]) <= 0.87
+
+
+def test_of_differences_what_would_have_been_seen_is_seen_four_times_in_five() -> None:
+    """Base is about a thousand, and zero in one boot, so that there is no ratio; 5 % of its mean do not matter."""
+
+    def found(difference: float, seed: int) -> Effect:
+        base, noise = np.array([0, *[1200] * 5]), np.random.default_rng(seed).normal(0, 30, 6)
+        effect = measure.effect(counted(list(base), list(base + difference + noise)), 0.05)
+        assert effect
+        return effect
+
+    smallest = 50 + 3.49 * 30 / np.sqrt(6)
+    assert np.mean([found(0, seed).smallest for seed in range(200)]) == pytest.approx(smallest, rel=0.1)
+    assert 0.7 <= np.mean([found(smallest, 1000 + seed).kind is EffectKind.MORE for seed in range(300)]) <= 0.87
 
 
 def measured(side: Side, *samples: float, accel: str = "tcg") -> GuestRun:

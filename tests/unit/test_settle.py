@@ -398,6 +398,22 @@ def test_on_a_null_run_of_many_flaky_tests_almost_nothing_is_called_regressed() 
     assert kinds.count(ChangeKind.FLAKY_ON_BOTH) >= 100
 
 
+@pytest.mark.parametrize("fixes", [0, 30])
+def test_what_a_series_mends_lowers_no_bar_for_what_it_may_have_broken(fixes: int) -> None:
+    """Of thirty tests that failed once on patched, one fails in nine pairs: among so many that comes by chance."""
+    names, mended = [f"t{number}" for number in range(30)], [f"mended{number}" for number in range(fixes)]
+
+    def both(failed: list[str]) -> tuple[GuestRun, GuestRun]:
+        good = dict.fromkeys([*names, *mended], PASS)
+        return run(Side.BASE, good | dict.fromkeys(mended, FAIL)), run(Side.PATCHED, good | dict.fromkeys(failed, FAIL))
+
+    changes = diff.compare(*both(names), ["s"], [])
+    found = {one.name: one.change for one in settle.settle(changes, [Pair("s", "", *both(["t0"]))] * 9, ALPHA)}
+    assert found["t0"] is ChangeKind.UNDECIDED
+    assert {found[name] for name in mended} <= {ChangeKind.FIXED}
+    assert ChangeKind.REGRESSED not in found.values()
+
+
 def boot(side: Side, *, up: bool) -> GuestRun:
     outcome = GuestOutcome.OK if up else GuestOutcome.PANIC
     record = GuestRecord(

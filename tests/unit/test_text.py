@@ -15,6 +15,8 @@ from orchestrator.model import (
     Fate,
     FindingChange,
     FindingRecord,
+    LineCoverage,
+    LineState,
     MetricPair,
     MutantRecord,
     Outcome,
@@ -22,11 +24,12 @@ from orchestrator.model import (
     RunStatus,
     Samples,
     Series,
+    Side,
     Suspect,
     Verdict,
     VerdictValue,
 )
-from orchestrator.publish import clean, digest, excerpt, text
+from orchestrator.publish import clean, digest, excerpt, outline, text
 from tests.unit.runs import change, sample_run
 
 REPORT = Path("results/0412-madv-dontneed-locked/report.html")
@@ -181,22 +184,43 @@ def test_a_flood_made_to_match_nothing_costs_no_time(piece: str) -> None:
     assert excerpt.same_message(clean.printable(flood)).endswith("!")
 
 
-def test_rates_are_shown_of_what_was_asked_against_chance_alone() -> None:
-    rates = Rate(0, 6, 0.0, 0.6), Rate(6, 6, 0.4, 1.0)
-    asked, seen = (
-        change("broke", kind=ChangeKind.REGRESSED, evidence=Evidence(*rates, value)) for value in (40.0, None)
-    )
-    said = [text.summary(sample_run(tests=(test,), metrics=()), None) for test in (asked, seen)]
-    assert "regressed  madvise_locked/broke x86_64 (failed 0/6 base, 6/6 patched)\n" in said[0]
-    assert "regressed  madvise_locked/broke x86_64\n" in said[1]
+@pytest.mark.parametrize(
+    ("value", "state", "more"),
+    [
+        (VerdictValue.CLEAN, LineState.IDLE, " (1 changed line never ran)"),
+        (VerdictValue.VALIDATED, LineState.ABSENT, " (1 changed line never ran)"),
+        (VerdictValue.CLEAN, LineState.UNCOUNTED, ""),
+        (VerdictValue.REGRESSED, LineState.IDLE, ""),
+    ],
+)
+def test_a_good_answer_says_in_its_heading_what_never_ran(value: VerdictValue, state: LineState, more: str) -> None:
+    lines = [LineCoverage(Side.PATCHED, "arm64", "coverage", "mm/a.c", at, LineState.RAN) for at in (1, 2)]
+    other = dataclasses.replace(lines[0], line=3, state=state)
+    run = sample_run(verdict=Verdict(value, ("why",)), coverage=(*lines, other))
+    word, title = f"{value.value.upper()}{more}", run.series.title
+    assert outline.headline(run) == f"{word}: {title}"
+    assert text.summary(run, None).startswith(f"{word}  {title[:30]}")
+
+
+@pytest.mark.parametrize("value", [40.0, None])
+def test_rates_of_whatever_was_run_again_stand_below_it_with_their_intervals(value: float | None) -> None:
+    evidence = Evidence(Rate(0, 6, 0.0, 0.6), Rate(6, 6, 0.4, 1.0), value)
+    test = change("broke", kind=ChangeKind.FLAKY_ON_PATCHED, evidence=evidence, earlier="failed 3 of 40 times before")
+    said = text.summary(sample_run(tests=(test,), metrics=()), None)
+    assert (
+        "madvise_locked/broke x86_64\n"
+        "  failed 0 of 6 (0..60 %) on base, 6 of 6 (40..100 %) on patched; failed 3 of 40\n"
+        "    times before\n"
+    ) in said
 
 
 def test_where_both_sides_fail_the_rates_are_of_patched_s_failure_and_say_so() -> None:
     fails = {"base": Outcome.FAIL, "patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
     evidence = Evidence(Rate(0, 5, 0.0, 0.62), Rate(5, 5, 0.38, 1.0), 21.0)
     test = change("broke", evidence=evidence, **fails)
-    assert "(failed this way 0/5 base, 5/5 patched)" in text.summary(sample_run(tests=(test,), metrics=()), None)
-    assert digest.rates(test) == "failed this way 0 of 5 (0..62 %) on base, 5 of 5 (38..100 %) on patched"
+    words = "failed this way 0 of 5 (0..62 %) on base, 5 of 5 (38..100 %) on patched"
+    assert digest.rates(test) == words
+    assert f"\n  {words}\n" in text.summary(sample_run(tests=(test,), metrics=()), None)
 
 
 def test_a_metric_says_between_what_and_from_which_part_on_it_would_have_been_seen() -> None:
