@@ -59,33 +59,37 @@ def _of_cell(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="N",
     help="With --at: in so many guests at most, until it fails.",
 )
-@click.option("--ssh", is_flag=True, help="With --at: print a line that lets more terminals in, too.")
+@click.option("--ssh", is_flag=True, help="Print a line that lets more terminals in, too.")
 @click.pass_obj
 def shell(cache_dir: Path, cell: Cell, directory: Path | None, at: str | None, tries: int, ssh: bool) -> int:
     """Boot one kernel of RUN with a shell on its console, on this terminal. `exit` ends it.
 
-    With --at it is the guest in which TEST failed in a run with --keep-state. Else the guest is as pristine as in a
-    run, and has its memory, swap and programs; TEST has just run in it, alone if its program lists it under --list,
-    else with that. --tries finds the guest in which a flaky one failed.
+    With --at it is the guest in which TEST failed in a run with --keep-state. Else, and with --ssh, the guest is as
+    pristine as in a run, and has its memory, swap and programs; TEST has just run in it, alone if its program lists it
+    under --list, else with that. --tries finds the guest in which a flaky one failed.
 
     \b
     Examples:
       kdelta shell --arch arm64 --side base
+      kdelta shell --ssh
       kdelta shell --at madvise_locked/drops_mlock
       kdelta shell --at kselftest_futex/futex_wait_timeout --tries 50
     """
-    if (ssh or tries > 1) and at is None:
-        why = "--ssh wants --at: without a test the guest has no SSH server" if ssh else "--tries wants --at: a test"
-        raise UserError(why, hint="--at SUITE or SUITE/TEST")
+    if tries > 1 and at is None:
+        raise UserError("--tries wants --at: a test", hint="--at SUITE or SUITE/TEST")
     _need_terminal()
     run = opening.run_directory(directory)
-    if at is None:
+    if at is None and not ssh:
         guest.interact(_machine(run, cell, cache_dir))
         return 0
     with tempfile.TemporaryDirectory(prefix="kdelta-shell-") as scratch:
         where = Path(scratch)
-        trial = _trial(job.planned(run), cell, run, where)
-        known, keys = again.find(trial, at).known, where if ssh else None
+        trial, keys = _trial(job.planned(run), cell, run, where), where if ssh else None
+        if at is None:
+            with again.pristine(trial, snapshot.take) as alive:
+                _hand_over(keys, alive, f"{cell} has booted")
+            return 0
+        known = again.find(trial, at).known
         kept = again.kept(trial, at, store.cell_directory(run, cell)) if tries == 1 else None
         if kept:
             with snapshot.reopen(trial.machine, kept, workdir=where, limits=trial.limits) as alive:

@@ -1,7 +1,8 @@
 """A suite, or one test of it, once more, in a guest for a person."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +48,8 @@ def enact(trial: Trial, take: Take, name: str, then: Callable[[Guest, CommandRes
     A test runs alone where the program lists it, as one with `isolation: test` must; else the program runs whole. What
     fails now and then is run in `tries` guests at most, one after the other, until that fails.
     """
-    ready = functools.partial(prepare.guest, replace(trial, counts=False))  # a run's readings stay
     turn, where, limits = find(trial, name), trial.directory, trial.limits
-    with take(trial.machine, workdir=where, limits=limits, prepare=ready) as kept:
+    with _booted(trial, take) as kept:
         if turn.test and not _lists(trial, kept, turn):
             turn = replace(turn, test="")
         for number in range(1, tries + 1):
@@ -59,6 +59,18 @@ def enact(trial: Trial, take: Take, name: str, then: Callable[[Guest, CommandRes
                 if number == tries or _failed(seen, name):
                     then(guest, done)
                     return
+
+
+@contextlib.contextmanager
+def pristine(trial: Trial, take: Take) -> Iterator[Guest]:
+    """Lend a guest as pristine as in a run, with the programs of all suites."""
+    with _booted(trial, take) as kept, kept.restore(workdir=trial.directory / "again", limits=trial.limits) as guest:
+        yield guest
+
+
+def _booted(trial: Trial, take: Take) -> contextlib.AbstractContextManager[Kept]:
+    ready = functools.partial(prepare.guest, replace(trial, counts=False))  # a run's readings stay
+    return take(trial.machine, workdir=trial.directory, limits=trial.limits, prepare=ready)
 
 
 def _failed(seen: Seen, name: str) -> bool:

@@ -75,7 +75,6 @@ def test_init_writes_a_file_that_plan_accepts_and_does_not_replace_it(kdelta: Kd
         (["run", "--toolchain", "gcc-"], "'gcc-' is none: gcc, clang, or a version of one, as gcc-11"),
         (["run", "--mutate", "3"], "--mutate wants to know which lines ran"),
         (["run", "--suite", "x"], "no suite 'x'"),
-        (["shell", "--ssh"], "--ssh wants --at"),
         (["shell", "--tries", "9"], "--tries wants --at"),
         (["run", "--kernel", "tar:/nowhere"], "no such tarball"),
         (["run", "--no-such-option"], "No such option"),

@@ -59,6 +59,22 @@ def test_shell_at_a_test_is_a_shell_in_the_guest_in_which_it_has_just_run(arch: 
     assert shell.exitstatus == 0
 
 
+def test_shell_lets_ssh_in_beside_the_console(arch: str, built: Path) -> None:
+    with on_a_terminal("shell", "--arch", arch, "--side", "base", "--ssh", built) as shell:
+        shell.expect("note: (ssh .*?)\r")
+        assert shell.match
+        line = shlex.split(shell.match[1])
+        shell.expect("has booted")
+        done = subprocess.run(
+            [*line, "uname -r; ls /tmp/suites"], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.stdout.startswith("5.10.") and "madvise_locked" in done.stdout, done
+        shell.expect("~ # ")
+        shell.send("exit\r")
+        shell.expect(pexpect.EOF)
+    assert shell.exitstatus == 0
+
+
 def test_a_guest_that_is_kept_can_be_looked_at_over_ssh_and_the_run_ends_after_it(arch: str, tmp_path: Path) -> None:
     kept = f"patched/{arch}-fast: a test failed in refuses, which stays until `poweroff -f` in it: "
     refuses = suites.refuses(tmp_path)
