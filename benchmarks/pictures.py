@@ -58,7 +58,8 @@ def taken(browser: Any, report: str, picture: Picture) -> bytes:
         page.locator(picture.opened).first.click()
         page.mouse.move(0, 0)
     out, shown = io.BytesIO(), Image.open(io.BytesIO(page.screenshot()))
-    shown.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    rare = Image.Quantize.MAXCOVERAGE  # a colour that few pixels have stays what it is
+    shown.convert("RGB").quantize(COLOURS, rare, dither=Image.Dither.NONE).save(out, "png", optimize=True)
     page.close()
     return out.getvalue()
 

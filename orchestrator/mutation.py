@@ -19,7 +19,7 @@ from orchestrator.trial.kinds.kind import SuiteKind
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
 SECONDS = 1800.0
-_SHOWN = 10
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
