@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.model import (
     Change,
+    ChangeKind,
     ConsoleLine,
     Culprit,
     Fate,
@@ -121,16 +122,22 @@ def _place(found: FindingRecord) -> str:
 def _changes(run: Run, names: dict[Lane, str]) -> list[str]:
     groups = digest.merged(
         digest.noteworthy(run),
-        lambda test: (test.suite, test.name, test.change, test.unmet, test.expected, digest.rates(test)),
+        lambda test: (test.suite, test.name, test.change, test.unmet, test.expected, _rates(test)),
     )
     return [
         text
         for tests in groups
         for text in (
             _change(tests, [names[digest.lane_of(test)] for test in tests]),
-            *_wrapped(f"  {line(digest.rates(tests[0]))}", "    "),
+            *_wrapped(f"  {line(_rates(tests[0]))}", "    "),
         )
     ]
+
+
+def _rates(test: Change) -> str:
+    """How often it failed: of what is bad, or nobody knows. Good news needs no second line."""
+    telling = test.change is ChangeKind.REGRESSED or test.change.unsure or test.change.flaky
+    return digest.rates(test) if telling else ""
 
 
 def _change(tests: list[Change], where: list[str]) -> str:

@@ -214,6 +214,19 @@ def test_rates_of_whatever_was_run_again_stand_below_it_with_their_intervals(val
     ) in said
 
 
+def test_what_is_fixed_on_both_architectures_is_one_line_whatever_each_of_them_showed_before() -> None:
+    evidence = Evidence(Rate(1, 1, 0.02, 1.0), Rate(0, 1, 0.0, 0.98), None)
+    fixed = [
+        change(
+            "mends", arch=arch, kind=ChangeKind.FIXED, evidence=evidence, earlier=f"failed {count} of 99 times before"
+        )
+        for arch, count in (("x86_64", 36), ("arm64", 93))
+    ]
+    said = text.summary(sample_run(tests=tuple(fixed), metrics=()), None)
+    assert "fixed      madvise_locked/mends x86_64 arm64\n" in said
+    assert "36 of 99" not in said
+
+
 def test_where_both_sides_fail_the_rates_are_of_patched_s_failure_and_say_so() -> None:
     fails = {"base": Outcome.FAIL, "patched": Outcome.FAIL, "kind": ChangeKind.REGRESSED}
     evidence = Evidence(Rate(0, 5, 0.0, 0.62), Rate(5, 5, 0.38, 1.0), 21.0)
