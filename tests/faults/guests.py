@@ -148,8 +148,9 @@ def _watched(row: Row, where: Path) -> Iterator[_Told]:
     log = where / "guests" / row.program / "console.log"
 
     def follow() -> None:
-        sent = not row.signal
-        while not over.wait(0.02):
+        sent, last = not row.signal, False
+        while not last:
+            last = over.wait(0.02)  # then a last look: kdelta may be faster than this
             text = log.read_bytes() if log.exists() else b""
             if not sent and _DUE.encode() in text:
                 sent = True
