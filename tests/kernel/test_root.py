@@ -122,7 +122,7 @@ def test_a_disk_image_is_the_root_of_tests_and_what_they_write_is_thrown_away(
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
 
 
-@pytest.mark.parametrize(("arch", "end"), zip(DEFAULT, ("", ".img"), strict=True))
+@pytest.mark.parametrize(("arch", "end"), [*zip(DEFAULT, ("", ".img"), strict=True)])
 def test_a_debian_that_kdelta_makes_is_the_root_of_tests_with_the_packages_that_were_asked_for(
     arch: str, end: str, tried: Tried, tmp_path: Path
 ) -> None:
