@@ -15,7 +15,7 @@ from kvm.arch import get
 from orchestrator import cache
 from tests.conftest import ROOT
 from tests.faults import guests, host, kernel
-from tests.faults.row import Seen
+from tests.faults.row import Row, Seen
 
 ARCHES = ("x86_64", "arm64")
 DOC = ROOT / "docs" / "faults.md"
@@ -78,9 +78,13 @@ def in_guests(seen: list[Seen]) -> str:
 
 
 def _latest(seen: list[Seen]) -> Iterator[str]:
-    late = [each.late for each in seen if each.late is not None]
-    if late:
-        yield f"The kernel says a line of {len(late)}; the first word of it came {max(late):.1f} s later at most.\n"
+    heard = [each for each in seen if each.late is not None and each.row.within == Row.within]
+    quiet = [each.late for each in seen if each.late is not None and each.row.within > Row.within]
+    if heard:
+        soon = sum(not each.is_late for each in heard)
+        yield f"The console tells of {len(heard)}; {soon} of them were told within {Row.within:g} s of that line.\n"
+    if quiet:
+        yield f"The silence tells of {len(quiet)}; the first word came {max(quiet):.1f} s after the fault at most.\n"
 
 
 def _cells(each: Seen) -> tuple[str, ...]:

@@ -77,6 +77,11 @@ class Seen:
         """Kinds of what the kernel reported, without what it may report or not."""
         return sorted({splat.kind for splat in self.run.guest.splats} - {*self.row.perhaps})
 
+    @property
+    def is_late(self) -> bool:
+        """Was it told too long after its line, for a machine as slow as this?"""
+        return self.late is not None and self.late > self.row.within * self.slow
+
     def of(self, test: str) -> str:
         """The outcome of a test."""
         return next((str(result.outcome) for result in self.run.results if result.name == test), "missing")
@@ -96,6 +101,6 @@ class Seen:
             yield f"verdict is {self.verdict}, not {row.verdict}"
         if row.tells and self.late is None:
             yield "its line was not seen"
-        elif self.late and self.late > row.within * self.slow:
+        elif self.is_late:
             yield f"told {self.late:.1f} s after its line, not within {row.within:g} s x {self.slow:.1f}"
         yield from (f"left behind: {what}" for what in self.left)
