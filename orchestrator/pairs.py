@@ -137,13 +137,10 @@ def _pairs(
     """
     budget, done, alone, lost = job.plan.request.pipeline.rerun, list[Pair](), set[Named](unable), 0
     end, enough = time.monotonic() + budget.seconds, chance.fewest(alpha(job))
-
-    def runs(name: Named) -> int:
-        return sum(pair.runs(name) for pair in done)
-
     for number in itertools.count(1):
-        wanted = [name for name in stand(done).wanted if name not in alone and runs(name) < budget.pairs]
-        names = chosen(wanted, runs, lambda name: program(_part(name)), enough)
+        runs = {name: sum(pair.runs(name) for pair in done) for name in stand(done).wanted if name not in alone}
+        wanted = [name for name, ran in runs.items() if ran < budget.pairs]
+        names = chosen(wanted, runs.__getitem__, lambda name: program(_part(name)), enough)
         late = time.monotonic() > end and number > enough
         if not names or lost > enough or late:
             break
@@ -164,8 +161,9 @@ def chosen(
 ) -> list[Named]:
     """Those of one boot: the tests of so many programs, first of all what had not `enough` runs to be named at all."""
     ordered = sorted(wanted, key=lambda name: runs(name) // enough)
-    first = list(dict.fromkeys(map(program, ordered)))[:MOST_AT_ONCE]
-    return [name for name in ordered if program(name) in first]
+    programs = {name: program(name) for name in ordered}
+    first = list(dict.fromkeys(programs.values()))[:MOST_AT_ONCE]
+    return [name for name in ordered if programs[name] in first]
 
 
 def _part(name: Named) -> Named:
