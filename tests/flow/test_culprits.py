@@ -178,13 +178,20 @@ def test_the_command_says_what_the_runs_pipeline_does_not(look: Look, tmp_path: 
     assert options == {"--base": f"{suspect.commit}~1", "--pipeline": str(tmp_path / "run" / "pipeline.yaml")}
 
 
+@pytest.fixture
+def other(suite: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """A second suite, of the same program."""
+    copied = shutil.copytree(suite, tmp_path / "other")
+    (copied / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
+    return copied
+
+
 def test_the_command_compares_the_culprit_alone_in_one_lane_and_suite_as_the_run_did(
     look: Look,
     tmp_path: Path,
     suite: Path,  # noqa: F811
+    other: Path,
 ) -> None:
-    other = shutil.copytree(suite, tmp_path / "other")
-    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
     (tmp_path / "own.config").write_text("CONFIG_OWN=y\n")
     text = "{}\nprogram:\nsay 1..1\nsay {} 1 first\n"
     texts = [text.format(number, "not ok" if number >= 2 else "ok") for number in range(4)]
@@ -201,9 +208,8 @@ def test_a_report_is_looked_for_in_the_suite_under_which_it_came(
     look: Look,
     tmp_path: Path,
     suite: Path,  # noqa: F811
+    other: Path,
 ) -> None:
-    other = shutil.copytree(suite, tmp_path / "other")
-    (other / "suite.yaml").write_text("name: other\nkind: ktap\nsources: [main.c]\n")
     texts = [f"{number}\n{PASSES}{WARNS if number >= 2 else ''}" for number in range(4)]
     [culprit] = look(PASSES, *texts, suites=[str(suite), str(other)]).culprits
     assert culprit.symptoms == ("warning: WARNING in do_madvise",)
