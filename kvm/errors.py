@@ -6,6 +6,11 @@ from pathlib import Path
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # the machine's, whatever file was asked for
 
 
+def of_system(fault: OSError) -> str:
+    """A fault of the host's in words, with the file that it is about."""
+    return f"{fault.filename or 'the system'}: {fault.strerror or fault}"
+
+
 class Error(Exception):
     """A fault that can be explained: what happened, where the log is, what to do."""
 

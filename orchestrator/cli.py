@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kvm import disk, proc
+from kvm import disk, errors, proc
 from kvm.errors import Error, InfraError, Interrupted, UserError
 from orchestrator import actions, cache, scratch, show
 from orchestrator.commands import (
@@ -61,7 +61,7 @@ def _guarded() -> int:  # noqa: PLR0911  (one return per kind of end)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INCONCLUSIVE
     except OSError as fault:
-        named = f"{fault.filename or 'the system'}: {fault.strerror}"
+        named = errors.of_system(fault)
         if fault.errno == errno.ENAMETOOLONG:  # we give none
             _explain(UserError(named[-1000:], hint="no file has such a name: look at what was given"))
             return EXIT_USAGE

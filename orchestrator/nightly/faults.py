@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from kvm import errors
 from kvm.errors import Error
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ def said(fault: Exception, what: str) -> str:
     if isinstance(fault, Error):
         return fault.message
     if isinstance(fault, OSError):
-        return f"{fault.filename or 'the system'}: {fault.strerror or fault}"
+        return errors.of_system(fault)
     log.error("%s", what, exc_info=fault)
     return f"a fault of kdelta itself: {fault!r}"
 
