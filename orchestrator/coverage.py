@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from orchestrator import store
+from orchestrator import listing, store
 from orchestrator.build import toolchain
 from orchestrator.build.anatomy import gcov, kit
 from orchestrator.build.anatomy.errand import NoAnswer, Place
@@ -94,8 +94,7 @@ def _is_included(source: Path) -> bool:
 def _lost(kept: list[Kept], counting: Mapping[str, object]) -> Iterator[str]:
     names = [one.program for one in kept if not one.object] if counting else []
     if names:
-        more = f" and {len(names) - _LOST_SHOWN} more" if len(names) > _LOST_SHOWN else ""
-        yield f"nobody knows of {', '.join(names[:_LOST_SHOWN])}{more}: the guest did not live to tell"
+        yield f"nobody knows of {listing.first(names, _LOST_SHOWN)}: the guest did not live to tell"
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvm.errors import BuildError
-from orchestrator import pipeline, store, trials
+from orchestrator import listing, pipeline, store, trials
 from orchestrator.build import kbuild
 from orchestrator.build.kbuild import KernelBuild
 from orchestrator.build.order import Order
@@ -105,9 +105,8 @@ def _left_out(job: Job, ran: _Ran) -> Iterator[str]:
     every = [(run, file) for _, file in sorted(job.plan.lines.by_patched.items()) for run in file.runs]
     places = [f"{file.patched}:{run.patched}" for run, file in every if not ran.through(run, file)]
     if places:
-        more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
         why = f"{len(places)} of {len(every)} hunks not taken out, as no line of theirs was seen to run"
-        yield f"{why}: {', '.join(places[:_SHOWN])}{more}"
+        yield f"{why}: {listing.first(places, _SHOWN)}"
 
 
 def _contents(job: Job, file: str) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kvm.errors import BuildError
-from orchestrator import store
+from orchestrator import listing, store
 from orchestrator.build import kbuild, kconfig, sandbox
 from orchestrator.build.kconfig import Dropped
 from orchestrator.job import Job
@@ -57,8 +57,7 @@ def _dropped(job: Job, lane: Lane, base: str, patched: str) -> Iterator[str]:
 
 
 def _names(lost: list[Dropped]) -> str:
-    named = ", ".join(f"CONFIG_{loss.option}" for loss in lost[:NAMES_SHOWN])
-    return f"{named} and {len(lost) - NAMES_SHOWN} more" if len(lost) > NAMES_SHOWN else named
+    return listing.first([f"CONFIG_{loss.option}" for loss in lost], NAMES_SHOWN)
 
 
 def _build_steps(job: Job, lane: Lane) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from kvm.arch import get as get_arch
-from orchestrator import cache
+from orchestrator import cache, listing
 from orchestrator.build import toolchain
 from orchestrator.build.anatomy import errand, pahole
 from orchestrator.build.anatomy.errand import NoAnswer, Place
@@ -91,6 +91,4 @@ def _look(place: Place, arch: str, names: list[str], notes: tuple[str, ...]) -> 
 def _others(paths: list[str]) -> tuple[str, ...]:
     if not paths:
         return ()
-    more = len(paths) - _NAMES_SHOWN
-    shown = ", ".join(paths[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return (f"uapi headers of other architectures were not probed: {shown}",)
+    return (f"uapi headers of other architectures were not probed: {listing.first(paths, _NAMES_SHOWN)}",)

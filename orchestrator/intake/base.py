@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kvm import disk
+from orchestrator import listing
 from orchestrator.intake import git, past, patchtext
 from orchestrator.intake.patch import Mail
 from orchestrator.intake.source import Source
@@ -156,8 +157,7 @@ def _sure(commit: str, label: str, search: _Search) -> str:
         return f"the pre-image blob matches {label}"
     if not others:
         return f"all {'of ' * search.more}{whole} pre-image blobs match {label}"
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return f"{count - len(others)} of {whole} pre-image blobs match {label}; not {', '.join(others[:3])}{more}"
+    return f"{count - len(others)} of {whole} pre-image blobs match {label}; not {listing.first(others, 3)}"
 
 
 def _prerequisites(ids: tuple[str, ...], commit: str, repository: git.Repository) -> list[str]:

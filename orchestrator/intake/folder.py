@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import listing
+
 _DELETED = re.compile(r"[:;!]2,[A-Za-z]*T")  # a Maildir file's flags
 _NAMED = 3  # folders that a note names
 
@@ -20,8 +22,7 @@ class Folder:
     @property
     def unread(self) -> tuple[str, ...]:
         """A note that names the folders inside, if there are any: they are folders of their own."""
-        more = f" and {len(self.inner) - _NAMED} more" if len(self.inner) > _NAMED else ""
-        return (f"its folders are not read: {', '.join(self.inner[:_NAMED])}{more}",) if self.inner else ()
+        return (f"its folders are not read: {listing.first(self.inner, _NAMED)}",) if self.inner else ()
 
 
 def maildir(path: Path) -> Folder | None:

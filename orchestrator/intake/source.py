@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kvm import disk, packages, proc
 from kvm.errors import InfraError, UserError
-from orchestrator import cache
+from orchestrator import cache, listing
 from orchestrator.intake import git
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,7 @@ def uncommitted(origin: Source) -> str | None:
     files = [file for file in found.output.split("\0") if file] if not found.returncode else []
     if not files:
         return None
-    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-    return f"changes that are not committed are left out: {', '.join(files[:3])}{more}"
+    return f"changes that are not committed are left out: {listing.first(files, 3)}"
 
 
 def _release(repository: git.Repository, commit: str, spec: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kvm import disk, proc
 from kvm.errors import InfraError
-from orchestrator import cache
+from orchestrator import cache, listing
 from orchestrator.intake.git import Repository
 from orchestrator.intake.source import Source
 
@@ -102,8 +102,7 @@ def _mend(source: Source, tree: str, directory: Path) -> None:
         repository.run("checkout-index", "--all", "--force", "--index")
     changed += sweep(repository, directory)
     if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        log.warning("the checkout %s was damaged, and is mended: %s%s", tree[:12], ", ".join(changed[:3]), more)
+        log.warning("the checkout %s was damaged, and is mended: %s", tree[:12], listing.first(changed, 3))
 
 
 def _is_as(repository: Repository, tree: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from orchestrator import listing
 from orchestrator.build.anatomy import objects, pahole
 from orchestrator.model import BinaryDiff, ByteChange, ObjectChange, TextChange
 
@@ -108,7 +109,7 @@ def _names(changes: Sequence[ObjectChange]) -> str:
 
 def _list(names: Sequence[str]) -> str:
     if len(names) > _NAMES_SHOWN:
-        return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
+        return listing.first(names, _NAMES_SHOWN)
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

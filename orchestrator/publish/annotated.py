@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator import store
+from orchestrator import listing, store
 from orchestrator.judge import hunks
 from orchestrator.model import Fate, Lane, LineCoverage, LineState, Run, Side
 from orchestrator.model.coverage import BOOT
@@ -148,5 +148,4 @@ def _words(line: LineCoverage) -> str:
 def _programs(lines: list[LineCoverage]) -> str:
     """Who ran it, in whichever lane; the boot, which runs much, last."""
     names = sorted({name for line in lines for name in line.by}, key=lambda name: (name == BOOT, name))
-    more = max([len(names), *(line.programs for line in lines)]) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listing.first(names, _NAMED, total=max((line.programs for line in lines), default=0))

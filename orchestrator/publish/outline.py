@@ -6,6 +6,7 @@ The lines hold words of guests and patches as they are: whoever writes them make
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestrator import listing
 from orchestrator.model import Change, Lane, Run
 from orchestrator.publish import digest, effects
 
@@ -57,12 +58,7 @@ def changes(run: Run) -> Iterator[str]:
     ]
     for alike in digest.merged(rows, lambda row: (row[0], *row[2:])):
         suite, _, where, said = alike[0]
-        yield f"{suite}/{_named([name for _, name, _, _ in alike])} on {where}: {said}"
-
-
-def _named(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield f"{suite}/{listing.first([name for _, name, _, _ in alike], _NAMED)} on {where}: {said}"
 
 
 def words(change: Change) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orchestrator import listing
 from orchestrator.model import Change, MetricPair, VerdictValue
 
 Reason = tuple[VerdictValue, str]
@@ -15,5 +16,4 @@ def named(some: Sequence[Change | MetricPair]) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return listing.first(names, _NAMES_SHOWN)
