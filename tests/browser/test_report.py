@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from orchestrator.judge.verdict import decide
 from orchestrator.model import Change, ChangeKind, Evidence, Observed, Outcome, Rate, Run
@@ -177,7 +177,7 @@ def test_a_link_to_a_test_that_did_not_change_finds_and_opens_it(page: Page, rep
 
 def test_a_word_at_a_line_leads_to_the_report_of_the_kernel_and_unfolds_it(page: Page) -> None:
     page.locator("#patch .told a", has_text="at <script>").first.click()
-    assert page.locator("#guests details[open] pre", has_text="Call Trace").is_visible()
+    expect(page.locator("#guests details[open] pre", has_text="Call Trace")).to_be_visible()  # the hash is told later
 
 
 def test_the_patch_says_in_words_what_ran_and_needs_no_colour(page: Page) -> None:
