@@ -1,6 +1,7 @@
 """The first pass and the pairs so far in; what is suspected, and how far chance has let it go, out. Pure.
 
-The first pass names a suspect, and so does a pair in which something new failed; what named it is no evidence.
+The first pass names a suspect, and so does a pair in which something new failed; what named it is no evidence, but for
+what was named before it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,7 +16,8 @@ _BAD = frozenset(outcome for outcome in Outcome if outcome.bad)
 _WORSE_THAN_FAIL = _BAD - {Outcome.FAIL}
 _ENOUGH = 5  # pairs after which what was seen on both sides may be dropped
 _STABLE = 2  # pairs in which a way to fail must come again, or its words are different each time
-_CONFIRM = 1  # pairs for what is not asked against chance
+_CONFIRM = 1  # pairs for what is not asked against chance, as there is nothing to compare it with
+_CONFIRMED = frozenset({ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN, ChangeKind.SAME_FAIL})
 # What one side did not test, and in how many pairs it must so that there is no difference. Of what was not seen, or not
 # told, one is as good as the first pass; what was seen to be left out may be left out now and then.
 _UNTESTED = {
@@ -32,7 +34,8 @@ _ITS_SHARE = 0.25  # of the error that a lane may have, beside its tests: none o
 class Suspect:
     """An event of a test that is suspected to come more often on `side`; pairs of its suite before `since` named it.
 
-    It ends with one of `outcomes`, and, where that is said, with this fingerprint.
+    It ends with one of `outcomes`, and, where that is said, with this fingerprint. What is `foretold` was asked of before
+    anything ran, and nobody chose it of many for how it came out: the first pass, in which it came, is evidence as well.
     """
 
     name: Name
@@ -40,6 +43,7 @@ class Suspect:
     outcomes: frozenset[Outcome] = _BAD
     fingerprint: str = ""
     since: int = 0
+    foretold: bool = False
 
     def came(self, one: Sheet) -> bool | None:
         """Did it come? None if nobody saw: what skips would else be called good."""
@@ -106,7 +110,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a suspect stands: pairs since it was named (and all), the e-value, if that is enough to be `named` for good.
+    """How a suspect stands: pairs since it was named (and all), and if these are enough to be `named` for good.
 
     `on_other`: the same failure was seen on the other side, in the first pass or in any pair; `tried` are its pairs.
     """
@@ -114,10 +118,19 @@ class Standing:
     suspect: Suspect
     counts: Pairs
     all_counts: Pairs
-    value: float
     on_other: bool
     tried: int
     named: bool = False
+
+    @property
+    def weighed(self) -> Pairs:
+        """All that is evidence."""
+        return self.counts.add(suspected=True, other=False) if self.suspect.foretold else self.counts
+
+    @property
+    def value(self) -> float:
+        """What it is worth."""
+        return chance.evidence(self.weighed.suspected, self.weighed.other)
 
     @property
     def open(self) -> bool:
@@ -156,7 +169,7 @@ class Lane:
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
             name = change.suite, change.name
-            if name not in self.standings and (change.change in _UNTESTED or _confirmed(change)):
+            if name not in self.standings and change.change in _CONFIRMED | _UNTESTED.keys():
                 course = self.course(name)
                 done = instead(change, course) if change.change in _UNTESTED else course.seen(name) >= _CONFIRM
                 if not done and len(course.pairs) < _ENOUGH:
@@ -203,14 +216,10 @@ def _named(found: Iterable[Standing], side: Side, alpha: float) -> Iterator[Stan
 
 
 def _never_boots(one: Standing, alpha: float) -> bool:
-    """Did patched not boot in any pair, and base in all? Unlike tests, both were started by themselves.
-
-    The first pass counts: nobody chose this one of many tests for how it came out there.
-    """
+    """Did patched not boot in any pair, and base in all? Unlike tests, both were started by themselves."""
     if one.suspect.name != _BOOT or one.suspect.side is Side.BASE:
         return False
-    counts = one.counts if one.suspect.since else one.counts.add(suspected=True, other=False)
-    return chance.each_time(counts) * alpha * _ITS_SHARE >= 1
+    return chance.each_time(one.weighed) * alpha * _ITS_SHARE >= 1
 
 
 def _courses(pairs: Iterable[Pair], on_base: Collection[Splat]) -> dict[str, Course]:
@@ -226,19 +235,14 @@ def _first(change: Change) -> Iterator[Suspect]:
     name, kind = (change.suite, change.name), change.change
     base, patched = change.base, change.patched
     if kind is ChangeKind.REGRESSED:
-        yield Suspect(name, Side.PATCHED, _BAD if base.outcome.good else _WORSE_THAN_FAIL)
+        bad = _BAD if base.outcome.good else _WORSE_THAN_FAIL
+        yield Suspect(name, Side.PATCHED, bad, foretold=name == _BOOT)
     elif kind in (ChangeKind.FLAKY_ON_PATCHED, ChangeKind.FLAKY_ON_BOTH):
         yield Suspect(name, Side.PATCHED)
-    elif kind is ChangeKind.FIXED and change.expected is not ChangeKind.FIXED:
-        yield Suspect(name, Side.BASE)
+    elif kind is ChangeKind.FIXED:
+        yield Suspect(name, Side.BASE, foretold=change.expected is kind)
     elif kind is ChangeKind.SAME_FAIL and fingerprint.of(base) != fingerprint.of(patched):
         yield Suspect(name, Side.PATCHED, frozenset({patched.outcome}), fingerprint.of(patched))
-
-
-def _confirmed(change: Change) -> bool:
-    """Is it enough to see it come out the same once more: it was declared, or there is nothing to compare it with?"""
-    declared = change.change is ChangeKind.FIXED and change.expected is ChangeKind.FIXED
-    return declared or change.change in (ChangeKind.ADDED, ChangeKind.SKIP_TO_RUN, ChangeKind.SAME_FAIL)
 
 
 def _later(course: Course, known: dict[Name, Suspect]) -> dict[Name, Suspect]:
@@ -259,7 +263,6 @@ def _stand(suspect: Suspect, course: Course, first: Change | None, titles: Colle
         suspect,
         counts,
         course.count(suspect),
-        chance.evidence(counts.suspected, counts.other),
         (first is None and title in titles) or _on_other(suspect, course, first),
         len(course.pairs) - suspect.since,
     )

@@ -99,13 +99,32 @@ def test_a_repair_that_nobody_declared_is_fixed_after_six_pairs() -> None:
     assert settled(changes, pairs).change is ChangeKind.FIXED
 
 
-def test_a_declared_change_is_seen_once_more_and_no_more_often() -> None:
+def test_of_a_declared_change_the_first_pass_counts_for_it_was_named_before() -> None:
     changes = first(FAIL, PASS, ChangeKind.FIXED)
     pairs = until_settled(changes, (pair(FAIL, PASS) for _ in range(60)))
-    assert len(pairs) == 1
+    assert len(pairs) == 5
     found = settled(changes, pairs)
     assert (found.change, found.unmet) == (ChangeKind.FIXED, False)
     assert settled(changes, [pair(PASS, PASS)]).change is ChangeKind.FLAKY_ON_BASE
+
+
+def test_a_declared_change_of_too_few_pairs_is_not_validated() -> None:
+    found = settled(first(FAIL, PASS, ChangeKind.FIXED), [pair(FAIL, PASS)] * 4)
+    told = verdict.decide((), (), [found], declared=True)
+    assert told.value is VerdictValue.INCONCLUSIVE
+    assert "declared, and ran again too seldom to tell it from chance: s/t" in told.reasons
+
+
+def test_a_test_that_fails_every_second_time_is_seldom_fixed_as_declared() -> None:
+    draws = np.random.default_rng(7)
+    fixed = 0
+    for _ in range(400):
+        stream = (pair(*(FAIL if one < 0.5 else PASS for one in draws.random(2))) for _ in range(61))
+        seen = next(stream)
+        changes = first(*(side.results[0].outcome for side in (seen.base, seen.patched)), ChangeKind.FIXED)
+        if changes[0].change is ChangeKind.FIXED:
+            fixed += settled(changes, until_settled(changes, stream)).change is ChangeKind.FIXED
+    assert fixed <= 400 * ALPHA
 
 
 def test_a_test_that_fails_one_time_in_five_on_both_is_flaky() -> None:

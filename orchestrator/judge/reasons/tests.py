@@ -88,6 +88,9 @@ def of_expectations(builds: Sequence[BuildRecord], changes: Sequence[Change], de
         if not (change.change.unsure or change.change.flaky or change.change is ChangeKind.REGRESSED):
             words = f"{change.arch}: {change.suite}/{change.name} should be {change.expected} and is {change.change}"
             yield VerdictValue.UNMET, f"{words} ({change.base.outcome} -> {change.patched.outcome})"
+    if undecided := [change for change in wrong if change.change is ChangeKind.UNDECIDED and _better([change])]:
+        words = f"declared, and ran again too seldom to tell it from chance: {reason.named(undecided)}"
+        yield VerdictValue.INCONCLUSIVE, words
     if any(change.change.flaky for change in wrong):
         yield VerdictValue.INCONCLUSIVE, "a declared change is flaky"
     if any(build.noop for build in builds):
