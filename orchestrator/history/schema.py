@@ -4,7 +4,7 @@ share. So 1,000 runs of 10,000 tests are some ten thousand members of sets and t
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-HEAD = "0003"  # the newest revision below migrations/versions
+HEAD = "0004"  # the newest revision below migrations/versions
 
 metadata = MetaData(
     naming_convention={
@@ -26,6 +26,7 @@ run = Table(
     Column("release", Text, nullable=False),
     Column("base_commit", Text, nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("never_ran", Text, nullable=False, server_default=""),
     UniqueConstraint("name", "began"),
 )
 

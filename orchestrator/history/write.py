@@ -11,6 +11,7 @@ from orchestrator.history import entry, schema
 from orchestrator.history.book import Book
 from orchestrator.history.entry import LaneEntry, Name
 from orchestrator.model import Run, Side
+from orchestrator.publish import digest
 
 
 def add(book: Book, run: Run, directory: Path) -> None:
@@ -50,6 +51,7 @@ def _replace(connection: Connection, run: Run, directory: Path) -> int:
         release=entry.shown(run.kernel.release),
         base_commit=run.kernel.base_commit,
         seconds=run.wall_seconds or 0.0,
+        never_ran=digest.unproved(run),
     )
 
 

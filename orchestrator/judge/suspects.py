@@ -34,8 +34,8 @@ _ITS_SHARE = 0.25  # of the error that a lane may have, beside its tests: none o
 class Suspect:
     """An event of a test that is suspected to come more often on `side`; pairs of its suite before `since` named it.
 
-    It ends with one of `outcomes`, and, where that is said, with this fingerprint. What is `foretold` was asked of before
-    anything ran, and nobody chose it of many for how it came out: the first pass, in which it came, is evidence as well.
+    It ends with one of `outcomes`, and, where that is said, with this fingerprint. What is `foretold` was named before
+    anything ran, and not chosen of many for how it came out: the first pass, in which it came, is evidence as well.
     """
 
     name: Name

@@ -8,7 +8,10 @@ from orchestrator.model.guests import Outcome
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run of the history; it `began` in seconds since the epoch. `verdict` is "" where there is none."""
+    """One run of the history; it `began` in seconds since the epoch. `verdict` is "" where there is none.
+
+    `never_ran` is what a good one says with it: `2 changed lines never ran`, or "".
+    """
 
     name: str
     began: int
@@ -18,6 +21,12 @@ class PastRun:
     release: str
     base_commit: str
     seconds: float
+    never_ran: str
+
+    @property
+    def answer(self) -> str:
+        """The verdict, and all that belongs into one sentence with it."""
+        return f"{self.verdict} ({self.never_ran})" if self.never_ran else self.verdict
 
 
 @dataclass(frozen=True)

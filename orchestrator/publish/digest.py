@@ -60,9 +60,14 @@ def answer(run: Run) -> str:
 
 def headword(run: Run) -> str:
     """The answer for a heading; a good one says with it what never ran: `CLEAN (2 changed lines never ran)`."""
-    good = run.verdict and run.verdict.value in (VerdictValue.CLEAN, VerdictValue.VALIDATED)
-    idle = never_ran(run.coverage) if good else ""
+    idle = unproved(run)
     return f"{answer(run).upper()}{f' ({idle})' if idle else ''}"
+
+
+def unproved(run: Run) -> str:
+    """What a good answer must not be read without: `2 changed lines never ran`; "" if there is nothing."""
+    good = run.verdict and run.verdict.value in (VerdictValue.CLEAN, VerdictValue.VALIDATED)
+    return never_ran(run.coverage) if good else ""
 
 
 def reasons(run: Run) -> tuple[str, ...]:

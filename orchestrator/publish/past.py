@@ -16,7 +16,7 @@ def day(began: int) -> str:
 
 def runs(found: Iterable[PastRun]) -> str:
     """A line for each run."""
-    lines = [f"{day(run.began)}  {run.verdict or '-':12}  {run.name}  {run.title}" for run in found]
+    lines = [f"{day(run.began)}  {run.answer or '-':12}  {run.name}  {run.title}" for run in found]
     return "\n".join(lines) or "no run yet"
 
 

@@ -23,6 +23,8 @@ from orchestrator.model import (
     Change,
     ChangeKind,
     Evidence,
+    LineCoverage,
+    LineState,
     Observed,
     Outcome,
     Rate,
@@ -303,6 +305,7 @@ KEPT = {
         "insert into night (item, content, tip, began, directory, verdict) values"
         f" ('series x', 'digest', 'f2a6c1b8de04', {NOON + DAY}, '/results/run-2', 'clean')",
     ),
+    "0004": ("update run set never_ran = '1 changed line never ran'",),
 }
 REVISIONS = [step.revision for step in ScriptDirectory(str(book._MIGRATIONS)).walk_revisions()][::-1]
 
@@ -331,8 +334,9 @@ def test_a_history_of_any_earlier_schema_is_brought_up_to_date_with_all_that_it_
         [kept] = ask.runs(opened)
         assert (kept.verdict, kept.title, kept.seconds) == ("regressed", "mm: a title", 548.2)
         known = [(one.item, one.verdict) for one in nights.entries(opened)]
-        nights_of = {"0001": [], "0002": ["regressed"], "0003": ["regressed", "clean"]}
-        assert known == [("series x", verdict) for verdict in nights_of[revision]]
+        assert kept.never_ran == ("1 changed line never ran" if revision >= "0004" else "")
+        nights_of = {"0001": [], "0002": ["regressed"]}.get(revision, ["regressed", "clean"])
+        assert known == [("series x", verdict) for verdict in nights_of]
         for number in range(2):  # the same content twice is two runs of it
             nights.begin(opened, nights.Entry("series y", "digest", "", NOON, f"/results/run-{number}", "inconclusive"))
         assert len(nights.entries(opened)) == len(known) + 2
@@ -399,6 +403,19 @@ def test_a_line_of_the_page_joins_runs_of_one_title_alone_and_what_is_not_drawn_
     assert all(f">{title}<" in image for title in ("good", "bad", "once &lt;10&gt;"))
     assert "once &lt;11&gt;" not in image
     assert "ran less often: once &lt;11&gt;." in page
+
+
+def test_a_good_answer_stands_nowhere_without_what_never_ran(tmp_path: Path) -> None:
+    good, bad = (Verdict(value, ("why",)) for value in (VerdictValue.CLEAN, VerdictValue.REGRESSED))
+    idle = (LineCoverage(Side.PATCHED, "arm64", "coverage", "mm/a.c", 7, LineState.IDLE),)
+    with book.opened(str(tmp_path / "history.sqlite")) as opened:
+        add(opened, run(1, verdict=good, coverage=idle), run(2, verdict=bad, coverage=idle), run(3, verdict=good))
+        told = ["clean (1 changed line never ran)", "regressed", "clean"]
+        assert [one.answer for one in ask.runs(opened)] == told
+        listed = past.runs(ask.runs(opened)).splitlines()
+        page = index.render(ask.trends(opened, 3), [], tmp_path)
+    assert [line[18:].partition("  run-")[0].strip() for line in listed] == told
+    assert all(f'<td class="{words.split()[0]}">{words}</td>' in page for words in told)
 
 
 def test_the_page_of_all_runs_shows_hostile_names_as_text_and_links_only_what_lies_below_it(tmp_path: Path) -> None:
