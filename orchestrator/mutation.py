@@ -1,7 +1,8 @@
 """What the tests would not notice: faults in changed lines, one at a time, built, booted and tested as patched was."""
 
+import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,19 @@ from orchestrator.intake import series
 from orchestrator.job import Job
 from orchestrator.judge import diff, ending, hunks, known, mutants
 from orchestrator.judge.mutants import Mutant
-from orchestrator.model import Cell, Fate, GuestRun, Lane, LineCoverage, LineState, MutantRecord, Run, Side
+from orchestrator.model import (
+    Cell,
+    Change,
+    Fate,
+    GuestRecord,
+    GuestRun,
+    Lane,
+    LineCoverage,
+    LineState,
+    MutantRecord,
+    Run,
+    Side,
+)
 from orchestrator.trial.kinds.kind import SuiteKind
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
@@ -148,7 +161,7 @@ class _Trials:
         if image in self.images:
             return record
         self.images.add(image)
-        return self._judged(record, self._run(kernel, where, line), cell)
+        return self._judged(record, functools.partial(self._run, kernel, where, line), cell)
 
     def _order(self, mutant: Mutant, cell: Cell) -> Order:
         plan = self.job.plan
@@ -163,20 +176,29 @@ class _Trials:
         before = self.before[self.number - 1 : self.number]
         return next((one for one in before if one == replace(record, fate=Fate.BROKEN, by=one.by)), None)
 
-    def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage) -> GuestRun:
+    def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage, name: str) -> GuestRun:
         """Run the suites of the programs that ran the line; all, where no counter knows which."""
         every, named = self.job.plan.suites, {name.partition("/")[0] for name in line.by}
         if line.programs > len(line.by):  # the others are not named
             named = {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
         suites = suites or every
-        return trials.once(self.job, kernel, suites, where / trials.label(kernel, suites))
+        return trials.once(self.job, kernel, suites, where / f"{trials.label(kernel, suites)}{name}")
 
-    def _judged(self, record: MutantRecord, mutant: GuestRun, cell: Cell) -> MutantRecord:
+    def _judged(self, record: MutantRecord, run: Callable[[str], GuestRun], cell: Cell) -> MutantRecord:
+        """What one guest says; where that are failed tests alone, another one must say so, too: any test may flake."""
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))
         assert patched  # see _choose
+        guest, changes = self._told(patched, run(""))
+        fate, by = mutants.judge(patched.guest, guest, changes)
+        if fate is Fate.CAUGHT and not mutants.of_kernel(patched.guest, guest):
+            guest, second = self._told(patched, run("-again"))
+            if mutants.judge(patched.guest, guest, mutants.again(changes, second))[0] is not Fate.CAUGHT:
+                fate, by = Fate.UNKNOWN, f"noticed in one guest of two: {by}"
+        return replace(record, fate=fate, by=by)
+
+    def _told(self, patched: GuestRun, mutant: GuestRun) -> tuple[GuestRecord, list[Change]]:
+        """How a mutant's guest ended, and its tests beside patched's, but for what tells nothing."""
         issues = self.job.plan.known_issues
         changes = known.mark_tests(diff.compare(patched, mutant, list(mutant.asked), ()), issues)
-        telling = mutants.telling(changes, self.job.run.tests)
-        fate, by = mutants.judge(patched.guest, known.mark(mutant.guest, issues), telling)
-        return replace(record, fate=fate, by=by)
+        return known.mark(mutant.guest, issues), mutants.telling(changes, self.job.run.tests)

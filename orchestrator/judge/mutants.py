@@ -104,18 +104,34 @@ def telling(changes: Iterable[Change], seen: Iterable[Change]) -> list[Change]:
 
 
 def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) -> tuple[Fate, str]:
-    """Say whether anything noticed the fault, and what: a test, a report on the console, or the kernel's end."""
-    if mutant.outcome.bad and mutant.outcome is not patched.outcome:
-        return Fate.CAUGHT, mutant.detail or str(mutant.outcome)
-    before = {splat.identity for splat in patched.splats}
-    if new := [splat for splat in mutant.splats if not splat.known and splat.identity not in before]:
-        return Fate.CAUGHT, f"{new[0].kind}: {new[0].title}"
-    noticed = [change for change in changes if change.change in (ChangeKind.REGRESSED, ChangeKind.REMOVED)]
-    if noticed:
-        more = f" and {len(noticed) - 1} more" if len(noticed) > 1 else ""
-        return Fate.CAUGHT, f"{noticed[0].suite}/{noticed[0].name}{more}"
+    """Say whether anything noticed the fault, and what: the kernel's end, a report on the console, or a test."""
+    if told := of_kernel(patched, mutant):
+        return Fate.CAUGHT, told
+    if found := noticed(changes):
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        return Fate.CAUGHT, f"{found[0].suite}/{found[0].name}{more}"
     unseen = not ending.lived(mutant) or any(change.change is ChangeKind.INFRA for change in changes)
     return (Fate.UNKNOWN, mutant.detail) if unseen else (Fate.SURVIVED, "")
+
+
+def of_kernel(patched: GuestRecord, mutant: GuestRecord) -> str:
+    """How the kernel itself told of the fault: by its end, or a report; "" if it did not."""
+    if mutant.outcome.bad and mutant.outcome is not patched.outcome:
+        return mutant.detail or str(mutant.outcome)
+    before = {splat.identity for splat in patched.splats}
+    new = [splat for splat in mutant.splats if not splat.known and splat.identity not in before]
+    return f"{new[0].kind}: {new[0].title}" if new else ""
+
+
+def noticed(changes: Iterable[Change]) -> list[Change]:
+    """The tests that noticed the fault."""
+    return [change for change in changes if change.change in (ChangeKind.REGRESSED, ChangeKind.REMOVED)]
+
+
+def again(first: Iterable[Change], second: Iterable[Change]) -> list[Change]:
+    """Of a second guest's tests, those that noticed the fault in the first one."""
+    names = {(change.suite, change.name) for change in noticed(first)}
+    return [change for change in second if (change.suite, change.name) in names]
 
 
 def _of(file: str, node: Node, wanted: Set[int]) -> Iterator[Mutant]:

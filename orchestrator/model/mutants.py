@@ -11,7 +11,7 @@ class Fate(StrEnum):
     SURVIVED = "survived"
     EQUIVALENT = "equivalent"  # the same image as patched, or as another mutant
     BROKEN = "does not build"
-    UNKNOWN = "not seen"  # nobody's fault: the guest was lost
+    UNKNOWN = "not seen"  # the guest was lost, or what one noticed another did not
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Mutants on the fake tree: real git and make, guests that follow the script in their image, faults and all."""
 
+import functools
+import itertools
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,19 @@ def test_a_test_that_fails_by_chance_or_as_is_known_catches_no_fault(request_for
     assert {one.fate for one in run.mutants} == {Fate.SURVIVED}
 
 
+def test_what_one_guest_of_two_notices_is_neither_caught_nor_survived(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    flaky = "# {}\nprogram:\nsay 1..1\nmostly ok 1 first\nexit 0\n"
+    todo = plan.make(request_for(flaky.format("base"), flaky.format("patched"), arches=["arm64"]))
+    fails = itertools.chain([False, False], itertools.cycle([True, False]))  # not in the first pass
+    take = functools.partial(scripted.take, draw=functools.partial(next, fails))
+    with job.start(todo, store.given_directory(tmp_path / "run"), lambda *_: None, take) as started:
+        pipeline.validate(started)
+        ran = LineCoverage(Side.PATCHED, "arm64", "fast", "mm/madvise.c", 1, LineState.RAN, 1, {"example": 1})
+        started.recorder.add("coverage", ran)
+        run = mutation.look(started, Bounds(9, 1e9))
+    assert [(one.fate, one.by) for one in run.mutants] == [(Fate.UNKNOWN, "noticed in one guest of two: example/first")]
+
+
 def test_what_was_tried_before_is_not_tried_again(request_for, suite: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     def look() -> tuple[MutantRecord, ...]:
         with job.resume(tmp_path / "run", lambda *_: None, scripted.take) as resumed:
@@ -67,12 +82,12 @@ def test_what_was_tried_before_is_not_tried_again(request_for, suite: Path, tmp_
     first = mutated(request_for, tmp_path / "run", Bounds(2, 1e9), 1, 4, 5, base="SYNTAX").mutants
     assert [one.fate for one in first] == [Fate.BROKEN, Fate.SURVIVED, Fate.CAUGHT]
     files = made("1/build.log", "*/*/guest.json")
-    assert len(files) == 3
+    assert len(files) == 4  # what a test alone catches it catches twice
     assert look() == first
     assert made("1/build.log", "*/*/guest.json") == files
     (suite / "main.c").write_text("int main(void) { return 1; }\n")  # another test, which may notice what none has
     look()
-    assert len(made("*/*/guest.json")) == 4
+    assert len(made("*/*/guest.json")) == 6
 
 
 def test_a_run_of_which_no_line_ran_says_that_it_has_no_mutants(request_for, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
