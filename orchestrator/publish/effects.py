@@ -36,7 +36,7 @@ def sure(pair: MetricPair) -> str:
     if effect is None:
         return f"{pair.alone} alone" if pair.alone else ""
     if effect.low is None:
-        return "no interval: one boot"
+        return "no interval: one boot sees no change for sure"
     bounds = f"{amount(effect, effect.low)}..{amount(effect, effect.high)} over {effect.boots} boots"
     return f"{effect.kind}: {bounds}, from {visible(pair, effect)} on seen"
 

@@ -180,7 +180,7 @@ def test_what_several_boots_measured_stands_instead_of_the_first_pass() -> None:
     wide = dataclasses.replace(pair, effect=dataclasses.replace(pair.effect, smallest=2.3))
     assert effects.sure(wide).endswith("from 230 % on seen")
     [alone] = diff.pair_metrics(*first)
-    assert effects.sure(alone) == "no interval: one boot"
+    assert effects.sure(alone) == "no interval: one boot sees no change for sure"
     assert (alone.counted, alone.timed) == (False, True)
 
 
