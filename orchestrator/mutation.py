@@ -27,7 +27,9 @@ from orchestrator.model import (
     MutantRecord,
     Run,
     Side,
+    TestResult,
 )
+from orchestrator.trial import stretch
 from orchestrator.trial.kinds.kind import SuiteKind
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
@@ -161,7 +163,7 @@ class _Trials:
         if image in self.images:
             return record
         self.images.add(image)
-        return self._judged(record, functools.partial(self._run, kernel, where, line), cell)
+        return self._judged(record, line, functools.partial(self._run, kernel, where, line))
 
     def _order(self, mutant: Mutant, cell: Cell) -> Order:
         plan = self.job.plan
@@ -177,28 +179,52 @@ class _Trials:
         return next((one for one in before if one == replace(record, fate=Fate.BROKEN, by=one.by)), None)
 
     def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage, name: str) -> GuestRun:
-        """Run the suites of the programs that ran the line; all, where no counter knows which."""
-        every, named = self.job.plan.suites, {name.partition("/")[0] for name in line.by}
-        if line.programs > len(line.by):  # the others are not named
-            named = {suite.name for suite in every}
+        """Run the programs that ran the line; all, where no counter knows which."""
+        every = self.job.plan.suites
+        programs = _programs(line)
+        named = {name.partition("/")[0] for name in programs} or {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
-        suites = suites or every
-        return trials.once(self.job, kernel, suites, where / f"{trials.label(kernel, suites)}{name}")
+        if not suites:
+            suites, programs = every, ()
+        directory = where / f"{trials.label(kernel, suites, programs)}{name}"
+        return trials.once(self.job, kernel, suites, directory, programs=programs)
 
-    def _judged(self, record: MutantRecord, run: Callable[[str], GuestRun], cell: Cell) -> MutantRecord:
+    def _judged(self, record: MutantRecord, line: LineCoverage, run: Callable[[str], GuestRun]) -> MutantRecord:
         """What one guest says; where that are failed tests alone, another one must say so, too: any test may flake."""
+        cell = Cell(Side.PATCHED, line.arch, line.flavour)
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))
         assert patched  # see _choose
-        guest, changes = self._told(patched, run(""))
+        guest, changes = self._told(patched, run(""), line)
         fate, by = mutants.judge(patched.guest, guest, changes)
         if fate is Fate.CAUGHT and not mutants.of_kernel(patched.guest, guest):
-            guest, second = self._told(patched, run("-again"))
+            guest, second = self._told(patched, run("-again"), line)
             if mutants.judge(patched.guest, guest, mutants.again(changes, second))[0] is not Fate.CAUGHT:
                 fate, by = Fate.UNKNOWN, f"noticed in one guest of two: {by}"
         return replace(record, fate=fate, by=by)
 
-    def _told(self, patched: GuestRun, mutant: GuestRun) -> tuple[GuestRecord, list[Change]]:
+    def _told(self, patched: GuestRun, mutant: GuestRun, line: LineCoverage) -> tuple[GuestRecord, list[Change]]:
         """How a mutant's guest ended, and its tests beside patched's, but for what tells nothing."""
         issues = self.job.plan.known_issues
-        changes = known.mark_tests(diff.compare(patched, mutant, list(mutant.asked), ()), issues)
+        changes = known.mark_tests(
+            diff.compare(_same_programs(patched, mutant, line), mutant, mutant.asked, ()), issues
+        )
         return known.mark(mutant.guest, issues), mutants.telling(changes, self.job.run.tests)
+
+
+def _programs(line: LineCoverage) -> tuple[str, ...]:
+    """What ran the line, as the console calls it; nothing where some of it is not named."""
+    return tuple(line.by) if line.programs <= len(line.by) else ()
+
+
+def _same_programs(patched: GuestRun, mutant: GuestRun, line: LineCoverage) -> GuestRun:
+    """What patched gave, without the programs that the mutant was not asked to run: they are not gone."""
+    asked: dict[str, list[str]] = {}
+    for key in filter(stretch.of_several, _programs(line)):
+        suite = key.partition("/")[0]
+        names = (one.name for one in mutant.results if one.suite == suite)
+        asked.setdefault(suite, []).append(stretch.program(key, suite, names))
+
+    def ran(one: TestResult) -> bool:
+        return one.suite not in asked or any(f"{one.name}/".startswith(f"{name}/") for name in asked[one.suite])
+
+    return replace(patched, results=tuple(filter(ran, patched.results)))

@@ -1,6 +1,6 @@
 """The guests of one lane: both kernels booted and tried side by side, and again in pairs, all on one machine."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,10 +83,19 @@ def tried(job: Job, trial: Trial, yard: Yard) -> GuestRun:
     return seen
 
 
-def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, *, steady: bool = False) -> GuestRun:
+def once(
+    job: Job,
+    kernel: KernelBuild,
+    suites: tuple[Suite, ...],
+    where: Path,
+    *,
+    programs: Collection[str] = (),
+    steady: bool = False,
+) -> GuestRun:
     """Boot a kernel that is neither side, and run these suites once; what it runs is not counted.
 
-    What it gave `where` before stays, unless nobody saw how it ended. With `steady` it is a machine to measure with.
+    What it gave `where` before stays, unless nobody saw how it ended. Of the suites' `programs` only those run, if any
+    is named. With `steady` it is a machine to measure with.
     """
     kept = store.load_guest(where)
     if kept and (kept.guest.outcome is GuestOutcome.OK or kept.guest.outcome.bad):
@@ -95,15 +104,19 @@ def once(job: Job, kernel: KernelBuild, suites: tuple[Suite, ...], where: Path, 
     plan, arch = job.plan, get_arch(kernel.cell.arch)
     choice = accel.choose(arch, lambda: kernel.image, plan.cache_dir)
     todo = replace(plan, suites=suites)
-    whole = trial(todo, supply(todo, kernel, {}), choice, where)
+    given = supply(todo, kernel, {})
+    if programs:
+        given = replace(given, payloads=tuple(payload.only(programs) for payload in given.payloads))
+    whole = trial(todo, given, choice, where)
     machine = whole.machine.steady if steady else whole.machine
     yard = Yard(job.engine.places, durations.of(plan.cache_dir, arch.name))
     return tried(job, replace(whole.kept_nothing(where), machine=machine, repeats=1), yard)
 
 
-def label(kernel: KernelBuild, suites: Iterable[Suite]) -> str:
+def label(kernel: KernelBuild, suites: Iterable[Suite], programs: Iterable[str] = ()) -> str:
     """Name what a kernel gives under suites, for a directory: other files of a suite are another suite."""
-    return cache.key([*kernel.identity, *([suite.name, suite.content()] for suite in suites)])[:12]
+    contents = ([suite.name, suite.content()] for suite in suites)
+    return cache.key([*kernel.identity, *contents, *sorted(programs)])[:12]
 
 
 def _try(job: Job, trial: Trial, yard: Yard) -> None:

@@ -75,6 +75,11 @@ def program(key: str, suite: str, names: Iterable[str]) -> str:
     return known.get(plain) or known.get(_REPEAT.sub("", plain), "")
 
 
+def of_several(key: str) -> bool:
+    """Does the console call a program so that is one of several?"""
+    return bool(_NUMBERED.match(key.partition("/")[2]))
+
+
 def around(found: Stretches) -> Around:
     """Find the words around a test: those of its guest or case, its program, or its suite; None if none ran."""
     programs: dict[str, Stretches] = {}

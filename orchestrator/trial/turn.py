@@ -49,10 +49,7 @@ class Turn:
     @property
     def known(self) -> str:
         """What it is known as from one run to the next."""
-        part = self.test
-        if self.run.name:
-            part = f"{self.payload.runs.index(self.run) + 1:03d}-{stretch.written(self.run.name)}"
-        return f"{self.suite.name}{f'/{part}' if part else ''}"
+        return self.payload.known(self.run, self.test)
 
     @property
     def whole(self) -> str:

@@ -26,6 +26,7 @@ def mutated(  # type: ignore[no-untyped-def]
     *numbers: int,
     base: str = "base",
     more: str = "",
+    by: str = "example",
     **keys: str,
 ) -> Run:
     """Validate a series of which these lines ran, and try its mutants."""
@@ -33,7 +34,7 @@ def mutated(  # type: ignore[no-untyped-def]
     with job.start(todo, store.given_directory(where), lambda *_: None, scripted.take) as started:
         pipeline.validate(started)
         lines = (
-            LineCoverage(Side.PATCHED, "arm64", "fast", "mm/madvise.c", number, LineState.RAN, 1, {"example": 1})
+            LineCoverage(Side.PATCHED, "arm64", "fast", "mm/madvise.c", number, LineState.RAN, 1, {by: 1}, 1)
             for number in numbers
         )
         started.recorder.add("coverage", *lines)
@@ -69,6 +70,27 @@ def test_what_one_guest_of_two_notices_is_neither_caught_nor_survived(request_fo
         started.recorder.add("coverage", ran)
         run = mutation.look(started, Bounds(9, 1e9))
     assert [(one.fate, one.by) for one in run.mutants] == [(Fate.UNKNOWN, "noticed in one guest of two: example/first")]
+
+
+def test_of_several_programs_those_run_that_ran_the_line_and_the_others_are_not_missed(
+    request_for,  # type: ignore[no-untyped-def]  # noqa: F811
+    suite: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (suite / "suite.yaml").write_text("{name: example, kind: exit, binaries: [early, reads, later]}\n")
+    for name, text in (
+        ("early", scripted.program("say x")),
+        ("reads", "no script"),
+        ("later", scripted.program("say x")),
+    ):
+        (suite / name).write_text(text)
+    run = mutated(request_for, tmp_path / "run", Bounds(9, 1e9), 4, 5, by="example/002-reads")
+    assert [(one.line, one.fate, one.by) for one in run.mutants] == [
+        (4, Fate.SURVIVED, ""),
+        (5, Fate.CAUGHT, "example/reads"),
+    ]
+    kept = [store.load_guest(path.parent) for path in tmp_path.glob("run/mutants/*/*/guest.json")]
+    assert [[result.name for result in one.results] for one in kept if one] == [["reads"]] * 3
 
 
 def test_what_was_tried_before_is_not_tried_again(request_for, suite: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,7 @@ from kvm.elf import Elf
 from kvm.errors import UserError
 from orchestrator.build.order import Order
 from orchestrator.model import Side
+from orchestrator.trial import stretch
 from orchestrator.trial.kinds.kind import SuiteKind
 from orchestrator.trial.suites import compiled, debian, ltp, modules, scripts, selftests, stage
 from orchestrator.trial.suites.debian import Packages
@@ -70,6 +71,17 @@ class Payload:
     def one_by_one(self) -> bool:
         """Does each of its tests want a guest of its own?"""
         return self.suite.isolation is Isolation.TEST
+
+    def known(self, run: Run, test: str = "") -> str:
+        """What one of its programs, or a test that has a guest of its own, is known as from one run to the next."""
+        part = f"{self.runs.index(run) + 1:03d}-{stretch.written(run.name)}" if run.name else test
+        return f"{self.suite.name}{f'/{part}' if part else ''}"
+
+    def only(self, programs: Collection[str]) -> "Payload":
+        """The same with those of its programs that are known as one of these; what is one program stays as it is."""
+        if self.single:
+            return self
+        return replace(self, runs=tuple(run for run in self.runs if self.known(run) in programs), unrun=())
 
 
 def make(suite: Suite, place: Place) -> Payload:
