@@ -203,7 +203,9 @@ def _of_tests(changes: Iterable[Change], guests: Iterable[GuestRecord]) -> Itera
 
 
 def _taken(change: Change, patched: GuestRecord | None) -> Taken:
-    if change.patched.outcome not in (Outcome.CRASH, Outcome.LOST, Outcome.MISSING) or not patched:
+    """What fails for certain is not taken along; of what passed at first, pairs count that it was."""
+    outcome = change.patched.outcome
+    if not patched or (outcome.bad and outcome is not Outcome.CRASH):
         return Taken.NO
     return Taken.AT_BOOT if patched.boot_seconds is None else Taken.LATER
 

@@ -127,6 +127,16 @@ def test_a_guest_that_ended_takes_a_test_along_only_where_patcheds_did() -> None
     assert [culprit.show(taken, one) for one in (died, killed, at_boot)] == [None, None, Seen(1, 1)]
 
 
+@pytest.mark.parametrize(
+    ("first", "taken"), [(Outcome.PASS, Taken.LATER), (Outcome.CRASH, Taken.LATER), (Outcome.FAIL, Taken.NO)]
+)
+def test_what_passed_at_first_may_have_been_taken_along_in_pairs(first: Outcome, taken: Taken) -> None:
+    row = change("t", LANE.arch, patched=first, kind=ChangeKind.REGRESSED, suite="s", evidence=again(0, 13, 30))
+    guest = GuestRecord(Side.PATCHED, *LANE, "tcg", 1.0, GuestOutcome.OK, "console.log")
+    [wanted] = culprit.symptoms(sample_run(builds=(), guests=(guest,), tests=(row,), metrics=()))
+    assert wanted.taken is taken
+
+
 def test_a_test_that_failed_on_base_shows_only_the_worse_end() -> None:
     worse = symptom(key=("s", "t", "crash"))
     assert culprit.show(worse, tree(Outcome.FAIL)) == Seen(0, 1)
