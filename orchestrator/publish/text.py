@@ -162,7 +162,7 @@ def _against(pair: MetricPair) -> str:
     if effect is None:
         return effects.sure(pair) or said
     if effect.low is None:
-        return f"{said}, one boot sees none"
+        return f"{said}, sees none"
     low, high = (effects.amount(effect, value).lstrip("x") for value in (effect.low, effect.high))
     return f"{said} in {low}..{high}, sees {line(effects.visible(pair, effect))}"
 

@@ -241,4 +241,4 @@ def test_a_metric_says_between_what_and_from_which_part_on_it_would_have_been_se
     effects = (Effect(1.25, 5, 1.2, 1.3, 0.04, EffectKind.MORE), Effect(1.25, 1))
     said = [text.summary(sample_run(metrics=(dataclasses.replace(pair, effect=one),)), None) for one in effects]
     assert "us (x1.25 in 1.20..1.30, sees 4 %)\n" in said[0]
-    assert "us (x1.25, one boot sees none)\n" in said[1]
+    assert "us (x1.25, sees none)\n" in said[1]
