@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kvm import proc
 from kvm.errors import EXHAUSTED, UserError
+from orchestrator import listing
 from orchestrator.intake import choice, folder, git, letters, lore, quilt, revisions
 from orchestrator.intake.choice import Choice
 from orchestrator.intake.folder import Folder, natural
@@ -336,9 +337,8 @@ def _unsaid(mails: Iterable[Mail]) -> Iterable[str]:
     """Note the files that `diff -r` names and does not show."""
     for one in mails:
         if lines := _ONLY_IN.findall(one.body + b"\n" + one.diff):
-            more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-            line = lines[0].decode("utf-8", "replace")
-            yield f"{one.source}: {line!r}{more}: not in the diff, and left out; `diff -N` shows new files"
+            named = listing.first([repr(line.decode("utf-8", "replace")) for line in lines], 1)
+            yield f"{one.source}: {named}: not in the diff, and left out; `diff -N` shows new files"
 
 
 def _differing(bases: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tree_sitter import Node
 
+from orchestrator import listing
 from orchestrator.judge import csource, ending
 from orchestrator.judge.hunks import Run
 from orchestrator.model import Change, ChangeKind, Fate, GuestRecord
@@ -108,8 +109,7 @@ def judge(patched: GuestRecord, mutant: GuestRecord, changes: Sequence[Change]) 
     if told := of_kernel(patched, mutant):
         return Fate.CAUGHT, told
     if found := noticed(changes):
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        return Fate.CAUGHT, f"{found[0].suite}/{found[0].name}{more}"
+        return Fate.CAUGHT, listing.first([f"{change.suite}/{change.name}" for change in found], 1)
     unseen = not ending.lived(mutant) or any(change.change is ChangeKind.INFRA for change in changes)
     return (Fate.UNKNOWN, mutant.detail) if unseen else (Fate.SURVIVED, "")
 

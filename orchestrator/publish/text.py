@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from orchestrator import listing
 from orchestrator.model import (
     Change,
     ChangeKind,
@@ -73,8 +74,7 @@ def _reasons(run: Run) -> list[str]:
 
 def _culprit(run: Run, culprit: Culprit) -> list[str]:
     """Which patch it was and what it brought, in four lines at most."""
-    more = len(culprit.symptoms) - 1
-    brought = f"{culprit.symptoms[0]}{f' and {more} more' if more else ''} on {', '.join(culprit.lanes)}"
+    brought = f"{listing.first(culprit.symptoms, 1)} on {', '.join(culprit.lanes)}"
     return [
         *_wrapped(f"culprit: {line(digest.blame(run, culprit))}", "  "),
         *_wrapped(f"  brought {line(brought)}", "    "),
