@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from orchestrator.model import (
 )
 from orchestrator.trial import stretch
 from orchestrator.trial.kinds.kind import SuiteKind
+from orchestrator.trial.suites.suite import Suite
 
 COUNTING = "coverage"  # the flavour without which nobody knows which lines ran
 SECONDS = 1800.0
@@ -163,7 +164,8 @@ class _Trials:
         if image in self.images:
             return record
         self.images.add(image)
-        return self._judged(record, line, functools.partial(self._run, kernel, where, line))
+        suites, programs = self._wanted(line)
+        return self._judged(record, cell, programs, functools.partial(self._run, kernel, where, suites, programs))
 
     def _order(self, mutant: Mutant, cell: Cell) -> Order:
         plan = self.job.plan
@@ -178,48 +180,45 @@ class _Trials:
         before = self.before[self.number - 1 : self.number]
         return next((one for one in before if one == replace(record, fate=Fate.BROKEN, by=one.by)), None)
 
-    def _run(self, kernel: KernelBuild, where: Path, line: LineCoverage, name: str) -> GuestRun:
-        """Run the programs that ran the line; all, where no counter knows which."""
-        every = self.job.plan.suites
-        programs = _programs(line)
+    def _wanted(self, line: LineCoverage) -> tuple[tuple[Suite, ...], tuple[str, ...]]:
+        """The programs that ran the line, as the console calls them; all, where no counter knows which."""
+        every, programs = self.job.plan.suites, tuple(line.by) if line.programs <= len(line.by) else ()
         named = {name.partition("/")[0] for name in programs} or {suite.name for suite in every}
         suites = tuple(suite for suite in every if suite.name in named and suite.kind is not SuiteKind.BENCH)
-        if not suites:
-            suites, programs = every, ()
-        directory = where / f"{trials.label(kernel, suites, programs)}{name}"
+        return (suites, programs) if suites else (every, ())
+
+    def _run(
+        self, kernel: KernelBuild, where: Path, suites: tuple[Suite, ...], programs: tuple[str, ...], again: str
+    ) -> GuestRun:
+        directory = where / f"{trials.label(kernel, suites, programs)}{again}"
         return trials.once(self.job, kernel, suites, directory, programs=programs)
 
-    def _judged(self, record: MutantRecord, line: LineCoverage, run: Callable[[str], GuestRun]) -> MutantRecord:
+    def _judged(
+        self, record: MutantRecord, cell: Cell, programs: tuple[str, ...], run: Callable[[str], GuestRun]
+    ) -> MutantRecord:
         """What one guest says; where that are failed tests alone, another one must say so, too: any test may flake."""
-        cell = Cell(Side.PATCHED, line.arch, line.flavour)
         patched = store.load_guest(store.cell_directory(self.job.directory, cell))
         assert patched  # see _choose
-        guest, changes = self._told(patched, run(""), line)
+        guest, changes = self._told(patched, run(""), programs)
         fate, by = mutants.judge(patched.guest, guest, changes)
         if fate is Fate.CAUGHT and not mutants.of_kernel(patched.guest, guest):
-            guest, second = self._told(patched, run("-again"), line)
+            guest, second = self._told(patched, run("-again"), programs)
             if mutants.judge(patched.guest, guest, mutants.again(changes, second))[0] is not Fate.CAUGHT:
                 fate, by = Fate.UNKNOWN, f"noticed in one guest of two: {by}"
         return replace(record, fate=fate, by=by)
 
-    def _told(self, patched: GuestRun, mutant: GuestRun, line: LineCoverage) -> tuple[GuestRecord, list[Change]]:
+    def _told(self, patched: GuestRun, mutant: GuestRun, programs: Iterable[str]) -> tuple[GuestRecord, list[Change]]:
         """How a mutant's guest ended, and its tests beside patched's, but for what tells nothing."""
         issues = self.job.plan.known_issues
-        changes = known.mark_tests(
-            diff.compare(_same_programs(patched, mutant, line), mutant, mutant.asked, ()), issues
-        )
+        same = _same_programs(patched, mutant, programs)
+        changes = known.mark_tests(diff.compare(same, mutant, mutant.asked, ()), issues)
         return known.mark(mutant.guest, issues), mutants.telling(changes, self.job.run.tests)
 
 
-def _programs(line: LineCoverage) -> tuple[str, ...]:
-    """What ran the line, as the console calls it; nothing where some of it is not named."""
-    return tuple(line.by) if line.programs <= len(line.by) else ()
-
-
-def _same_programs(patched: GuestRun, mutant: GuestRun, line: LineCoverage) -> GuestRun:
+def _same_programs(patched: GuestRun, mutant: GuestRun, programs: Iterable[str]) -> GuestRun:
     """What patched gave, without the programs that the mutant was not asked to run: they are not gone."""
     asked: dict[str, list[str]] = {}
-    for key in filter(stretch.of_several, _programs(line)):
+    for key in filter(stretch.of_several, programs):
         suite = key.partition("/")[0]
         names = (one.name for one in mutant.results if one.suite == suite)
         asked.setdefault(suite, []).append(stretch.program(key, suite, names))

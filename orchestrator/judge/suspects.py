@@ -169,7 +169,7 @@ class Lane:
         yield from (one.suspect.name for one in first if one.open)
         for change in self.changes:
             name = change.suite, change.name
-            if name not in self.standings and change.change in _CONFIRMED | _UNTESTED.keys():
+            if name not in self.standings and (change.change in _UNTESTED or change.change in _CONFIRMED):
                 course = self.course(name)
                 done = instead(change, course) if change.change in _UNTESTED else course.seen(name) >= _CONFIRM
                 if not done and len(course.pairs) < _ENOUGH:
